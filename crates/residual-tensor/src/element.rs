@@ -1,0 +1,47 @@
+//! What a tensor can hold, and what a network can compute in.
+
+use std::fmt::Debug;
+
+/// A plain number that a tensor can hold.
+///
+/// Every bit pattern is a valid value ([`bytemuck::Pod`]), which is what allows recycled
+/// memory to be handed out without clearing it.
+pub trait Element: bytemuck::Pod + Default + Debug + PartialEq + PartialOrd + Send + Sync + 'static {
+    /// The name of the type, as error messages and file formats write it.
+    const NAME: &'static str;
+}
+
+macro_rules! element {
+    ($($t:ident),*) => { $(impl Element for $t { const NAME: &'static str = stringify!($t); })* };
+}
+element!(f32, f64, i64, i32, u8);
+
+/// A number that networks are computed in: `f32`, or `f64` where gradients are checked.
+pub trait Float: Element + ndarray::NdFloat + std::iter::Sum {
+    /// The nearest value to `x`.
+    fn of(x: f64) -> Self;
+    /// This value in double precision.
+    fn to_f64(self) -> f64;
+}
+
+impl Float for f32 {
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x as f32
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Float for f64 {
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn to_f64(self) -> f64 {
+        self
+    }
+}
