@@ -2,9 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use ndarray::{
-    Array, ArrayD, ArrayView, ArrayViewD, ArrayViewMutD, Axis, Dimension, IxDyn, ShapeBuilder, Slice,
-};
+use ndarray::{Array, ArrayD, ArrayView, ArrayViewD, ArrayViewMutD, Axis, Dimension, IxDyn, Slice};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::{Element, Layout, Result, Shape, TensorError, buffer::Buffer};
@@ -133,17 +131,26 @@ impl<T: Element> Tensor<T> {
 
     /// The elements as an array view with this tensor's axes.
     pub fn view(&self) -> ArrayViewD<'_, T> {
-        ArrayViewD::from_shape(self.strided(), &self.data).expect("a buffer of the shape's length")
+        let (stored, axes) = self.stored_axes();
+        ArrayViewD::from_shape(stored, &self.data)
+            .expect("a buffer of the shape's length")
+            .permuted_axes(axes)
     }
 
     /// The elements as an array view for writing; copies them first if they are shared.
     pub fn view_mut(&mut self) -> ArrayViewMutD<'_, T> {
-        let shape = self.strided();
-        ArrayViewMutD::from_shape(shape, self.as_mut_slice()).expect("a buffer of the shape's length")
+        let (stored, axes) = self.stored_axes();
+        ArrayViewMutD::from_shape(stored, self.as_mut_slice())
+            .expect("a buffer of the shape's length")
+            .permuted_axes(axes)
     }
 
-    fn strided(&self) -> ndarray::StrideShape<IxDyn> {
-        IxDyn(&self.shape).strides(IxDyn(&self.layout.strides(&self.shape)))
+    /// The axes in the order of memory, and for each axis of the shape where it is among them.
+    fn stored_axes(&self) -> (IxDyn, IxDyn) {
+        match (self.layout, &*self.shape) {
+            (Layout::ChannelsLast, &[n, c, h, w]) => (IxDyn(&[n, h, w, c]), IxDyn(&[0, 3, 1, 2])),
+            (_, shape) => (IxDyn(shape), IxDyn(&(0..shape.len()).collect::<Vec<_>>())),
+        }
     }
 
     /// The single element of a tensor that has just one.
