@@ -1,0 +1,125 @@
+//! Batch normalization (Ioffe & Szegedy 2015), with batch statistics and with running ones.
+
+use residual_kernels::batch_norm::{self, BatchStatistics};
+use residual_tensor::{Float, Tensor};
+
+use crate::{Operation, Result, Sample, State, Var};
+
+/// The running statistics of a batch normalization, and how they follow the batches.
+#[derive(Debug, Clone)]
+pub struct RunningStatistics<T: Float> {
+    /// Running mean, `[c]`.
+    pub mean: State<T>,
+    /// Running (unbiased) variance, `[c]`.
+    pub variance: State<T>,
+    /// Weight of the newest batch, 0.1 by default in PyTorch's convention.
+    pub momentum: f64,
+}
+
+struct BatchNormTrain<T: Float> {
+    input: Tensor<T>,
+    gamma: Tensor<T>,
+    statistics: BatchStatistics,
+    eps: f64,
+}
+
+struct BatchNormEval<T: Float> {
+    input: Tensor<T>,
+    gamma: Tensor<T>,
+    mean: Tensor<T>,
+    variance: Tensor<T>,
+    eps: f64,
+}
+
+impl<T: Float> Var<T> {
+    /// `γ·(x − mean)/√(variance + eps) + β` for each channel of `[n, c, h, w]`, with the mean and
+    /// biased variance of this batch. Moves `running` towards them if given.
+    ///
+    /// # Errors
+    /// If `gamma` or `beta` is not `[c]`, or a channel has a single value.
+    pub fn batch_norm(
+        &self,
+        gamma: &Self,
+        beta: &Self,
+        running: Option<&RunningStatistics<T>>,
+        eps: f64,
+    ) -> Result<Self> {
+        let (output, statistics) = batch_norm::forward_train(self.value(), gamma.value(), beta.value(), eps)?;
+        if let Some(running) = running {
+            running.mean.update(|mean| {
+                running.variance.update(|variance| {
+                    batch_norm::update_running(mean, variance, &statistics, running.momentum)
+                })
+            })?;
+        }
+        let (input, gammas) = (self.value().clone(), gamma.value().clone());
+        let operation = BatchNormTrain { input, gamma: gammas, statistics, eps };
+        Ok(self.record(operation, &[self, gamma, beta], output))
+    }
+
+    /// The same with the running statistics in place of the batch's, which are constants then.
+    ///
+    /// # Errors
+    /// If `gamma`, `beta` or a statistic is not `[c]`.
+    pub fn batch_norm_eval(
+        &self,
+        gamma: &Self,
+        beta: &Self,
+        running: &RunningStatistics<T>,
+        eps: f64,
+    ) -> Result<Self> {
+        let (mean, variance) = (running.mean.value(), running.variance.value());
+        let output =
+            batch_norm::forward_eval(self.value(), gamma.value(), beta.value(), &mean, &variance, eps)?;
+        let (input, gammas) = (self.value().clone(), gamma.value().clone());
+        let operation = BatchNormEval { input, gamma: gammas, mean, variance, eps };
+        Ok(self.record(operation, &[self, gamma, beta], output))
+    }
+}
+
+impl<T: Float> Operation<T> for BatchNormTrain<T> {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    /// The batch's mean and variance depend on every input: with x̂ the normalised input,
+    /// `dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂))`.
+    fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
+        let Self { input, gamma, statistics, eps } = *self;
+        let (dx, dgamma, dbeta) = batch_norm::backward_train(&input, &upstream, &gamma, &statistics, eps)?;
+        Ok(vec![Some(dx), Some(dgamma), Some(dbeta)])
+    }
+}
+
+impl<T: Float> Operation<T> for BatchNormEval<T> {
+    fn name(&self) -> &'static str {
+        "batch_norm_eval"
+    }
+
+    /// The statistics are constants: `dx = γ/σ · dy`.
+    fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
+        let Self { input, gamma, mean, variance, eps } = *self;
+        let (dx, dgamma, dbeta) =
+            batch_norm::backward_eval(&input, &upstream, &gamma, &mean, &variance, eps)?;
+        Ok(vec![Some(dx), Some(dgamma), Some(dbeta)])
+    }
+}
+
+pub(crate) fn sample_train(draw: &mut crate::registry::Draw) -> Sample {
+    let mut shape = draw.shape4();
+    shape[0] += 1; // a channel needs two values
+    let inputs = vec![draw.normal(shape), draw.normal([shape[1]]), draw.normal([shape[1]])];
+    Sample::new("", inputs, |x| x[0].batch_norm(&x[1], &x[2], None, 1e-5))
+}
+
+pub(crate) fn sample_eval(draw: &mut crate::registry::Draw) -> Sample {
+    let shape = draw.shape4();
+    let c = shape[1];
+    let running = RunningStatistics {
+        mean: State::parameter(draw.normal([c])),
+        variance: State::parameter(draw.normal([c]).map(|x| x * x + 0.5)),
+        momentum: 0.1,
+    };
+    let inputs = vec![draw.normal(shape), draw.normal([c]), draw.normal([c])];
+    Sample::new("", inputs, move |x| x[0].batch_norm_eval(&x[1], &x[2], &running, 1e-5))
+}

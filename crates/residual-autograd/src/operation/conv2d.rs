@@ -1,0 +1,63 @@
+//! Two-dimensional convolution.
+
+use residual_kernels::{Conv2dGeometry, conv2d};
+use residual_tensor::{Float, Tensor};
+
+use super::when;
+use crate::{Operation, Result, Sample, Var};
+
+struct Conv2d<T: Float> {
+    input: Tensor<T>,
+    weight: Tensor<T>,
+    geometry: Conv2dGeometry,
+}
+
+impl<T: Float> Var<T> {
+    /// Convolution (cross-correlation, as everywhere in this field) of `[n, c, h, w]` with
+    /// `weight` of `[o, c / groups, kh, kw]`, giving `[n, o, oh, ow]`. No bias: batch
+    /// normalization, which follows, would cancel it.
+    ///
+    /// # Errors
+    /// If channels, groups and kernel do not fit each other or the input.
+    pub fn conv2d(&self, weight: &Self, geometry: &Conv2dGeometry) -> Result<Self> {
+        let output = conv2d::forward(self.value(), weight.value(), geometry)?;
+        let (input, weights) = (self.value().clone(), weight.value().clone());
+        let operation = Conv2d { input, weight: weights, geometry: geometry.clone() };
+        Ok(self.record(operation, &[self, weight], output))
+    }
+}
+
+impl<T: Float> Operation<T> for Conv2d<T> {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    /// `dx` is the upstream gradient convolved with the transposed weight, `dw` the correlation
+    /// of input and upstream gradient.
+    fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
+        let Self { input, weight, geometry } = *self;
+        Ok(vec![
+            when(wanted[0], || conv2d::backward_data(&upstream, &weight, input.shape(), &geometry))?,
+            when(wanted[1], || conv2d::backward_weights(&input, &upstream, weight.shape(), &geometry))?,
+        ])
+    }
+}
+
+pub(crate) fn sample(draw: &mut crate::registry::Draw) -> Sample {
+    let kernel = [draw.within(1..=3), draw.within(1..=3)];
+    let [stride, dilation] = [draw.within(1..=2), draw.within(1..=2)];
+    // Less than the window, or an output could consist of padding alone.
+    let padding = kernel.map(|k| draw.within(0..=2.min(dilation * (k - 1))));
+    let groups = draw.within(1..=3);
+    let [per_group_in, per_group_out] = [draw.within(1..=3), draw.within(1..=3)];
+    let size = |k: usize, draw: &mut crate::registry::Draw| dilation * (k - 1) + draw.within(1..=5);
+    let input = [draw.within(1..=2), groups * per_group_in, size(kernel[0], draw), size(kernel[1], draw)];
+    let weight = [groups * per_group_out, per_group_in, kernel[0], kernel[1]];
+    let geometry = Conv2dGeometry::new(kernel[0], kernel[1])
+        .stride(stride)
+        .padding(padding)
+        .dilation(dilation)
+        .groups(groups);
+    let case = format!("{input:?} * {weight:?}, stride {stride}, padding {padding:?}, dilation {dilation}");
+    Sample::new(case, vec![draw.normal(input), draw.normal(weight)], move |x| x[0].conv2d(&x[1], &geometry))
+}

@@ -1,0 +1,41 @@
+//! The operations: each file has the struct with its saved tensors, the method of
+//! [`Var`] that runs it, the backward, and samples for the [registry](crate::registry).
+
+pub(crate) mod add;
+pub(crate) mod batch_norm;
+pub(crate) mod conv2d;
+pub(crate) mod cross_entropy;
+pub(crate) mod linear;
+pub(crate) mod pool;
+pub(crate) mod relu;
+pub(crate) mod reshape;
+pub(crate) mod subsample_pad;
+
+use residual_tensor::{Float, Tensor};
+
+use crate::Result;
+#[allow(unused_imports)] // for the documentation above
+use crate::Var;
+
+/// A recorded operation: a name and what backward needs.
+pub trait Operation<T: Float> {
+    /// The operation's name, as the tape prints it and the registry lists it.
+    fn name(&self) -> &'static str;
+
+    /// The gradients with respect to the inputs, in order, given that of the output.
+    ///
+    /// Consumes the saved tensors. `wanted` tells which inputs need a gradient; for the others
+    /// `None` saves the work.
+    ///
+    /// # Errors
+    /// What the kernels report; not expected if forward succeeded.
+    fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>>;
+}
+
+/// `Some(f()?)` if wanted: most backwards are a list of these.
+pub(crate) fn when<R, E>(
+    wanted: bool,
+    f: impl FnOnce() -> std::result::Result<R, E>,
+) -> std::result::Result<Option<R>, E> {
+    wanted.then(f).transpose()
+}

@@ -1,0 +1,37 @@
+//! Rectified linear unit.
+
+use residual_kernels::relu;
+use residual_tensor::{Float, Tensor};
+
+use crate::{Operation, Result, Sample, Var};
+
+struct Relu<T: Float> {
+    output: Tensor<T>,
+}
+
+impl<T: Float> Var<T> {
+    /// `max(x, 0)`, of any shape.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub fn relu(&self) -> Result<Self> {
+        let output = relu::forward(self.value());
+        Ok(self.record(Relu { output: output.clone() }, &[self], output))
+    }
+}
+
+impl<T: Float> Operation<T> for Relu<T> {
+    fn name(&self) -> &'static str {
+        "relu"
+    }
+
+    /// `dx = dy` where the output is positive, else 0.
+    fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
+        Ok(vec![Some(relu::backward(&upstream, &self.output)?)])
+    }
+}
+
+pub(crate) fn sample(draw: &mut crate::registry::Draw) -> Sample {
+    let shape = draw.shape4();
+    Sample::new("", vec![draw.distinct(shape)], |x| x[0].relu())
+}

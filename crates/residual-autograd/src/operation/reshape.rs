@@ -1,0 +1,46 @@
+//! The same elements under another shape.
+
+use residual_tensor::{Float, Shape, Tensor};
+
+use crate::{Operation, Result, Sample, Var};
+
+struct Reshape {
+    input: Shape,
+}
+
+impl<T: Float> Var<T> {
+    /// The elements in row-major order under another shape.
+    ///
+    /// # Errors
+    /// If the number of elements differs.
+    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
+        let output = self.value().reshape(shape)?;
+        Ok(self.record(Reshape { input: self.shape().clone() }, &[self], output))
+    }
+
+    /// All axes but the first in one: `[n, c, h, w]` to `[n, c·h·w]`.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub fn flatten(&self) -> Result<Self> {
+        let n = self.shape().first().copied().unwrap_or(1);
+        let rest = self.shape().iter().skip(1).product::<usize>();
+        self.reshape([n, rest])
+    }
+}
+
+impl<T: Float> Operation<T> for Reshape {
+    fn name(&self) -> &'static str {
+        "reshape"
+    }
+
+    /// Back to the shape that it was.
+    fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
+        Ok(vec![Some(upstream.reshape(self.input)?)])
+    }
+}
+
+pub(crate) fn sample(draw: &mut crate::registry::Draw) -> Sample {
+    let shape = draw.shape4();
+    Sample::new("", vec![draw.normal(shape)], |x| x[0].flatten())
+}

@@ -1,0 +1,101 @@
+//! Every operation with sample inputs: what generic checks go over.
+//!
+//! An operation that is not listed here is not checked, and `cargo xtask verify` fails on it.
+
+use std::ops::RangeInclusive;
+
+use residual_tensor::{Generator, Shape, Tensor};
+
+use crate::{Result, Var, operation};
+
+/// An operation that can be sampled.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The name that [`Operation::name`](crate::Operation::name) gives.
+    pub name: &'static str,
+    draw: fn(&mut Draw) -> Sample,
+}
+
+impl Entry {
+    /// A random use of the operation: shapes, geometry and inputs.
+    pub fn sample(&self, generator: Generator) -> Sample {
+        (self.draw)(&mut Draw(generator))
+    }
+}
+
+/// All operations.
+pub fn registry() -> Vec<Entry> {
+    use operation as op;
+    let entry = |name, draw| Entry { name, draw };
+    vec![
+        entry("add", op::add::sample),
+        entry("avg_pool2d", op::pool::sample_avg),
+        entry("batch_norm", op::batch_norm::sample_train),
+        entry("batch_norm_eval", op::batch_norm::sample_eval),
+        entry("conv2d", op::conv2d::sample),
+        entry("cross_entropy", op::cross_entropy::sample),
+        entry("global_avg_pool", op::pool::sample_global_avg),
+        entry("linear", op::linear::sample),
+        entry("max_pool2d", op::pool::sample_max),
+        entry("relu", op::relu::sample),
+        entry("reshape", op::reshape::sample),
+        entry("subsample_pad", op::subsample_pad::sample),
+    ]
+}
+
+type Apply = dyn Fn(&[Var<f64>]) -> Result<Var<f64>>;
+
+/// One use of an operation.
+pub struct Sample {
+    /// What is special about it: geometry and attributes.
+    pub case: String,
+    /// The differentiable inputs.
+    pub inputs: Vec<Tensor<f64>>,
+    apply: Box<Apply>,
+}
+
+impl Sample {
+    pub(crate) fn new(
+        case: impl Into<String>,
+        inputs: Vec<Tensor<f64>>,
+        apply: impl Fn(&[Var<f64>]) -> Result<Var<f64>> + 'static,
+    ) -> Self {
+        Self { case: case.into(), inputs, apply: Box::new(apply) }
+    }
+
+    /// Runs the operation on variables of the inputs' shapes.
+    ///
+    /// # Errors
+    /// What the operation reports.
+    pub fn apply(&self, inputs: &[Var<f64>]) -> Result<Var<f64>> {
+        (self.apply)(inputs)
+    }
+}
+
+/// Draws the shapes and numbers of a sample.
+pub(crate) struct Draw(Generator);
+
+impl Draw {
+    pub(crate) fn within(&mut self, range: RangeInclusive<usize>) -> usize {
+        range.start() + self.0.below(range.end() - range.start() + 1)
+    }
+
+    /// Small `[n, c, h, w]`: odd, even, not square, batch 1.
+    pub(crate) fn shape4(&mut self) -> [usize; 4] {
+        [self.within(1..=3), self.within(1..=4), self.within(2..=6), self.within(2..=6)]
+    }
+
+    pub(crate) fn normal(&mut self, shape: impl Into<Shape>) -> Tensor<f64> {
+        self.0.normal_tensor(shape, 1.0)
+    }
+
+    /// Values that differ from each other and from zero by far more than a difference quotient
+    /// moves them: for operations with kinks.
+    pub(crate) fn distinct(&mut self, shape: impl Into<Shape>) -> Tensor<f64> {
+        let shape = shape.into();
+        let n = shape.elements();
+        let values = self.0.permutation(n).into_iter().map(|rank| (rank as f64 + 0.5) / n as f64 * 4.0 - 2.0);
+        let mut values = values.map(|x| x + 0.01);
+        Tensor::from_fn(shape, || values.next().expect("as many values as elements"))
+    }
+}

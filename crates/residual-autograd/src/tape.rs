@@ -1,0 +1,168 @@
+//! The tape: operations in the order in which they were run.
+
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use residual_tensor::{Float, Shape, Tensor};
+
+use crate::{Operation, Result, State, Var};
+
+/// Records operations, so that they can be run backwards. Clones are the same tape.
+///
+/// A tape serves one forward and one backward pass on one thread; make a new one for each step.
+#[derive(Clone)]
+pub struct Tape<T: Float>(pub(crate) Rc<RefCell<Recording<T>>>);
+
+/// Called with the path and the output of every scope that ends.
+type Observer<T> = Box<dyn FnMut(&str, &Var<T>)>;
+
+pub(crate) struct Recording<T: Float> {
+    pub(crate) nodes: Vec<Node<T>>,
+    pub(crate) recording: bool,
+    /// The names of the open scopes.
+    path: Vec<String>,
+    observer: Option<Observer<T>>,
+    /// Value and node of each state that is used, so that it gets one gradient.
+    pub(crate) states: HashMap<usize, (Tensor<T>, Option<usize>)>,
+}
+
+pub(crate) struct Node<T: Float> {
+    pub(crate) name: &'static str,
+    /// The scope in which it ran, such as `layer1.0.conv2`.
+    pub(crate) path: String,
+    pub(crate) inputs: Vec<usize>,
+    pub(crate) shape: Shape,
+    pub(crate) needs_gradient: bool,
+    pub(crate) backward: Backward<T>,
+}
+
+/// What a backward pass does at a node.
+pub(crate) enum Backward<T: Float> {
+    /// Nothing leads here: the gradient is kept.
+    Source,
+    /// The operation passes it on to its inputs.
+    Operation(Box<dyn Operation<T>>),
+    /// No input needs a gradient.
+    Unneeded,
+    /// A backward pass has been here and freed what was saved.
+    Spent,
+}
+
+impl<T: Float> Default for Tape<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Float> Tape<T> {
+    /// An empty tape.
+    pub fn new() -> Self {
+        Self::with_recording(true)
+    }
+
+    /// A tape that keeps nothing: for evaluation. Intermediate values are freed as they go out
+    /// of use.
+    pub fn without_recording() -> Self {
+        Self::with_recording(false)
+    }
+
+    fn with_recording(recording: bool) -> Self {
+        Self(Rc::new(RefCell::new(Recording {
+            nodes: Vec::new(),
+            recording,
+            path: Vec::new(),
+            observer: None,
+            states: HashMap::new(),
+        })))
+    }
+
+    /// A constant: no gradient flows into it.
+    pub fn input(&self, value: Tensor<T>) -> Var<T> {
+        self.source("input", value, false)
+    }
+
+    /// A variable whose gradient is wanted.
+    pub fn leaf(&self, value: Tensor<T>) -> Var<T> {
+        self.source("leaf", value, true)
+    }
+
+    /// The value of a state, whose gradient is wanted if it is [trained](State::is_trained). A
+    /// state that is used more than once has one node, and one gradient.
+    pub fn state(&self, state: &State<T>) -> Var<T> {
+        let known = self.0.borrow().states.get(&state.identity()).cloned();
+        if let Some((value, node)) = known {
+            return Var::new(self.clone(), value, node);
+        }
+        let var = self.source("state", state.value(), state.is_trained());
+        self.substitute(state, &var);
+        var
+    }
+
+    /// Lets `var` stand for the value of `state` on this tape: a state can be given other values
+    /// for one run, and gradients be taken with respect to them.
+    pub fn substitute(&self, state: &State<T>, var: &Var<T>) {
+        let value = (var.value().clone(), var.node());
+        self.0.borrow_mut().states.insert(state.identity(), value);
+    }
+
+    fn source(&self, name: &'static str, value: Tensor<T>, needs_gradient: bool) -> Var<T> {
+        let shape = value.shape().clone();
+        let node = self.push(name, Vec::new(), shape, needs_gradient, Backward::Source);
+        Var::new(self.clone(), value, node)
+    }
+
+    pub(crate) fn push(
+        &self,
+        name: &'static str,
+        inputs: Vec<usize>,
+        shape: Shape,
+        needs_gradient: bool,
+        backward: Backward<T>,
+    ) -> Option<usize> {
+        let mut tape = self.0.borrow_mut();
+        if !tape.recording {
+            return None;
+        }
+        let path = tape.path.join(".");
+        tape.nodes.push(Node { name, path, inputs, shape, needs_gradient, backward });
+        Some(tape.nodes.len() - 1)
+    }
+
+    /// Runs `f` in a named scope: what it records, and an error that it returns, carry the path
+    /// of the open scopes, and an [observer](Self::observe) is shown its result.
+    ///
+    /// # Errors
+    /// What `f` reports, with the path of the innermost scope.
+    pub fn scope(&self, name: &str, f: impl FnOnce() -> Result<Var<T>>) -> Result<Var<T>> {
+        self.0.borrow_mut().path.push(name.to_owned());
+        let result = f();
+        let (path, observer) = {
+            let mut tape = self.0.borrow_mut();
+            let path = tape.path.join(".");
+            tape.path.pop();
+            (path, tape.observer.take())
+        };
+        let result = result.map_err(|error| error.at(&path));
+        if let Some(mut observer) = observer {
+            if let Ok(output) = &result {
+                observer(&path, output);
+            }
+            self.0.borrow_mut().observer = Some(observer);
+        }
+        result
+    }
+
+    /// Shows the path and output of every scope to `observer` as it ends.
+    pub fn observe(&self, observer: impl FnMut(&str, &Var<T>) + 'static) {
+        self.0.borrow_mut().observer = Some(Box::new(observer));
+    }
+
+    /// The number of recorded nodes.
+    pub fn len(&self) -> usize {
+        self.0.borrow().nodes.len()
+    }
+
+    /// Whether nothing is recorded.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

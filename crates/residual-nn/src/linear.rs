@@ -1,0 +1,56 @@
+//! The classifier at the end.
+
+use residual_autograd::{Result, State, Var};
+use residual_kernels::KernelError;
+use residual_tensor::{Float, Generator, Shape};
+
+use crate::{Init, Mode, Module, Trace, Visitor};
+
+/// Fully connected layer, `x·wᵀ + b`.
+#[derive(Debug)]
+pub struct Linear<T: Float> {
+    /// `[out_features, in_features]`.
+    pub weight: State<T>,
+    /// `[out_features]`.
+    pub bias: State<T>,
+}
+
+impl<T: Float> Linear<T> {
+    /// A layer with PyTorch's default initialisation of weight and bias.
+    pub fn new(in_features: usize, out_features: usize, generator: &mut Generator) -> Self {
+        let weight = Init::Uniform.draw([out_features, in_features], generator);
+        let bound = (in_features.max(1) as f64).sqrt().recip();
+        let bias = generator.uniform_tensor([out_features], -bound, bound);
+        Self { weight: State::parameter(weight), bias: State::parameter(bias) }
+    }
+}
+
+impl<T: Float> Module<T> for Linear<T> {
+    /// # Shapes
+    /// `[n, in_features]` to `[n, out_features]`.
+    fn forward(&self, x: &Var<T>, _mode: Mode) -> Result<Var<T>> {
+        x.linear(&x.tape().state(&self.weight), &x.tape().state(&self.bias))
+    }
+
+    fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape> {
+        let [n, features] = input.dims("linear")?;
+        let weight = self.weight.shape();
+        if features != weight[1] {
+            let (x, weight) = (("x", input), ("weight", &weight));
+            return Err(KernelError::mismatch(
+                "linear",
+                x,
+                weight,
+                "axis 1 of both must have the same length",
+            ))?;
+        }
+        let multiply_adds = (n * weight.elements()) as u64;
+        let parameters = weight.elements() + weight[0];
+        Ok(trace.layer("linear", "", [input, &[n, weight[0]].into()], parameters, multiply_adds))
+    }
+
+    fn visit(&self, visitor: &mut Visitor<'_, T>) {
+        visitor.state("weight", &self.weight);
+        visitor.state("bias", &self.bias);
+    }
+}

@@ -1,0 +1,129 @@
+//! What holds for every layer and block, whatever its configuration.
+
+use residual_autograd::{GradCheck, Tape, Tolerance};
+use residual_nn::{
+    Block, BlockConfig, BlockOrder, Mode, Module, Role, Shortcut, ShortcutKind, Trace, layers,
+};
+use residual_tensor::{Generator, Tensor};
+
+#[test]
+fn gradients_of_inputs_and_parameters_agree_with_difference_quotients() {
+    for entry in layers() {
+        for case in 0..6u64 {
+            let mut generator = Generator::new(2).split(entry.name).split(case);
+            let sample = entry.sample(&mut generator);
+            for mode in [Mode::Train, Mode::Eval] {
+                let check = GradCheck::run(
+                    &sample.differentiable(),
+                    |values| sample.apply(values, mode),
+                    &mut generator,
+                    Tolerance::default(),
+                )
+                .unwrap_or_else(|error| panic!("{} {case}: {error}", entry.name));
+                assert!(check.passed(), "{} {case} {mode:?}: {check:?}", entry.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn propagated_shapes_are_executed_shapes() {
+    for entry in layers() {
+        for case in 0..20u64 {
+            let sample = entry.sample(&mut Generator::new(3).split(entry.name).split(case));
+            let [executed, propagated] = sample.shapes(Mode::Train).unwrap();
+            assert_eq!(executed, propagated, "{} {case}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn states_come_by_torchvision_path_and_order() {
+    let block = Block::<f32>::new(&BlockConfig::bottleneck(8, 4).stride(2), &mut Generator::new(0));
+    let paths: Vec<_> = block.states().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(paths.len(), 4 * 6);
+    assert_eq!(
+        paths[..6],
+        [
+            "conv1.weight",
+            "bn1.weight",
+            "bn1.bias",
+            "bn1.running_mean",
+            "bn1.running_var",
+            "bn1.num_batches_tracked"
+        ]
+    );
+    assert_eq!(paths[18], "downsample.0.weight");
+    assert_eq!(paths[23], "downsample.1.num_batches_tracked");
+}
+
+#[test]
+fn running_statistics_follow_training_and_not_evaluation() {
+    let block = Block::<f64>::new(&BlockConfig::basic(2, 2), &mut Generator::new(0));
+    let buffers = || -> Vec<f64> {
+        let states = block.states().into_iter().filter(|(_, state)| state.role() != Role::Parameter);
+        states.flat_map(|(_, state)| state.value().to_vec()).collect()
+    };
+    let x = Generator::new(1).normal_tensor([4, 2, 5, 5], 1.0);
+    let before = buffers();
+    block.forward(&Tape::without_recording().input(x.clone()), Mode::Eval).unwrap();
+    assert_eq!(buffers(), before);
+    block.forward(&Tape::without_recording().input(x), Mode::Train).unwrap();
+    assert_ne!(buffers(), before);
+    let (_, counter) =
+        block.states().into_iter().find(|(path, _)| path == "bn2.num_batches_tracked").unwrap();
+    assert_eq!(counter.value().item().unwrap(), 1.0);
+}
+
+#[test]
+fn shortcuts_are_solid_or_dashed_as_the_options_say() {
+    let mut g = Generator::new(0);
+    let mut kind = |kind, out_channels, stride| {
+        let config = BlockConfig { shortcut: kind, ..BlockConfig::basic(4, out_channels).stride(stride) };
+        match Block::<f32>::new(&config, &mut g).shortcut() {
+            Some(Shortcut::Identity) => "identity",
+            Some(Shortcut::SubsamplePad { .. }) => "pad",
+            Some(Shortcut::Projection(..)) => "projection",
+            None => "none",
+        }
+    };
+    assert_eq!([kind(ShortcutKind::A, 4, 1), kind(ShortcutKind::A, 8, 2)], ["identity", "pad"]);
+    assert_eq!([kind(ShortcutKind::B, 4, 1), kind(ShortcutKind::B, 8, 2)], ["identity", "projection"]);
+    assert_eq!([kind(ShortcutKind::C, 4, 1), kind(ShortcutKind::B, 8, 1)], ["projection", "projection"]);
+}
+
+#[test]
+fn a_zero_initialised_residual_block_starts_as_relu_of_its_input() {
+    let config = BlockConfig { zero_init: true, ..BlockConfig::basic(3, 3) };
+    let block = Block::<f64>::new(&config, &mut Generator::new(0));
+    let tape = Tape::without_recording();
+    let x = tape.input(Generator::new(1).normal_tensor([2, 3, 4, 4], 1.0));
+    assert_eq!(block.forward(&x, Mode::Train).unwrap().value(), x.relu().unwrap().value());
+}
+
+#[test]
+fn pre_activated_identity_blocks_pass_their_input_on_unchanged() {
+    let config = BlockConfig { order: BlockOrder::Pre, residual: true, ..BlockConfig::basic(3, 3) };
+    let block = Block::<f64>::new(&config, &mut Generator::new(0));
+    for (path, state) in block.parameters() {
+        if path == "conv2.weight" {
+            state.set(&Tensor::zeros(state.shape())).unwrap();
+        }
+    }
+    let tape = Tape::without_recording();
+    let x = tape.input(Generator::new(1).normal_tensor([2, 3, 4, 4], 1.0));
+    assert_eq!(block.forward(&x, Mode::Train).unwrap().value(), x.value());
+}
+
+#[test]
+fn a_wrong_shape_names_the_layer_and_both_shapes_run_or_propagated() {
+    let block = Block::<f32>::new(&BlockConfig::basic(4, 8), &mut Generator::new(0));
+    let mut trace = Trace::new();
+    let propagated = trace.child("layer1.0", &block, &[2, 3, 8, 8].into()).unwrap_err().to_string();
+    let tape = Tape::without_recording();
+    let x = tape.input(Tensor::zeros([2, 3, 8, 8]));
+    let executed = block.call("layer1.0", &x, Mode::Train).unwrap_err().to_string();
+    assert_eq!(propagated, executed);
+    assert!(executed.starts_with("layer1.0.conv1: conv2d: "), "{executed}");
+    assert!(executed.contains("[2, 3, 8, 8]") && executed.contains("[8, 4, 3, 3]"), "{executed}");
+}

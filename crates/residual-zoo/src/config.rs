@@ -1,0 +1,287 @@
+//! The definition that all networks share.
+
+use residual_nn::{
+    BlockConfig, BlockKind, BlockOrder, BottleneckStride, Fan, Init, Module, ShortcutKind, Trace,
+};
+use residual_tensor::{Float, Generator};
+use serde::{Deserialize, Serialize};
+
+use crate::{ResNet, Result, ZooError, table};
+
+/// How a network begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stem {
+    /// 7×7 convolution with stride 2, then 3×3 max pooling with stride 2: for pictures of 224².
+    ImageNet,
+    /// 3×3 convolution: for pictures of about 32².
+    Cifar,
+}
+
+/// A network as data; serialises to a few lines of TOML.
+///
+/// ```
+/// let described = "
+///     name = 'small'
+///     stem = 'cifar'
+///     block = 'basic'
+///     depths = [1, 1, 1]
+///     widths = [16, 32, 64]
+///     shortcut = 'A'
+/// ";
+/// let config = residual_zoo::ResNetConfig::from_toml(described)?;
+/// assert_eq!(config.layers(), 8);
+/// # Ok::<(), residual_zoo::ZooError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResNetConfig {
+    /// What it is called.
+    pub name: String,
+    /// How it begins.
+    pub stem: Stem,
+    /// The kind of block.
+    pub block: BlockKind,
+    /// Blocks of each stage; every stage but the first halves height and width.
+    pub depths: Vec<usize>,
+    /// Channels of each stage, before a bottleneck's expansion.
+    pub widths: Vec<usize>,
+    /// Channels of the stem; those of the first stage if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stem_width: Option<usize>,
+    /// Groups of a bottleneck's 3×3 (ResNeXt).
+    #[serde(default = "one")]
+    pub groups: usize,
+    /// Channels of a group where the stage has 64 (ResNeXt, Wide ResNet).
+    #[serde(default = "sixty_four")]
+    pub width_per_group: usize,
+    /// Which convolution of a bottleneck has the stride.
+    #[serde(default = "v1_5")]
+    pub bottleneck_stride: BottleneckStride,
+    /// Where normalization and activation stand.
+    #[serde(default = "post")]
+    pub order: BlockOrder,
+    /// The shortcut.
+    #[serde(default = "option_b")]
+    pub shortcut: ShortcutKind,
+    /// Whether there are shortcuts at all.
+    #[serde(default = "yes")]
+    pub residual: bool,
+    /// Whether each block's last γ starts at 0.
+    #[serde(default)]
+    pub zero_init_residual: bool,
+    /// First weights of the convolutions.
+    #[serde(default = "he_fan_out")]
+    pub init: Init,
+    /// Channels of the input: 3 for colour, 1 for grey.
+    #[serde(default = "three")]
+    pub input_channels: usize,
+    /// Classes of the output.
+    #[serde(default = "ten")]
+    pub classes: usize,
+}
+
+fn one() -> usize {
+    1
+}
+fn three() -> usize {
+    3
+}
+fn ten() -> usize {
+    10
+}
+fn sixty_four() -> usize {
+    64
+}
+fn yes() -> bool {
+    true
+}
+fn v1_5() -> BottleneckStride {
+    BottleneckStride::V1_5
+}
+fn post() -> BlockOrder {
+    BlockOrder::Post
+}
+fn option_b() -> ShortcutKind {
+    ShortcutKind::B
+}
+fn he_fan_out() -> Init {
+    Init::He(Fan::Out)
+}
+
+impl ResNetConfig {
+    /// The network of this name: torchvision's (`resnet18`, `wide_resnet50_2`), or the paper's on
+    /// CIFAR-10 (`cifar_resnet20`, `cifar_plain56`, any depth that the rule allows).
+    ///
+    /// # Errors
+    /// [`ZooError::Unknown`] with the closest name, [`ZooError::Depth`] with the rule.
+    pub fn named(name: &str) -> Result<Self> {
+        table::find(name)
+    }
+
+    /// A network described in TOML.
+    ///
+    /// # Errors
+    /// [`ZooError::Toml`] with the line that is wrong, [`ZooError::Invalid`].
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Sets the number of classes.
+    #[must_use]
+    pub fn classes(self, classes: usize) -> Self {
+        Self { classes, ..self }
+    }
+
+    /// Sets the number of input channels.
+    #[must_use]
+    pub fn input_channels(self, input_channels: usize) -> Self {
+        Self { input_channels, ..self }
+    }
+
+    /// Sets the shortcut.
+    #[must_use]
+    pub fn shortcut(self, shortcut: ShortcutKind) -> Self {
+        Self { shortcut, ..self }
+    }
+
+    /// Builds the network with new weights.
+    ///
+    /// # Errors
+    /// [`ZooError::Invalid`] if the configuration contradicts itself.
+    pub fn build<T: Float>(&self, generator: &mut Generator) -> Result<ResNet<T>> {
+        self.check()?;
+        let net = ResNet::new(self, generator);
+        // Whatever else is wrong shows on the smallest picture that has a pixel in every stage.
+        let shape = [1, self.input_channels, self.smallest_input(), self.smallest_input()].into();
+        net.propagate(&shape, &mut Trace::new()).map_err(|error| self.invalid(error.to_string()))?;
+        Ok(net)
+    }
+
+    /// The size of picture that the network was made for, `[height, width]`.
+    pub fn native_size(&self) -> [usize; 2] {
+        match self.stem {
+            Stem::ImageNet => [224, 224],
+            Stem::Cifar => [32, 32],
+        }
+    }
+
+    fn smallest_input(&self) -> usize {
+        let halvings = self.depths.len() - 1;
+        match self.stem {
+            Stem::ImageNet => 4 << halvings,
+            Stem::Cifar => 1 << halvings,
+        }
+    }
+
+    /// The number of layers with weights on the longest path: what networks are named by.
+    pub fn layers(&self) -> usize {
+        let per_block = match self.block {
+            BlockKind::Basic => 2,
+            BlockKind::Bottleneck => 3,
+        };
+        2 + per_block * self.depths.iter().sum::<usize>()
+    }
+
+    /// Channels that leave the stem.
+    pub fn stem_channels(&self) -> usize {
+        self.stem_width.unwrap_or(self.widths[0])
+    }
+
+    /// Channels that reach the classifier.
+    pub fn features(&self) -> usize {
+        self.widths.last().map_or(0, |width| width * self.block.expansion())
+    }
+
+    /// The blocks of each stage, in order.
+    pub(crate) fn stages(&self) -> Vec<Vec<BlockConfig>> {
+        let mut in_channels = self.stem_channels();
+        let stages = self.widths.iter().zip(&self.depths).enumerate();
+        let stages = stages.map(|(stage, (&channels, &depth))| {
+            let block = |i| {
+                let out_channels = channels * self.block.expansion();
+                let width = match self.block {
+                    BlockKind::Basic => channels,
+                    BlockKind::Bottleneck => channels * self.width_per_group / 64 * self.groups,
+                };
+                let block = BlockConfig {
+                    kind: self.block,
+                    in_channels,
+                    width,
+                    out_channels,
+                    stride: if stage > 0 && i == 0 { 2 } else { 1 },
+                    bottleneck_stride: self.bottleneck_stride,
+                    groups: self.groups,
+                    order: self.order,
+                    shortcut: self.shortcut,
+                    residual: self.residual,
+                    zero_init: self.zero_init_residual,
+                    init: self.init,
+                };
+                in_channels = out_channels;
+                block
+            };
+            (0..depth).map(block).collect()
+        });
+        stages.collect()
+    }
+
+    fn check(&self) -> Result<()> {
+        let invalid = |why: String| Err(self.invalid(why));
+        if self.depths.is_empty() || self.depths.len() != self.widths.len() {
+            let (depths, widths) = (self.depths.len(), self.widths.len());
+            return invalid(format!("{depths} depths and {widths} widths; give one of each per stage"));
+        }
+        if self.depths.len() > 8 {
+            return invalid(format!("{} stages halve the picture too often; at most 8", self.depths.len()));
+        }
+        let counts =
+            [self.groups, self.width_per_group, self.input_channels, self.classes, self.stem_channels()];
+        if counts.iter().chain(&self.depths).chain(&self.widths).any(|&n| n == 0 || n > 1 << 20) {
+            return invalid(
+                "depths, widths, groups, channels and classes must be between 1 and 1048576".into(),
+            );
+        }
+        if self.block == BlockKind::Basic && (self.groups, self.width_per_group) != (1, 64) {
+            return invalid(
+                "basic blocks have no groups and no width_per_group; use block = 'bottleneck'".into(),
+            );
+        }
+        let shrinks = |blocks: &[BlockConfig]| blocks.iter().any(|b| b.out_channels < b.in_channels);
+        if self.shortcut == ShortcutKind::A && self.residual && self.stages().iter().any(|s| shrinks(s)) {
+            return invalid("shortcut A can only add channels, but a stage has fewer than its input".into());
+        }
+        Ok(())
+    }
+
+    fn invalid(&self, why: String) -> ZooError {
+        ZooError::Invalid { name: self.name.clone(), why }
+    }
+
+    /// A row of the table: everything else is as in torchvision's `resnet18`.
+    pub(crate) fn row(name: &str, stem: Stem, block: BlockKind, depths: &[usize], widths: &[usize]) -> Self {
+        Self {
+            name: name.to_owned(),
+            stem,
+            block,
+            depths: depths.to_vec(),
+            widths: widths.to_vec(),
+            stem_width: None,
+            groups: one(),
+            width_per_group: sixty_four(),
+            bottleneck_stride: v1_5(),
+            order: post(),
+            shortcut: option_b(),
+            residual: yes(),
+            zero_init_residual: false,
+            init: he_fan_out(),
+            input_channels: three(),
+            classes: match stem {
+                Stem::ImageNet => 1000,
+                Stem::Cifar => ten(),
+            },
+        }
+    }
+}

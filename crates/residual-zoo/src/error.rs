@@ -1,0 +1,43 @@
+//! What can be wrong with the description of a network.
+
+/// Result with this crate's error.
+pub type Result<T> = std::result::Result<T, ZooError>;
+
+/// A network that does not exist, or cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum ZooError {
+    /// No row of the table, and no pattern, has this name.
+    #[error("unknown model '{name}'; did you mean '{closest}'? (`residual summary --list` names all)")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The most similar name that exists.
+        closest: String,
+    },
+    /// A name of a family whose depths follow a rule, with a depth that does not.
+    #[error("there is no {family} with {depth} layers: the depth must be {rule}, such as {example}")]
+    Depth {
+        /// The family's prefix.
+        family: &'static str,
+        /// The depth asked for.
+        depth: usize,
+        /// Which depths there are.
+        rule: &'static str,
+        /// One of them.
+        example: usize,
+    },
+    /// A configuration that contradicts itself.
+    #[error("the network '{name}' cannot be built: {why}")]
+    Invalid {
+        /// The configuration's name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A description that is not one.
+    #[error("the description of the network is not valid: {0}")]
+    Toml(#[from] toml::de::Error),
+    /// A shape does not fit, with the layer's path.
+    #[error(transparent)]
+    Layer(#[from] residual_nn::Error),
+}

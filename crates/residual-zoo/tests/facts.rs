@@ -1,0 +1,156 @@
+//! Published numbers: parameters, multiply-adds, state_dict entries, table 1, shortcuts.
+
+use residual_nn::{Module, Shortcut, ShortcutKind};
+use residual_tensor::Generator;
+use residual_zoo::{ResNet, ResNetConfig, Summary, ZooError, names};
+
+fn build(name: &str) -> ResNet<f32> {
+    ResNetConfig::named(name).unwrap().build(&mut Generator::new(0)).unwrap()
+}
+
+/// Multiply-adds for one picture of the size that the network was made for.
+fn multiply_adds(net: &ResNet<f32>) -> f64 {
+    let [h, w] = net.config().native_size();
+    Summary::of(net, [1, 3, h, w]).unwrap().multiply_adds as f64
+}
+
+#[test]
+fn imagenet_networks_have_torchvisions_parameters_and_entries() {
+    // torchvision 0.29.2; multiply-adds in 10⁹ as in He et al. 2015, table 1, computed exactly.
+    let rows = [
+        ("resnet18", 11_689_512, 122, 1.814),
+        ("resnet34", 21_797_672, 218, 3.664),
+        ("resnet50", 25_557_032, 320, 4.089),
+        ("resnet50_v1", 25_557_032, 320, 3.858),
+        ("resnet101", 44_549_160, 626, 7.801),
+        ("resnet101_v1", 44_549_160, 626, 7.570),
+        ("resnet152", 60_192_808, 932, 11.514),
+        ("resnet152_v1", 60_192_808, 932, 11.282),
+    ];
+    for (name, parameters, entries, giga) in rows {
+        let net = build(name);
+        assert_eq!(net.parameter_count(), parameters, "{name}");
+        assert_eq!(net.states().len(), entries, "{name}");
+        assert!((multiply_adds(&net) / 1e9 - giga).abs() < 6e-4, "{name}: {}", multiply_adds(&net));
+    }
+}
+
+#[test]
+fn wide_and_grouped_networks_have_torchvisions_parameters() {
+    let rows = [
+        ("wide_resnet50_2", 68_883_240),
+        ("wide_resnet101_2", 126_886_696),
+        ("resnext50_32x4d", 25_028_904),
+        ("resnext101_32x8d", 88_791_336),
+        ("resnext101_64x4d", 83_455_272),
+    ];
+    for (name, parameters) in rows {
+        assert_eq!(build(name).parameter_count(), parameters, "{name}");
+    }
+}
+
+#[test]
+fn cifar_networks_have_the_papers_parameters_and_their_plain_twins_too() {
+    let rows = [
+        (20, 269_722, 40.55),
+        (32, 464_154, 68.86),
+        (44, 658_586, 97.17),
+        (56, 853_018, 125.49),
+        (110, 1_727_962, 252.89),
+        (1202, 19_421_274, 2829.0),
+    ];
+    for (depth, parameters, mega) in rows {
+        let net = build(&format!("cifar_resnet{depth}"));
+        assert_eq!(net.config().layers(), depth);
+        assert_eq!(net.parameter_count(), parameters, "{depth}");
+        assert!((multiply_adds(&net) / 1e6 - mega).abs() < mega * 2e-4, "{depth}: {}", multiply_adds(&net));
+        let plain = build(&format!("cifar_plain{depth}"));
+        assert_eq!(plain.parameter_count(), parameters, "option A has no parameters");
+        assert_eq!(multiply_adds(&plain), multiply_adds(&net));
+    }
+}
+
+#[test]
+fn stages_have_the_shapes_of_table_1() {
+    for (name, channels) in [("resnet34", [64, 128, 256, 512]), ("resnet50", [256, 512, 1024, 2048])] {
+        let net = build(name);
+        let summary = Summary::of(&net, [1, 3, 224, 224]).unwrap();
+        let output = |path: &str| {
+            let layer = summary.layers.iter().rfind(|layer| layer.path.starts_with(path)).unwrap();
+            layer.output.clone()
+        };
+        assert_eq!(*output("conv1"), [1, 64, 112, 112]);
+        assert_eq!(*output("maxpool"), [1, 64, 56, 56]);
+        for (stage, (channels, size)) in channels.into_iter().zip([56, 28, 14, 7]).enumerate() {
+            assert_eq!(*output(&format!("layer{}", stage + 1)), [1, channels, size, size]);
+        }
+        assert_eq!(*output("fc"), [1, 1000]);
+    }
+}
+
+#[test]
+fn the_first_block_of_a_stage_is_dashed() {
+    // Of conv3_x to conv5_x always; of conv2_x where a bottleneck changes the depth.
+    for (name, dashed_stages) in [("resnet34", 1..4), ("resnet50", 0..4), ("resnet152", 0..4)] {
+        for (stage, blocks) in build(name).stages().iter().enumerate() {
+            for (i, block) in blocks.iter().enumerate() {
+                let dashed = matches!(block.shortcut(), Some(Shortcut::Projection(..)));
+                assert_eq!(dashed, i == 0 && dashed_stages.contains(&stage), "{name} layer{}.{i}", stage + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_listed_network_can_be_built_and_described_in_toml() {
+    for name in names() {
+        let config = ResNetConfig::named(&name).unwrap();
+        assert_eq!(config.name, name);
+        let text = toml::to_string(&config).unwrap();
+        assert_eq!(ResNetConfig::from_toml(&text).unwrap(), config, "{text}");
+        if config.layers() <= 110 && !name.contains("101") {
+            let grey = config.classes(7).input_channels(1).build::<f32>(&mut Generator::new(0)).unwrap();
+            let [h, w] = grey.config().native_size();
+            let summary = Summary::of(&grey, [2, 1, h, w]).unwrap();
+            assert_eq!(*summary.layers.last().unwrap().output, [2, 7], "{name}");
+        }
+    }
+}
+
+#[test]
+fn shortcut_c_projects_everywhere() {
+    let config = ResNetConfig::named("resnet34").unwrap().shortcut(ShortcutKind::C);
+    let net = config.build::<f32>(&mut Generator::new(0)).unwrap();
+    let projections = net.states().iter().filter(|(path, _)| path.ends_with("downsample.0.weight")).count();
+    assert_eq!(projections, 16);
+}
+
+#[test]
+fn what_does_not_exist_says_what_does() {
+    let message = |name: &str| ResNetConfig::named(name).unwrap_err().to_string();
+    assert!(message("resnt18").contains("did you mean 'resnet18'?"));
+    assert_eq!(
+        message("cifar_resnet21"),
+        "there is no cifar_resnet with 21 layers: the depth must be 6n + 2, such as 20"
+    );
+    assert!(message("cifar_preresnet111").contains("6n + 2 or 9n + 2"));
+    assert!(message("cifar_wrn29_10").contains("6n + 4"));
+    let described = |text: &str| ResNetConfig::from_toml(text).unwrap_err();
+    assert!(matches!(described("name = 3"), ZooError::Toml(_)));
+    let base = "name='x'\nstem='cifar'\nblock='basic'\n";
+    assert!(
+        described(&format!("{base}depths=[1]\nwidths=[1,2]")).to_string().contains("1 depths and 2 widths")
+    );
+    assert!(described(&format!("{base}depths=[0]\nwidths=[1]")).to_string().contains("between 1 and"));
+    assert!(
+        described(&format!("{base}depths=[1]\nwidths=[1]\nshortcuts='A'")).to_string().contains("shortcuts")
+    );
+    let shrinking = format!("{base}depths=[1,1]\nwidths=[8,4]\nshortcut='A'");
+    assert!(described(&shrinking).to_string().contains("can only add channels"));
+}
+
+#[test]
+fn an_input_that_does_not_fit_names_the_layer() {
+    let error = Summary::of(&build("resnet18"), [1, 1, 224, 224]).unwrap_err().to_string();
+    assert!(error.starts_with("conv1: ") && error.contains("[1, 1, 224, 224]"), "{error}");
+}
