@@ -1,1 +1,70 @@
-//! Under construction.
+//! Image data sets for residual networks, and the way from a file to a batch.
+//!
+//! - [`Dataset`]: numbered pictures with classes. [`Faces`] (built in, nothing to download),
+//!   [`cifar10`], [`cifar100`], [`fer2013()`], [`ImageFolder`], [`idx()`], or [`InMemory`] for
+//!   pictures that a program already has. [`DataSpec`] names any of them in one word.
+//! - [`Preprocess`]: channels, size and standardisation; data that travels with a trained
+//!   network. [`Augment`]: random variation of training pictures.
+//! - [`Loader`]: batches, prepared ahead by threads of their own.
+//!
+//! **Decision.** A picture is bytes ([`Image`]) until the loader writes it, standardised, into
+//! its place in the batch. Order and variation follow from seed, epoch and index, never from
+//! which thread was first, so that an interrupted run goes on bit for bit.
+//!
+//! **Rejected.** A pipeline of composable transforms on tensors: each stage would copy each
+//! picture, and a checkpoint would have to carry code, not data, to repeat it.
+//!
+//! **Not here.** Downloads. Labels other than one class per picture.
+//!
+//! ```
+//! use residual_data::{Augment, Corrupt, DataSpec, Loader, LoaderConfig, Preprocess, Split, Standardise};
+//!
+//! let spec: DataSpec = "faces:140".parse()?;
+//! let train = spec.open(Split::Train, Corrupt::Refuse)?;
+//! let shape = train.shape().expect("faces share a shape");
+//! let preprocess = Preprocess::new(shape).fit(&*train, Standardise::Channel, 1000)?;
+//! let loader = Loader::new(train, preprocess, LoaderConfig::train(32, Augment::CIFAR, 7))?;
+//! for batch in loader.epoch(0)? {
+//!     let batch = batch?;
+//!     assert_eq!(batch.images.shape()[..], [32, 1, 48, 48]);
+//!     assert_eq!(batch.labels.len(), 32);
+//! }
+//! # Ok::<(), residual_data::DataError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod augment;
+mod cifar;
+mod dataset;
+mod error;
+mod faces;
+mod fer2013;
+mod folder;
+mod idx;
+mod image;
+mod in_memory;
+mod loader;
+mod preprocess;
+mod sheet;
+mod spec;
+mod statistics;
+
+pub use augment::{Augment, Placement};
+pub use cifar::{cifar10, cifar100};
+pub use dataset::{Corrupt, Dataset, Sample, Split, class_counts};
+pub use error::DataError;
+pub use faces::Faces;
+pub use fer2013::{EMOTIONS, fer2013};
+pub use folder::ImageFolder;
+pub use idx::idx;
+pub use image::{Image, ImageShape};
+pub use in_memory::InMemory;
+pub use loader::{Batch, Epoch, Loader, LoaderConfig};
+pub use preprocess::{Preprocess, Standardise};
+pub use sheet::contact_sheet;
+pub use spec::{DataSpec, FacesSpec};
+pub use statistics::Statistics;
+
+/// Result with this crate's error.
+pub type Result<T> = std::result::Result<T, DataError>;

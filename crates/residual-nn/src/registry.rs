@@ -14,8 +14,11 @@ use crate::{
 pub struct LayerEntry {
     /// Its name.
     pub name: &'static str,
-    draw: fn(&mut Generator) -> (Box<dyn Module<f64>>, Shape),
+    draw: fn(&mut Generator) -> Drawn,
 }
+
+/// A layer, and the shape of an input that fits it.
+type Drawn = (Box<dyn Module<f64>>, Shape);
 
 /// One configuration of a layer, with an input.
 pub struct LayerSample {
@@ -100,7 +103,7 @@ pub fn layers() -> Vec<LayerEntry> {
 }
 
 /// Blocks of every kind, order, shortcut, stride placement, plain and residual.
-fn block(g: &mut Generator) -> (Box<dyn Module<f64>>, Shape) {
+fn block(g: &mut Generator) -> Drawn {
     let shape = shape(g, 2);
     let channels = 1 + g.below(3);
     let groups = 1 + g.below(2);

@@ -131,7 +131,7 @@ fn cifar(name: &str, family: &Family, depth: usize) -> Option<ResNetConfig> {
         Basic => 6,
         Bottleneck => 9,
     };
-    if depth < per_stage + 2 || (depth - 2) % per_stage != 0 || depth > 10_000 {
+    if depth < per_stage + 2 || !(depth - 2).is_multiple_of(per_stage) || depth > 10_000 {
         return None;
     }
     let n = (depth - 2) / per_stage;
@@ -147,7 +147,7 @@ fn cifar(name: &str, family: &Family, depth: usize) -> Option<ResNetConfig> {
 fn wide(name: &str) -> Option<Result<ResNetConfig>> {
     let (depth, factor) = name.strip_prefix("cifar_wrn")?.split_once('_')?;
     let (depth, factor) = (depth.parse::<usize>().ok()?, factor.parse::<usize>().ok()?);
-    if depth < 10 || (depth - 4) % 6 != 0 || depth > 10_000 || !(1..=100).contains(&factor) {
+    if depth < 10 || !(depth - 4).is_multiple_of(6) || depth > 10_000 || !(1..=100).contains(&factor) {
         let (rule, example) = ("6n + 4, and the factor up to 100", 28);
         return Some(Err(ZooError::Depth { family: "cifar_wrn", depth, rule, example }));
     }

@@ -22,7 +22,7 @@ impl<T: Float> Var<T> {
     pub fn conv2d(&self, weight: &Self, geometry: &Conv2dGeometry) -> Result<Self> {
         let output = conv2d::forward(self.value(), weight.value(), geometry)?;
         let (input, weights) = (self.value().clone(), weight.value().clone());
-        let operation = Conv2d { input, weight: weights, geometry: geometry.clone() };
+        let operation = Conv2d { input, weight: weights, geometry: *geometry };
         Ok(self.record(operation, &[self, weight], output))
     }
 }

@@ -35,7 +35,7 @@ impl<T: Float> Var<T> {
     /// If the window does not fit.
     pub fn avg_pool2d(&self, geometry: &Pool2dGeometry) -> Result<Self> {
         let output = pool::avg_forward(self.value(), geometry)?;
-        let operation = AvgPool2d { geometry: geometry.clone(), input: self.shape().clone() };
+        let operation = AvgPool2d { geometry: *geometry, input: self.shape().clone() };
         Ok(self.record(operation, &[self], output))
     }
 
