@@ -1,4 +1,55 @@
-//! The numeric kernels of residual networks on the CPU.
+//! The arithmetic of residual networks on the CPU: convolution, batch normalization, pooling,
+//! activation, loss and the optimizer's step, each gradient under its forward pass.
+//!
+//! **Decision.** Kernels are plain functions from tensors to tensors. What belongs to a layer
+//! and is not a tensor (kernel size, stride, padding) is a geometry struct, which works out all
+//! sizes once and checks them. Four-dimensional tensors have NCHW shapes and are computed in
+//! channels-last memory: other layouts are accepted, converted, and come out channels-last, so
+//! that conversion happens once, at a network's edge. Work is divided into chunks whose size
+//! depends on the data alone and whose sums are added up in order: the same bits for any number
+//! of threads.
+//!
+//! **Rejected.** *Traits for operations*: a function says the same in one line, and the tape
+//! above has a struct per operation anyway. *NCHW memory*: a window's channels would lie far
+//! apart, and every kernel would gather. *One matrix of all windows*: it is nine times the
+//! size of the activations; blocks of it stay in the cache.
+//!
+//! **Not here.** Parameters, graphs, saved tensors, generators: a backward pass is told all
+//! that it needs. No bias in convolutions, which batch normalization has; no file, no global
+//! state but rayon's pool and the tensors' buffer pool.
+//!
+//! | module | forward | backward |
+//! |---|---|---|
+//! | [`conv2d`] | [`forward`](conv2d::forward) | [`backward_data`](conv2d::backward_data), [`backward_weights`](conv2d::backward_weights) |
+//! | [`batch_norm`] | [`forward_train`](batch_norm::forward_train), [`forward_eval`](batch_norm::forward_eval) | [`backward_train`](batch_norm::backward_train), [`backward_eval`](batch_norm::backward_eval) |
+//! | [`pool`] | [`max_forward`](pool::max_forward), [`avg_forward`](pool::avg_forward), [`global_avg_forward`](pool::global_avg_forward) | [`max_backward`](pool::max_backward), … |
+//! | [`relu`], [`add`], [`shortcut`], [`linear`] | `forward` | `backward` |
+//! | [`softmax`], [`cross_entropy`] | `forward` | [`backward`](cross_entropy::backward) of the loss |
+//! | [`sgd`], [`gemm`](mod@gemm) | the step, the product beneath | |
+//!
+//! A convolution and its gradients, on arrays that exist already:
+//!
+//! ```
+//! use ndarray::Array4;
+//! use residual_kernels::{Conv2dGeometry, conv2d};
+//!
+//! let x = Array4::<f32>::ones((1, 3, 8, 8));
+//! let w = Array4::<f32>::ones((4, 3, 3, 3));
+//! let geometry = Conv2dGeometry::new(3, 3).padding(1);
+//!
+//! let y = conv2d::forward(&x.view().into(), &w.view().into(), &geometry)?;
+//! assert_eq!(**y.shape(), [1, 4, 8, 8]);
+//! assert_eq!(y.view()[[0, 0, 4, 4]], 27.0); // 3 channels × 9 taps
+//! assert_eq!(y.view()[[0, 0, 0, 0]], 12.0); // of which a corner sees 4
+//!
+//! // Of the sum of y the gradient with respect to y is 1 everywhere.
+//! let dy = Array4::<f32>::ones((1, 4, 8, 8)).view().into();
+//! let dx = conv2d::backward_data(&dy, &w.view().into(), &x.shape().into(), &geometry)?;
+//! let dw = conv2d::backward_weights(&x.view().into(), &dy, &w.shape().into(), &geometry)?;
+//! assert_eq!(dx.view()[[0, 0, 0, 0]], 16.0); // 4 channels × 4 windows
+//! assert_eq!(dw.view()[[0, 0, 1, 1]], 64.0); // the middle tap meets every pixel
+//! # Ok::<(), residual_kernels::KernelError>(())
+//! ```
 
 pub mod add;
 pub mod batch_norm;

@@ -1,0 +1,59 @@
+//! How work is divided among threads: into chunks whose size depends on the data alone. Which
+//! thread computes a chunk then makes no difference to the result, and neither does how many
+//! threads there are.
+
+use rayon::prelude::*;
+use residual_tensor::{Float, Tensor};
+
+/// Elements in a chunk of an element-wise loop: they fit the second cache.
+pub(crate) const CHUNK: usize = 16 << 10;
+
+/// How many neighbouring chunks of `elements` each should stay on one thread, for rayon's
+/// `with_min_len`. Two [`CHUNK`]s are not worth waking another thread for.
+pub(crate) fn chunks_per_task(elements: usize) -> usize {
+    (2 * CHUNK).div_ceil(elements.max(1))
+}
+
+/// `f(x)` for each element, in the layout of `x`.
+pub(crate) fn map<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T + Sync) -> Tensor<T> {
+    let mut y = Tensor::unfilled(x.shape(), x.layout());
+    zip_update(y.as_mut_slice(), x.as_slice(), |y, x| {
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = f(x);
+        }
+    });
+    y
+}
+
+/// `f(a, b)` for each pair of elements, in the layout of `a`, which has the shape of `b`.
+pub(crate) fn zip_map<T: Float>(a: &Tensor<T>, b: &Tensor<T>, f: impl Fn(T, T) -> T + Sync) -> Tensor<T> {
+    debug_assert_eq!(a.shape(), b.shape());
+    let b = b.to_layout(a.layout());
+    let mut y = Tensor::unfilled(a.shape(), a.layout());
+    y.as_mut_slice()
+        .par_chunks_mut(CHUNK)
+        .zip(a.as_slice().par_chunks(CHUNK).zip(b.as_slice().par_chunks(CHUNK)))
+        .with_min_len(chunks_per_task(CHUNK))
+        .for_each(|(y, (a, b))| {
+            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
+                *y = f(a, b);
+            }
+        });
+    y
+}
+
+/// Applies `f` to corresponding chunks of both slices, which are equally long.
+pub(crate) fn zip_update<T: Float>(to: &mut [T], from: &[T], f: impl Fn(&mut [T], &[T]) + Sync) {
+    debug_assert_eq!(to.len(), from.len());
+    to.par_chunks_mut(CHUNK)
+        .zip(from.par_chunks(CHUNK))
+        .with_min_len(chunks_per_task(CHUNK))
+        .for_each(|(to, from)| f(to, from));
+}
+
+/// `to[i] += from[i]`.
+pub(crate) fn add_assign<T: Float>(to: &mut [T], from: &[T]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
+}

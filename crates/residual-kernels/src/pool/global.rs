@@ -1,0 +1,69 @@
+//! The average over a whole image: what stands between the last block and the classifier.
+
+use rayon::prelude::*;
+use residual_tensor::{Float, Layout, Shape, Tensor};
+
+use crate::{
+    KernelError, Result,
+    parallel::{add_assign, chunks_per_task},
+};
+
+/// The average of each channel over the pixels of each image.
+///
+/// # Shapes
+/// `x [n, c, h, w]` → `[n, c]`.
+///
+/// # Errors
+/// If `x` does not have four axes or its images have no pixels.
+pub fn global_avg_forward<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
+    let [batch, channels, height, width] = x.dims("global_avg_pool")?;
+    let share = share("global_avg_pool", x.shape(), height * width)?;
+    let x = x.to_layout(Layout::ChannelsLast);
+    let mut y = Tensor::zeros([batch, channels]);
+    let image = (height * width * channels).max(1);
+    y.as_mut_slice()
+        .par_chunks_mut(channels.max(1))
+        .zip(x.as_slice().par_chunks(image))
+        .with_min_len(chunks_per_task(image))
+        .for_each(|(y, x)| {
+            x.chunks_exact(channels).for_each(|x| add_assign(y, x));
+            y.iter_mut().for_each(|y| *y *= share);
+        });
+    Ok(y)
+}
+
+/// The gradient: each pixel gets an equal share of `dy`.
+///
+/// # Shapes
+/// `dy [n, c]` → `x_shape`, which is `[n, c, h, w]`.
+///
+/// # Errors
+/// If `dy` is not `[n, c]`, or as [`global_avg_forward`].
+pub fn global_avg_backward<T: Float>(dy: &Tensor<T>, x_shape: &Shape) -> Result<Tensor<T>> {
+    let operation = "global_avg_pool backward";
+    let [batch, channels, height, width] = x_shape.dims(operation)?;
+    KernelError::unless_same(operation, ("dy", dy.shape()), ("the output", &[batch, channels].into()))?;
+    let share = share::<T>(operation, x_shape, height * width)?;
+    let mut dx = Tensor::unfilled(x_shape, Layout::ChannelsLast);
+    let image = (height * width * channels).max(1);
+    dx.as_mut_slice()
+        .par_chunks_mut(image)
+        .zip(dy.as_slice().par_chunks(channels.max(1)))
+        .with_min_len(chunks_per_task(image))
+        .for_each(|(dx, dy)| {
+            for dx in dx.chunks_exact_mut(channels) {
+                for (dx, &dy) in dx.iter_mut().zip(dy) {
+                    *dx = dy * share;
+                }
+            }
+        });
+    Ok(dx)
+}
+
+/// The weight of a pixel in the average.
+fn share<T: Float>(operation: &'static str, x: &Shape, pixels: usize) -> Result<T> {
+    if pixels == 0 {
+        return Err(KernelError::TooFewValues { operation, shape: x.clone(), count: 0, needed: 1 });
+    }
+    Ok(T::of(1.0 / pixels as f64))
+}

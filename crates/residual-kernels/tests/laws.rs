@@ -1,0 +1,232 @@
+//! Laws that hold for every geometry: algorithms agree, and each gradient is the adjoint of
+//! its forward pass.
+
+use proptest::prelude::*;
+use residual_kernels::{conv2d::Algorithm, *};
+use residual_tensor::{Float, Generator, Layout, Shape, Tensor};
+
+/// A convolution whose window fits, with everything else left to chance.
+#[derive(Debug, Clone)]
+struct Convolution {
+    geometry: Conv2dGeometry,
+    x: Shape,
+    weight: Shape,
+    seed: u64,
+}
+
+fn convolution() -> impl Strategy<Value = Convolution> {
+    let pair = |range: std::ops::Range<usize>| [range.clone(), range];
+    let window = (pair(1..5), pair(1..4), pair(0..5), pair(1..4));
+    let channels = (1usize..4, prop_oneof![1usize..6, 16usize..19], prop_oneof![1usize..6, 16usize..19]);
+    (window, channels, 1usize..4, pair(0..9), any::<u64>()).prop_map(
+        |((kernel, stride, padding, dilation), (groups, inputs, outputs), batch, extra, seed)| {
+            let geometry = Conv2dGeometry { kernel, stride, padding, dilation, groups };
+            let size = |axis: usize| {
+                let reach = dilation[axis] * (kernel[axis] - 1) + 1;
+                reach.saturating_sub(2 * padding[axis]).max(1) + extra[axis]
+            };
+            let x = [batch, groups * inputs, size(0), size(1)].into();
+            Convolution { geometry, x, weight: [groups * outputs, inputs, kernel[0], kernel[1]].into(), seed }
+        },
+    )
+}
+
+impl Convolution {
+    fn tensors<T: Float>(&self) -> [Tensor<T>; 3] {
+        let mut generator = Generator::new(self.seed);
+        let y = self.geometry.resolve(&self.x, &self.weight).unwrap().y();
+        [&self.x, &self.weight, &y].map(|shape| generator.normal_tensor(shape, 1.0))
+    }
+
+    /// `y`, `dx` and `dw`
+    fn run<T: Float>(&self, algorithm: Algorithm) -> [Tensor<T>; 3] {
+        let [x, weight, dy] = self.tensors();
+        let geometry = &self.geometry;
+        [
+            conv2d::forward_with(algorithm, &x, &weight, geometry).unwrap(),
+            conv2d::backward_data_with(algorithm, &dy, &weight, x.shape(), geometry).unwrap(),
+            conv2d::backward_weights_with(algorithm, &x, &dy, weight.shape(), geometry).unwrap(),
+        ]
+    }
+
+    fn check_algorithms<T: Float>(&self, tolerance: f64) {
+        let expected = self.run::<T>(Algorithm::Direct);
+        for algorithm in Algorithm::ALL {
+            for (which, (got, expected)) in self.run::<T>(algorithm).iter().zip(&expected).enumerate() {
+                assert_eq!(got.layout(), Layout::ChannelsLast);
+                assert_eq!(got.shape(), expected.shape());
+                let largest: f64 = largest(expected);
+                for (&got, &expected) in got.as_slice().iter().zip(expected.as_slice()) {
+                    let difference = (got.to_f64() - expected.to_f64()).abs();
+                    assert!(difference <= tolerance * largest, "{algorithm:?} {which}: {got} for {expected}");
+                }
+            }
+        }
+    }
+}
+
+fn largest<T: Float>(tensor: &Tensor<T>) -> f64 {
+    tensor.as_slice().iter().fold(0.0, |largest, &value| value.to_f64().abs().max(largest))
+}
+
+/// The sum of products of equal indices.
+fn dot(a: &Tensor<f64>, b: &Tensor<f64>) -> f64 {
+    assert_eq!(a.shape(), b.shape());
+    a.to_vec().iter().zip(b.to_vec()).map(|(a, b)| a * b).sum()
+}
+
+#[track_caller]
+fn assert_equal(a: f64, b: f64) {
+    assert!((a - b).abs() <= 1e-11 * (1.0 + a.abs().max(b.abs())) * 100.0, "{a} is not {b}");
+}
+
+/// A random tensor of some shape, in either layout.
+fn random(shape: &Shape, seed: u64) -> Tensor<f64> {
+    let tensor = Generator::new(seed).normal_tensor(shape, 1.0);
+    if seed.is_multiple_of(2) { tensor.to_layout(Layout::ChannelsLast) } else { tensor }
+}
+
+proptest! {
+    #[test]
+    fn convolutions_agree_with_the_definition(convolution in convolution()) {
+        convolution.check_algorithms::<f64>(1e-13);
+        convolution.check_algorithms::<f32>(2e-6);
+    }
+
+    /// The convolution is linear in x and in the weight, so ⟨y, dy⟩ = ⟨x, dx⟩ = ⟨weight, dw⟩.
+    #[test]
+    fn gradients_of_a_convolution_are_adjoint(convolution in convolution()) {
+        let [x, weight, dy] = convolution.tensors::<f64>();
+        for algorithm in Algorithm::ALL {
+            let [y, dx, dw] = convolution.run(algorithm);
+            assert_equal(dot(&y, &dy), dot(&x, &dx));
+            assert_equal(dot(&y, &dy), dot(&weight, &dw));
+        }
+    }
+
+    #[test]
+    fn gradients_of_pools_are_adjoint(
+        shape in [1usize..3, 1usize..19, 4usize..12, 4usize..12],
+        kernel in [1usize..5, 1usize..5],
+        stride in [1usize..4, 1usize..4],
+        padding in [0usize..3, 0usize..3],
+        seed in any::<u64>(),
+    ) {
+        let padding = [padding[0].min(kernel[0] / 2), padding[1].min(kernel[1] / 2)];
+        let geometry = Pool2dGeometry { kernel, stride, padding };
+        let x = random(&shape.into(), seed);
+
+        let (y, indices) = pool::max_forward(&x, &geometry).unwrap();
+        let dy = random(y.shape(), seed ^ 1);
+        // The maximum is linear as long as the winners stay the same.
+        let dx = pool::max_backward(&dy, &indices, x.shape()).unwrap();
+        assert_equal(dot(&y, &dy), dot(&x, &dx));
+
+        let y = pool::avg_forward(&x, &geometry).unwrap();
+        let dx = pool::avg_backward(&dy, x.shape(), &geometry).unwrap();
+        assert_equal(dot(&y, &dy), dot(&x, &dx));
+
+        let y = pool::global_avg_forward(&x).unwrap();
+        let dy = Generator::new(seed).normal_tensor(y.shape(), 1.0);
+        let dx = pool::global_avg_backward(&dy, x.shape()).unwrap();
+        assert_equal(dot(&y, &dy), dot(&x, &dx));
+    }
+
+    #[test]
+    fn the_shortcut_takes_every_other_pixel(
+        shape in [1usize..3, 1usize..19, 1usize..12, 1usize..12],
+        stride in 1usize..4,
+        extra in 0usize..7,
+        seed in any::<u64>(),
+    ) {
+        let [_, channels, height, width] = shape;
+        let x = random(&shape.into(), seed);
+        let y = shortcut::subsample_pad_forward(&x, stride, channels + extra).unwrap();
+        prop_assert_eq!(&**y.shape(), [shape[0], channels + extra, height.div_ceil(stride), width.div_ceil(stride)]);
+        for ((n, c, i, j), &value) in y.view().into_dimensionality::<ndarray::Ix4>().unwrap().indexed_iter() {
+            let channel = c.checked_sub(extra / 2).filter(|&channel| channel < channels);
+            let expected = channel.map_or(0.0, |channel| x.view()[[n, channel, i * stride, j * stride]]);
+            prop_assert_eq!(value, expected);
+        }
+        let dy = random(y.shape(), seed ^ 1);
+        let dx = shortcut::subsample_pad_backward(&dy, stride, x.shape()).unwrap();
+        assert_equal(dot(&y, &dy), dot(&x, &dx));
+    }
+
+    #[test]
+    fn element_wise_kernels_do_not_depend_on_the_layout(shape in [1usize..3, 1usize..9, 1usize..9, 1usize..9], seed in any::<u64>()) {
+        let (a, b) = (random(&shape.into(), seed), random(&shape.into(), seed ^ 1));
+        let sum = add::forward(&a, &b).unwrap();
+        prop_assert_eq!(&sum, &Tensor::from(&a.view() + &b.view()));
+        let mut accumulated = a.clone();
+        add::accumulate(&mut accumulated, &b).unwrap();
+        prop_assert_eq!(accumulated, sum);
+        let y = relu::forward(&a);
+        prop_assert_eq!(&y, &Tensor::from(a.view().mapv(|x| x.max(0.0))));
+        let dx = relu::backward(&b, &y).unwrap();
+        prop_assert_eq!(dx, Tensor::from(&b.view() * &a.view().mapv(|x| if x > 0.0 { 1.0 } else { 0.0 })));
+    }
+}
+
+#[test]
+fn nothing_in_gives_nothing_out() {
+    let geometry = Conv2dGeometry::new(3, 3).padding(1);
+    let (x, weight) = (Tensor::<f32>::zeros([0, 2, 4, 4]), Tensor::zeros([3, 2, 3, 3]));
+    for algorithm in Algorithm::ALL {
+        let y = conv2d::forward_with(algorithm, &x, &weight, &geometry).unwrap();
+        assert_eq!(**y.shape(), [0, 3, 4, 4]);
+        assert!(conv2d::backward_data_with(algorithm, &y, &weight, x.shape(), &geometry).unwrap().is_empty());
+        let dw = conv2d::backward_weights_with(algorithm, &x, &y, weight.shape(), &geometry).unwrap();
+        assert_eq!(dw, weight);
+    }
+    let (y, indices) = pool::max_forward(&x, &Pool2dGeometry::new(2, 2)).unwrap();
+    assert!(pool::max_backward(&y, &indices, x.shape()).unwrap().is_empty());
+    assert_eq!(**pool::global_avg_forward(&x).unwrap().shape(), [0, 2]);
+    assert_eq!(shortcut::subsample_pad_forward(&x, 2, 4).unwrap().len(), 0);
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_with_both_shapes() {
+    let zeros = |shape: &[usize]| Tensor::<f32>::zeros(shape);
+    let geometry = Conv2dGeometry::new(3, 3);
+    let dy =
+        conv2d::backward_data(&zeros(&[1, 4, 2, 2]), &zeros(&[4, 3, 3, 3]), &[1, 3, 5, 5].into(), &geometry);
+    let messages = [
+        (
+            dy.unwrap_err(),
+            "conv2d backward: dy [1, 4, 2, 2] does not fit the output [1, 4, 3, 3]: both must have the same shape",
+        ),
+        (
+            add::forward(&zeros(&[2, 3]), &zeros(&[3, 2])).unwrap_err(),
+            "add: a [2, 3] does not fit b [3, 2]: both must have the same shape",
+        ),
+        (
+            relu::backward(&zeros(&[2]), &zeros(&[3])).unwrap_err(),
+            "relu backward: dy [2] does not fit y [3]: both must have the same shape",
+        ),
+        (
+            linear::forward(&zeros(&[2, 3]), &zeros(&[5, 4]), None).unwrap_err(),
+            "linear: weight [5, 4] does not fit x [2, 3]: axis 1 of the weight must be axis 1 of x",
+        ),
+        (
+            linear::forward(&zeros(&[2, 3]), &zeros(&[5, 3]), Some(&zeros(&[4]))).unwrap_err(),
+            "linear: bias [4] does not fit weight [5, 3]: the bias must have one element for each row of the weight",
+        ),
+        (
+            pool::global_avg_backward(&zeros(&[2, 3]), &[2, 4, 5, 5].into()).unwrap_err(),
+            "global_avg_pool backward: dy [2, 3] does not fit the output [2, 4]: both must have the same shape",
+        ),
+        (
+            shortcut::subsample_pad_forward(&zeros(&[1, 4, 6, 6]), 2, 3).unwrap_err(),
+            "shortcut: x [1, 4, 6, 6] does not fit the output [1, 3, 3, 3]: channels can be added, but not taken away",
+        ),
+        (
+            shortcut::subsample_pad_forward(&zeros(&[1, 4, 6, 6]), 0, 4).unwrap_err(),
+            "shortcut: stride must be at least 1, but is [0, 0]",
+        ),
+        (softmax::forward(&zeros(&[3])).unwrap_err(), "softmax needs 2 axes, but the shape is [3]"),
+    ];
+    for (error, expected) in messages {
+        assert_eq!(error.to_string(), expected);
+    }
+}
