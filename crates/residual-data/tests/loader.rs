@@ -1,0 +1,185 @@
+//! The loader's promises: what is in a batch depends on seed, epoch and index alone; errors
+//! arrive in order; dropping an epoch ends it.
+
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use residual_data::{
+    Augment, Batch, DataError, Dataset, Faces, Image, ImageShape, Loader, LoaderConfig, Preprocess, Result,
+    Sample, Split, Standardise,
+};
+
+fn config(workers: usize) -> LoaderConfig {
+    LoaderConfig { workers, ..LoaderConfig::train(16, Augment::CIFAR, 5) }
+}
+
+fn loader(samples: usize, config: LoaderConfig) -> Loader {
+    let faces = Arc::new(Faces::new(3, Split::Train, samples));
+    let preprocess = Preprocess::new(Faces::SHAPE).fit(&*faces, Standardise::Channel, 50).unwrap();
+    Loader::new(faces, preprocess, config).unwrap()
+}
+
+fn epoch(loader: &Loader, epoch: u64) -> Vec<Batch> {
+    loader.epoch(epoch).unwrap().map(|batch| batch.unwrap()).collect()
+}
+
+#[test]
+fn workers_do_not_change_a_bit() {
+    let reference = loader(100, config(1));
+    let expected = [epoch(&reference, 0), epoch(&reference, 1)];
+    assert_eq!(expected[0].len(), 6);
+    assert_ne!(expected[0][0].indices, expected[1][0].indices);
+    for workers in [2, 5, 50] {
+        let loader = loader(100, config(workers));
+        // The second epoch comes out of the cache, the third run of it not.
+        assert_eq!([epoch(&loader, 0), epoch(&loader, 1)], expected);
+        assert_eq!(
+            epoch(&self::loader(100, LoaderConfig { cache_bytes: 0, ..config(workers) }), 1),
+            expected[1]
+        );
+    }
+}
+
+#[test]
+fn an_epoch_goes_on_where_it_was_left() {
+    let whole = epoch(&loader(100, config(2)), 7);
+    for first in 0..=whole.len() + 1 {
+        let rest = loader(100, config(3)).epoch_from(7, first).unwrap();
+        assert_eq!(rest.len(), whole.len().saturating_sub(first));
+        let rest: Vec<Batch> = rest.map(|batch| batch.unwrap()).collect();
+        assert_eq!(rest, whole[first.min(whole.len())..]);
+    }
+}
+
+#[test]
+fn every_sample_comes_once() {
+    let shuffled = LoaderConfig { drop_last: false, ..config(2) };
+    let batches = epoch(&loader(100, shuffled), 0);
+    assert_eq!(
+        batches.iter().map(|batch| batch.labels.len()).collect::<Vec<_>>(),
+        [16, 16, 16, 16, 16, 16, 4]
+    );
+    let seen: HashSet<usize> = batches.iter().flat_map(|batch| batch.indices.iter().copied()).collect();
+    assert_eq!(seen.len(), 100);
+
+    let in_order = epoch(&loader(20, LoaderConfig::eval(8)), 0);
+    let indices: Vec<usize> = in_order.iter().flat_map(|batch| batch.indices.iter().copied()).collect();
+    assert_eq!(indices, (0..20).collect::<Vec<_>>());
+    let labels: Vec<usize> = in_order.iter().flat_map(|batch| batch.labels.iter().copied()).collect();
+    assert_eq!(labels, (0..20).map(|index| index % 7).collect::<Vec<_>>());
+
+    // A single incomplete batch is better than none.
+    assert_eq!(epoch(&loader(5, config(1)), 0).len(), 1);
+}
+
+#[test]
+fn another_seed_gives_another_order_and_other_variations() {
+    let other = LoaderConfig { seed: 6, ..config(1) };
+    let (a, b) = (epoch(&loader(100, config(1)), 0), epoch(&loader(100, other), 0));
+    assert_ne!(a[0].indices, b[0].indices);
+    let fixed = LoaderConfig { shuffle: false, ..config(1) };
+    let fixed = loader(16, fixed);
+    assert_ne!(epoch(&fixed, 0)[0].images, epoch(&fixed, 1)[0].images);
+}
+
+/// Pictures of one pixel whose reading can fail, and is counted.
+struct Brittle {
+    classes: Vec<String>,
+    corrupt: Option<usize>,
+    explosive: Option<usize>,
+    reads: AtomicUsize,
+}
+
+impl Brittle {
+    fn new(corrupt: Option<usize>, explosive: Option<usize>) -> Arc<Self> {
+        Arc::new(Self { classes: vec!["only".into()], corrupt, explosive, reads: AtomicUsize::new(0) })
+    }
+}
+
+impl Dataset for Brittle {
+    fn name(&self) -> &str {
+        "brittle"
+    }
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+    fn len(&self) -> usize {
+        1000
+    }
+    fn shape(&self) -> Option<ImageShape> {
+        None
+    }
+    fn label(&self, _: usize) -> Result<usize> {
+        Ok(0)
+    }
+    fn get(&self, index: usize) -> Result<Sample> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        if self.corrupt == Some(index) {
+            return Err(DataError::Picture { path: PathBuf::from("cat.png"), reason: "cut short".into() });
+        }
+        assert_ne!(self.explosive, Some(index), "on purpose");
+        Ok(Sample { image: Image::new(ImageShape::new(1, 1, 1), vec![index as u8])?, label: 0 })
+    }
+}
+
+fn brittle_loader(data: Arc<Brittle>) -> Loader {
+    let config = LoaderConfig { workers: 3, ..LoaderConfig::eval(10) };
+    Loader::new(data, Preprocess::new(ImageShape::new(1, 1, 1)), config).unwrap()
+}
+
+#[test]
+fn an_error_arrives_in_its_place_and_ends_the_epoch() {
+    let results: Vec<_> = brittle_loader(Brittle::new(Some(75), None)).epoch(0).unwrap().collect();
+    assert_eq!(results.len(), 8);
+    assert!(results[..7].iter().all(|batch| batch.is_ok()));
+    assert!(results[7].as_ref().unwrap_err().to_string().contains("cat.png"));
+}
+
+#[test]
+fn a_panic_in_the_data_set_becomes_an_error() {
+    let results: Vec<_> = brittle_loader(Brittle::new(None, Some(42))).epoch(0).unwrap().collect();
+    assert!(matches!(results.last(), Some(Err(DataError::WorkerStopped { batch: 4, .. }))));
+}
+
+#[test]
+fn a_dropped_epoch_stops_reading() {
+    let data = Brittle::new(None, None);
+    let mut epoch = brittle_loader(data.clone()).epoch(0).unwrap();
+    epoch.next().unwrap().unwrap();
+    drop(epoch);
+    let reads = data.reads.load(Ordering::SeqCst);
+    // At most one batch taken, and for each worker one ready, one waiting and one begun.
+    assert!(reads <= 100, "{reads} of 1000 pictures were read");
+}
+
+#[test]
+fn pictures_are_decoded_once_as_long_as_there_is_room() {
+    for (cache_bytes, expected) in [(1 << 20, 1000), (400, 1600), (0, 2000)] {
+        let data = Brittle::new(None, None);
+        let config = LoaderConfig { workers: 2, cache_bytes, ..LoaderConfig::eval(10) };
+        let loader = Loader::new(data.clone(), Preprocess::new(ImageShape::new(1, 1, 1)), config).unwrap();
+        assert_eq!(epoch(&loader, 0), epoch(&loader, 1));
+        assert_eq!(data.reads.load(Ordering::SeqCst), expected, "with {cache_bytes} bytes");
+    }
+}
+
+#[test]
+fn impossible_requests_are_refused() {
+    let faces = |len| Arc::new(Faces::new(0, Split::Val, len));
+    let preprocess = Preprocess::new(Faces::SHAPE);
+    let empty = Loader::new(faces(0), preprocess.clone(), LoaderConfig::eval(1));
+    assert!(matches!(empty, Err(DataError::Empty { .. })));
+    let no_batch = Loader::new(faces(1), preprocess.clone(), LoaderConfig::eval(0));
+    assert!(matches!(no_batch, Err(DataError::BatchSize)));
+    let broken = Preprocess { mean: Vec::new(), ..preprocess };
+    assert!(matches!(
+        Loader::new(faces(1), broken, LoaderConfig::eval(1)),
+        Err(DataError::Preprocess { .. })
+    ));
+}
