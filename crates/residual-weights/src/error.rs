@@ -1,0 +1,114 @@
+//! What can be wrong with a file, and with the bytes in it.
+
+use std::{io, path::PathBuf};
+
+use residual_tensor::Shape;
+
+/// A file that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    /// The file could not be opened.
+    #[error("cannot open {}: {source}", .path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file's content is not what its format demands.
+    #[error("cannot read {}: {source}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// The file could not be written; what stood there before still does.
+    #[error("cannot write {}: {source}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file's extension does not say which format to write.
+    #[error("cannot write {}: end the name in .safetensors or .pth", .path.display())]
+    Extension {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Bytes that are not a valid file of their format, or one that asks for something unsafe.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// The bytes stop, or cannot be read on.
+    #[error("{0}")]
+    Io(io::Error),
+    /// The file ends before its content does.
+    #[error("the file is incomplete; copy or download it again")]
+    Truncated,
+    /// The bytes begin like no format that is known here.
+    #[error("the content is neither safetensors nor .pth")]
+    Unknown,
+    /// A `.npy` file where named tensors are wanted.
+    #[error("the content is .npy, one array without a name, but weights are many with names")]
+    Nameless,
+    /// The description of the content is malformed.
+    #[error("malformed {format}: {problem}")]
+    Malformed {
+        /// The format.
+        format: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The file asks for something that no weights need, and that could do harm.
+    #[error("the file asks for {name}, which is refused; in PyTorch, save only net.state_dict()")]
+    Forbidden {
+        /// What it asks for.
+        name: String,
+    },
+    /// The file would take up far more memory than it is long.
+    #[error("unpacking takes more than {limit} bytes, which is too much for a file of this length")]
+    Expansion {
+        /// The most that is granted.
+        limit: u64,
+    },
+    /// There are no named tensors in the checkpoint.
+    #[error("no state_dict in the checkpoint; it holds {}", if .keys.is_empty() { "no dictionary".into() } else { .keys.join(", ") })]
+    NoStateDict {
+        /// The first keys that there are instead.
+        keys: Vec<String>,
+    },
+    /// A tensor of a type that networks here do not use.
+    #[error("`{name}` holds {dtype}; convert it to a float, an integer up to i64 or bool first")]
+    Dtype {
+        /// The tensor.
+        name: String,
+        /// The type, as the file writes it.
+        dtype: String,
+    },
+    /// A shape that memory cannot hold.
+    #[error("`{name}` claims the shape {shape}, more than memory can address")]
+    TooLarge {
+        /// The tensor.
+        name: String,
+        /// The claimed shape.
+        shape: Shape,
+    },
+    /// The same name twice.
+    #[error("two tensors are called `{name}`")]
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+}
+
+impl From<io::Error> for FormatError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Truncated,
+            _ => Self::Io(error),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Files as a whole: recognising their format, opening them, replacing them. What is in them is
+//! the formats' business.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Cursor, Read, Seek, Write},
+    path::Path,
+};
+
+use crate::{FormatError, Result, Weights, WeightsError, npy, pth, safetensors};
+
+/// Reads weights of any format, which is recognised by the file's first bytes, not by its name.
+///
+/// # Errors
+/// [`WeightsError`] with the path, if the file cannot be opened, is of no known format, or is
+/// malformed.
+pub fn load(path: impl AsRef<Path>) -> Result<Weights> {
+    read(path.as_ref(), load_from)
+}
+
+/// Reads weights of any format from a file in memory.
+///
+/// # Errors
+/// [`FormatError`] if the format is not known or the file is malformed.
+pub fn load_bytes(bytes: &[u8]) -> std::result::Result<Weights, FormatError> {
+    load_from(&mut Cursor::new(bytes), bytes.len() as u64)
+}
+
+/// Writes weights in the format that the extension names: `.safetensors` or `.pth`.
+///
+/// The file is replaced only when the new one is complete.
+///
+/// # Errors
+/// [`WeightsError`] with the path, if the extension is another or the file cannot be written.
+pub fn save(path: impl AsRef<Path>, weights: &Weights) -> Result<()> {
+    let path = path.as_ref();
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("safetensors") => safetensors::write(path, weights),
+        Some("pth" | "pt" | "th") => pth::write(path, weights),
+        _ => Err(WeightsError::Extension { path: path.into() }),
+    }
+}
+
+fn load_from<R: Read + Seek>(from: &mut R, length: u64) -> std::result::Result<Weights, FormatError> {
+    let mut start = Vec::new();
+    from.take(32).read_to_end(&mut start)?;
+    from.rewind()?;
+    match *start {
+        // The header's length, and the brace that opens it.
+        [_, _, _, _, _, 0, 0, 0, b'{', ..] => safetensors::read_from(from, length),
+        _ if pth::is_recognised(&start) => pth::read_from(from, length),
+        _ if start.starts_with(&npy::MAGIC) => Err(FormatError::Nameless),
+        _ => Err(FormatError::Unknown),
+    }
+}
+
+/// Opens a file and has it read, given its length.
+pub(crate) fn read<T>(
+    path: &Path,
+    read: impl FnOnce(&mut BufReader<File>, u64) -> std::result::Result<T, FormatError>,
+) -> Result<T> {
+    let open = || {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        Ok((BufReader::new(file), length))
+    };
+    let (mut file, length) = open().map_err(|source| WeightsError::Open { path: path.into(), source })?;
+    read(&mut file, length).map_err(|source| WeightsError::Read { path: path.into(), source })
+}
+
+/// Writes a file so that a reader finds either what stood there before or all of the new one,
+/// also after a crash: a temporary file in the same folder, synced, renamed, the folder synced.
+pub(crate) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
+) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let replace = || {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".").suffix(".partial");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
+        let temporary = builder.tempfile_in(folder)?;
+        let mut writer = BufWriter::new(temporary.as_file());
+        write(&mut writer)?;
+        writer.flush()?;
+        drop(writer);
+        temporary.as_file().sync_all()?;
+        temporary.persist(path).map_err(|error| error.error)?;
+        #[cfg(unix)]
+        File::open(folder)?.sync_all()?;
+        Ok(())
+    };
+    replace().map_err(|source| WeightsError::Write { path: path.into(), source })
+}

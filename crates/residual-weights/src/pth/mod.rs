@@ -1,0 +1,182 @@
+//! PyTorch's `.pth` (`.pt`, `.th`) files: a zip archive of a pickle and storages, or, before
+//! 2020, a stream of pickles followed by storages. Both are read; the archive is written.
+//!
+//! The pickle is interpreted, never executed: see [`FormatError::Forbidden`]. Views with strides,
+//! offsets and shared storages become plain tensors. The weights may be nested in a checkpoint
+//! under `state_dict`, `model_state_dict`, `model` or `net`; whatever else is in it (epoch,
+//! accuracy, optimizer) is left out. Names lose the prefixes of [`WRAPPERS`].
+//!
+//! **Not here.** Whole pickled networks (`torch.save(net)`): they are Python code.
+
+mod archive;
+mod budget;
+mod globals;
+mod heap;
+mod op;
+mod pickle;
+mod state_dict;
+mod write;
+
+use std::{
+    collections::HashMap,
+    io::{self, BufReader, Cursor, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use self::{
+    archive::{Directory, Record},
+    budget::Budget,
+    heap::{Heap, Value},
+    state_dict::Storages,
+};
+use crate::{FormatError, Result, Weights, file, stored::ByteOrder};
+
+/// What `DataParallel` and `torch.compile` put in front of every name of the network in them.
+pub const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+
+/// Reads a file of either form.
+///
+/// # Errors
+/// [`WeightsError`](crate::WeightsError) with the path, if it cannot be opened, is malformed, or
+/// asks for something that is refused.
+pub fn read(path: impl AsRef<Path>) -> Result<Weights> {
+    file::read(path.as_ref(), read_from)
+}
+
+/// Reads a file of either form that is in memory.
+///
+/// # Errors
+/// [`FormatError`] if it is malformed or asks for something that is refused.
+pub fn read_bytes(bytes: &[u8]) -> std::result::Result<Weights, FormatError> {
+    read_from(&mut Cursor::new(bytes), bytes.len() as u64)
+}
+
+/// Writes the zip form, which `torch.load(…, weights_only=True)` reads as a `state_dict`, replacing
+/// what stood there only when the new file is complete. [`Weights::metadata`] has no place in it.
+///
+/// # Errors
+/// [`WeightsError::Write`](crate::WeightsError::Write) with the path; also if the file would
+/// exceed 4 GiB.
+pub fn write(path: impl AsRef<Path>, weights: &Weights) -> Result<()> {
+    file::replace(path.as_ref(), |to| write::state_dict(to, weights))
+}
+
+/// The bytes of a file in the zip form.
+///
+/// # Errors
+/// If the file would exceed 4 GiB.
+pub fn to_bytes(weights: &Weights) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    write::state_dict(&mut bytes, weights)?;
+    Ok(bytes)
+}
+
+/// Whether a file that begins like this is a zip archive, or a pickle of the number that
+/// PyTorch put in front of the legacy form.
+pub(crate) fn is_recognised(start: &[u8]) -> bool {
+    const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+    start.starts_with(b"PK\x03\x04")
+        || start.starts_with(&[op::PROTO]) && start.windows(MAGIC.len()).any(|bytes| bytes == MAGIC)
+}
+
+pub(crate) fn read_from<R: Read + Seek>(
+    from: &mut R,
+    file_length: u64,
+) -> std::result::Result<Weights, FormatError> {
+    let mut start = [0; 2];
+    from.read_exact(&mut start)?;
+    from.rewind()?;
+    let mut heap = Heap::default();
+    let mut budget = Budget::for_pickle(file_length);
+    let (checkpoint, storages) = match &start {
+        b"PK" => read_archive(from, file_length, &mut heap, &mut budget)?,
+        _ => read_stream(from, file_length, &mut heap, &mut budget)?,
+    };
+    let tensors = state_dict::find(&heap, checkpoint)?;
+    let mut budget = Budget::for_tensors(file_length);
+    let mut weights = storages.assemble(&heap, &tensors, from, &mut budget)?;
+    while WRAPPERS.iter().any(|wrapper| weights.strip_prefix(wrapper)) {}
+    Ok(weights)
+}
+
+/// The zip form: `NAME/data.pkl`, `NAME/data/KEY` for each storage, `NAME/byteorder`.
+fn read_archive<R: Read + Seek>(
+    from: &mut R,
+    file_length: u64,
+    heap: &mut Heap,
+    budget: &mut Budget,
+) -> std::result::Result<(Value, Storages), FormatError> {
+    let directory = Directory::read(from, file_length)?;
+    let not_pytorch = || FormatError::Malformed {
+        format: ".pth",
+        problem: "a zip archive without data.pkl, so not from torch.save".into(),
+    };
+    let folders = directory.names().filter_map(|name| name.strip_suffix("data.pkl"));
+    let folder = folders.filter(|folder| folder.is_empty() || folder.ends_with('/')).min_by_key(|f| f.len());
+    let folder = folder.ok_or_else(not_pytorch)?;
+    let record = |name: &str, from: &mut R| directory.record(&format!("{folder}{name}"), from);
+
+    let pickle = record("data.pkl", from)?.ok_or_else(not_pytorch)?;
+    let mut pickle = BufReader::new(pickle.open(from, 0, budget)?);
+    let checkpoint = pickle::read(&mut pickle, heap, budget)?;
+
+    let mut order = ByteOrder::Little;
+    if let Some(record) = record("byteorder", from)? {
+        let mut text = String::new();
+        record.open(from, 0, budget)?.take(3).read_to_string(&mut text)?;
+        if text == "big" {
+            order = ByteOrder::Big;
+        }
+    }
+    let mut records = HashMap::new();
+    for storage in &heap.storages {
+        if let Some(record) = record(&format!("data/{}", storage.key), from)? {
+            records.insert(storage.key.clone(), record);
+        }
+    }
+    Ok((checkpoint, Storages { records, order }))
+}
+
+/// The legacy form: pickles of a magic number, a version, the system that wrote it, the
+/// checkpoint, and the storages' keys; then each storage after the number of its elements.
+fn read_stream<R: Read + Seek>(
+    from: &mut R,
+    file_length: u64,
+    heap: &mut Heap,
+    budget: &mut Budget,
+) -> std::result::Result<(Value, Storages), FormatError> {
+    const VERSION: i64 = 1001;
+    let malformed = |problem: &str| FormatError::Malformed { format: ".pth", problem: problem.into() };
+    let mut pickle = || pickle::read(from, heap, budget);
+    let (_magic, version, system, checkpoint, keys) = (pickle()?, pickle()?, pickle()?, pickle()?, pickle()?);
+    if version != Value::Int(VERSION) {
+        return Err(malformed("not of the legacy version 1001"));
+    }
+    let order = match heap.get(system, "little_endian") {
+        Some(Value::Bool(false)) => ByteOrder::Big,
+        _ => ByteOrder::Little,
+    };
+
+    let sizes: HashMap<_, _> =
+        heap.storages.iter().map(|s| (s.key.as_str(), s.stored.size() as u64)).collect();
+    let mut records = HashMap::new();
+    let mut start = from.stream_position()?;
+    for &key in heap.sequence(keys).ok_or_else(|| malformed("no list of storages"))? {
+        let key = heap.text(key).ok_or_else(|| malformed("a storage without a key"))?;
+        let size = sizes.get(key).ok_or_else(|| malformed("a storage that nothing refers to"))?;
+        let mut elements = [0; 8];
+        from.seek(SeekFrom::Start(start))?;
+        from.read_exact(&mut elements)?;
+        let elements = match order {
+            ByteOrder::Little => u64::from_le_bytes(elements),
+            ByteOrder::Big => u64::from_be_bytes(elements),
+        };
+        start += 8;
+        let length =
+            elements.checked_mul(*size).filter(|&length| length <= file_length.saturating_sub(start));
+        let length = length.ok_or(FormatError::Truncated)?;
+        records.insert(key.to_owned(), Record { start, packed: length, length, deflated: false });
+        start += length;
+    }
+    Ok((checkpoint, Storages { records, order }))
+}

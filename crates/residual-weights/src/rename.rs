@@ -1,0 +1,192 @@
+//! Other authors' names for what a network here calls by torchvision's.
+
+use std::{fmt, str::FromStr};
+
+use crate::Weights;
+
+/// A rule `from=to` that replaces whole segments of a path, wherever they stand in it:
+/// `linear=fc` makes `fc.weight` of `linear.weight` and leaves `nonlinear.weight` alone.
+///
+/// Both sides may have several segments (`head.linear=fc`), and `to` may be empty (`backbone=`
+/// drops the segment).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rename {
+    from: String,
+    to: String,
+}
+
+/// A rule that is malformed or does not fit the weights.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenameError {
+    /// The rule is not `from=to`.
+    #[error("`{rule}` is not a rule to rename by; write it like linear=fc")]
+    Syntax {
+        /// What was given.
+        rule: String,
+    },
+    /// No name has the segments that the rule replaces.
+    #[error("`{rule}` fits no name in the file, which begins with {first}")]
+    Unused {
+        /// The rule.
+        rule: Rename,
+        /// The file's first name, as an example.
+        first: String,
+    },
+    /// Two tensors would get one name.
+    #[error("renaming by `{rule}` would give two tensors the name `{name}`")]
+    Collision {
+        /// The rule.
+        rule: Rename,
+        /// The name.
+        name: String,
+    },
+}
+
+impl Rename {
+    /// The name after the rule, or `None` if the rule does not fit.
+    fn apply(&self, name: &str) -> Option<String> {
+        let (from, segments): (Vec<_>, Vec<_>) = (self.from.split('.').collect(), name.split('.').collect());
+        let at = segments.windows(from.len()).position(|run| run == from)?;
+        let to = Some(self.to.as_str()).filter(|to| !to.is_empty());
+        let renamed =
+            segments[..at].iter().copied().chain(to).chain(segments[at + from.len()..].iter().copied());
+        Some(renamed.collect::<Vec<_>>().join("."))
+    }
+}
+
+impl FromStr for Rename {
+    type Err = RenameError;
+    fn from_str(rule: &str) -> Result<Self, RenameError> {
+        let syntax = || RenameError::Syntax { rule: rule.to_owned() };
+        let (from, to) = rule.split_once('=').ok_or_else(syntax)?;
+        let well_formed = |path: &str| path.split('.').all(|segment| !segment.is_empty());
+        if !well_formed(from) || !(to.is_empty() || well_formed(to)) || to.contains('=') {
+            return Err(syntax());
+        }
+        Ok(Self { from: from.to_owned(), to: to.to_owned() })
+    }
+}
+
+impl fmt::Display for Rename {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.from, self.to)
+    }
+}
+
+/// A well-known repository whose ResNets differ from torchvision's by names alone.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Variation {
+    /// Where the names come from.
+    pub repository: &'static str,
+    /// A name that only this variation has.
+    mark: &'static str,
+    /// What its names are called here, as `(theirs, ours)`.
+    pub names: &'static [(&'static str, &'static str)],
+}
+
+/// Most specific first.
+static VARIATIONS: [Variation; 2] = [
+    Variation {
+        repository: "kuangliu/pytorch-cifar",
+        mark: "layer2.0.shortcut.0.weight",
+        names: &[("shortcut", "downsample"), ("linear", "fc")],
+    },
+    Variation {
+        repository: "akamaster/pytorch_resnet_cifar10",
+        mark: "linear.weight",
+        names: &[("linear", "fc")],
+    },
+];
+
+impl Weights {
+    /// Renames by rules, one after the other.
+    ///
+    /// # Errors
+    /// A [`RenameError`] if a rule fits no name or merges two; the weights are then unchanged.
+    pub fn rename(&mut self, rules: &[Rename]) -> Result<(), RenameError> {
+        let mut renamed = self.clone(); // shares the tensors
+        for rule in rules {
+            if !renamed.names().any(|name| rule.apply(name).is_some()) {
+                let first = renamed.names().next().unwrap_or("no name").to_owned();
+                return Err(RenameError::Unused { rule: rule.clone(), first });
+            }
+            renamed
+                .rename_each(|name| rule.apply(name).unwrap_or_else(|| name.to_owned()))
+                .map_err(|name| RenameError::Collision { rule: rule.clone(), name })?;
+        }
+        *self = renamed;
+        Ok(())
+    }
+
+    /// Gives torchvision's names to weights in which a [`Variation`] is recognised, and says
+    /// which it was.
+    pub fn rename_known(&mut self) -> Option<&'static Variation> {
+        let variation = VARIATIONS.iter().find(|variation| self.get(variation.mark).is_some())?;
+        let rules = variation.names.iter().map(|&(from, to)| Rename { from: from.into(), to: to.into() });
+        let rules: Vec<_> =
+            rules.filter(|rule| self.names().any(|name| rule.apply(name).is_some())).collect();
+        self.rename(&rules).ok()?;
+        Some(variation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use residual_tensor::Tensor;
+
+    use super::*;
+
+    fn weights(names: &[&str]) -> Weights {
+        names.iter().map(|&name| (name, Tensor::<f32>::zeros([1]))).collect()
+    }
+
+    fn renamed(name: &str, rule: &str) -> Option<String> {
+        rule.parse::<Rename>().unwrap().apply(name)
+    }
+
+    #[test]
+    fn whole_segments_are_replaced() {
+        assert_eq!(renamed("linear.weight", "linear=fc").unwrap(), "fc.weight");
+        assert_eq!(
+            renamed("layer2.0.shortcut.0.weight", "shortcut=downsample").unwrap(),
+            "layer2.0.downsample.0.weight"
+        );
+        assert_eq!(renamed("head.linear.bias", "head.linear=fc").unwrap(), "fc.bias");
+        assert_eq!(renamed("backbone.conv1.weight", "backbone=").unwrap(), "conv1.weight");
+        assert_eq!(renamed("nonlinear.weight", "linear=fc"), None);
+        assert_eq!(renamed("linear", "linear.weight=fc"), None);
+    }
+
+    #[test]
+    fn malformed_rules_are_refused() {
+        for rule in ["", "linear", "=fc", "a..b=c", "a=b.", ".=", "a=b=c"] {
+            assert!(matches!(rule.parse::<Rename>(), Err(RenameError::Syntax { .. })), "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_fits_nothing_or_merges_names_changes_nothing() {
+        let before = weights(&["linear.weight", "fc.weight"]);
+        for (rules, message) in [
+            (["lnear=fc"].as_slice(), "`lnear=fc` fits no name in the file, which begins with linear.weight"),
+            (&["linear=fc"], "renaming by `linear=fc` would give two tensors the name `fc.weight`"),
+            (&["fc=x", "typo=y"], "`typo=y` fits no name in the file, which begins with linear.weight"),
+        ] {
+            let rules: Vec<Rename> = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+            let mut after = before.clone();
+            assert_eq!(after.rename(&rules).unwrap_err().to_string(), message);
+            assert_eq!(after, before);
+        }
+    }
+
+    #[test]
+    fn known_variations_get_torchvisions_names() {
+        let mut akamaster = weights(&["layer2.0.conv1.weight", "linear.weight", "linear.bias"]);
+        assert_eq!(akamaster.rename_known().unwrap().repository, "akamaster/pytorch_resnet_cifar10");
+        assert_eq!(akamaster.names().collect::<Vec<_>>(), ["layer2.0.conv1.weight", "fc.weight", "fc.bias"]);
+        let mut kuangliu = weights(&["layer2.0.shortcut.0.weight", "linear.weight"]);
+        assert_eq!(kuangliu.rename_known().unwrap().repository, "kuangliu/pytorch-cifar");
+        assert_eq!(kuangliu.names().collect::<Vec<_>>(), ["layer2.0.downsample.0.weight", "fc.weight"]);
+        assert_eq!(weights(&["layer2.0.downsample.0.weight", "fc.weight"]).rename_known(), None);
+    }
+}

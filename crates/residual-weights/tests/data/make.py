@@ -1,0 +1,136 @@
+"""Makes the files beside it, and expected.json with what PyTorch and NumPy find in them.
+
+    pip install torch numpy safetensors && python make.py
+
+Made with torch 2.15.0, numpy 2.4.6, safetensors 0.8.0. Values are multiples of 1/8, which all
+element types hold exactly.
+"""
+
+import json
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+here = Path(__file__).parent
+
+
+def numbers(*shape, dtype=torch.float32):
+    """0, 1/8, 2/8, … for floats; 0, 1, 2, … for integers."""
+    count = torch.arange(int(np.prod(shape)), dtype=torch.float64)
+    return (count / 8 if dtype.is_floating_point else count).to(dtype).reshape(shape)
+
+
+base = numbers(6, 5)
+tensors = OrderedDict(
+    {
+        "float64": numbers(2, 3, dtype=torch.float64),
+        "float32": numbers(2, 3),
+        "float16": numbers(2, 3, dtype=torch.float16),
+        "bfloat16": numbers(2, 3, dtype=torch.bfloat16),
+        "int64": numbers(2, 3, dtype=torch.int64),
+        "int32": numbers(2, 3, dtype=torch.int32),
+        "int16": -numbers(2, 3, dtype=torch.int16),
+        "int8": -numbers(2, 3, dtype=torch.int8),
+        "uint8": numbers(2, 3, dtype=torch.uint8),
+        "bool": torch.tensor([True, False, True]),
+        "scalar": torch.tensor(0.5),
+        "empty": torch.empty(0, 3),
+        "parameter": torch.nn.Parameter(numbers(3)),
+        "transposed": numbers(2, 3).t(),
+        "channels_last": numbers(1, 2, 3, 2).to(memory_format=torch.channels_last),
+        "slice": base[1:6:2, 1:4],
+        "row": base[4],
+        "tied": base[4],
+        "expanded": numbers(2)[1:].expand(2, 2),
+    }
+)
+
+
+def entry(t):
+    t = torch.as_tensor(t).detach()
+    kind = {"float64": "f64", "int64": "i64", "int32": "i32", "int16": "i32", "int8": "i32"}
+    kind |= {"uint8": "u8", "bool": "u8"}
+    dtype = kind.get(str(t.dtype).removeprefix("torch."), "f32")
+    return {"dtype": dtype, "shape": list(t.shape), "elements": t.double().flatten().tolist()}
+
+
+def save(name, what, **options):
+    torch.save(what, here / name, **options)
+
+
+legacy = {"_use_new_zipfile_serialization": False}
+save("zip.pth", tensors)
+save("zip_protocol5.pth", tensors, pickle_protocol=5)
+save("legacy.pth", tensors, **legacy)
+
+# The same as a checkpoint of a wrapped network, with what training scripts put beside it.
+optimizer = torch.optim.SGD([torch.nn.Parameter(numbers(3))], lr=0.1, momentum=0.9)
+checkpoint = {
+    "epoch": 3,
+    "arch": "resnet20",
+    "best_prec1": np.float64(91.25),
+    "best": torch.tensor(91.25),
+    "optimizer": optimizer.state_dict(),
+    "shape": torch.Size([1, 2]),
+    "state_dict": OrderedDict(("module." + name, tensor) for name, tensor in tensors.items()),
+}
+save("checkpoint_zip.pth", checkpoint)
+save("checkpoint_legacy.pth", checkpoint, **legacy)
+
+# What PyTorch writes only elsewhere or not at all: compressed, beyond 4 GiB, the other byte order.
+def records(name):
+    archive = zipfile.ZipFile(here / name)
+    return {info.filename: archive.read(info.filename) for info in archive.infolist()}
+
+
+def save_zip(name, records, method=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(here / name, "w", method) as archive:
+        for record, content in records.items():
+            archive.writestr(record, content)
+
+
+save_zip("deflated.pth", records("zip.pth"), zipfile.ZIP_DEFLATED)
+limit, zipfile.ZIP64_LIMIT = zipfile.ZIP64_LIMIT, 16
+save_zip("zip64.pth", records("zip.pth"))
+zipfile.ZIP64_LIMIT = limit
+with open(here / "zip64.pth", "r+b") as archive:
+    archive.seek(-10, 2)  # the directory's length and offset are in the zip64 record alone
+    archive.write(b"\xff" * 8)
+
+save("big_endian.pth", {"float32": tensors["float32"]})
+turned = records("big_endian.pth")
+for name, content in turned.items():
+    if name.endswith("byteorder"):
+        turned[name] = b"big"
+    if "/data/" in name:
+        turned[name] = np.frombuffer(content, "<f4").astype(">f4").tobytes()
+save_zip("big_endian.pth", turned)
+
+# Refused: a network as Python code, and a checkpoint without tensors.
+save("network.pth", torch.nn.Linear(1, 1))
+save("no_tensors.pth", {"epoch": 3, "lr": [0.1]})
+
+plain = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+save_file(plain, here / "plain.safetensors", metadata={"format": "pt"})
+
+arrays = {
+    "c_order": np.arange(6, dtype="<f4").reshape(2, 3) / 8,
+    "fortran_order": np.asfortranarray(np.arange(24, dtype="<f8").reshape(2, 3, 4)),
+    "big_endian": np.arange(4, dtype=">i8"),
+    "half": np.arange(4, dtype="<f2") / 8,
+    "scalar": np.array(0.5, dtype="<f4"),
+    "empty": np.zeros((0, 3), dtype="<f4"),
+    "bool": np.array([True, False]),
+}
+for name, array in arrays.items():
+    np.save(here / f"{name}.npy", array)
+
+expected = {
+    "tensors": {name: entry(tensor) for name, tensor in tensors.items()},
+    "arrays": {name: entry(array.astype(array.dtype.newbyteorder("="))) for name, array in arrays.items()},
+}
+(here / "expected.json").write_text(json.dumps(expected))
