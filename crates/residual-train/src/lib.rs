@@ -1,1 +1,67 @@
-//! Under construction.
+//! Training of residual networks: optimizer, schedules, checkpoints, metrics, run folders, reports.
+//!
+//! - [`Trainer`] runs what a [`TrainConfig`] says and tells an [`Observer`] about it.
+//! - [`Checkpoint`] is all that a run changes, in one file: to use the network ([`predict`],
+//!   [`evaluate`](evaluate())) and to go on training it.
+//! - [`Sgd`] and [`Schedule`] serve a training loop of one's own, too.
+//!
+//! **Decision.** The trainer's state *is* the checkpoint, and everything else is a pure function of
+//! configuration and position: learning rate, order and variation of the pictures. A run that is
+//! stopped in the middle of an epoch and resumed ends with the same bits as one that was not, for
+//! any number of threads.
+//!
+//! **Rejected.** Callbacks that may change the run: what a run does would no longer follow from its
+//! configuration, and could not be repeated from it.
+//!
+//! **Not here.** Progress bars and colours (`residual-cli`); networks (`residual-zoo`); reading
+//! pictures (`residual-data`).
+//!
+//! ```
+//! use residual_train::{Data, Span, TrainConfig, Trainer};
+//!
+//! let config = TrainConfig {
+//!     data: "faces:28".parse()?,
+//!     batch: 14,
+//!     input: Some([12, 12]),
+//!     length: Span::Iterations(2),
+//!     ..TrainConfig::default()
+//! };
+//! let data = Data::open(&config.data, config.corrupt)?;
+//! let mut trainer = Trainer::<f32>::new(config, data)?;
+//! trainer.fit(None, &mut (), &false.into())?;
+//! assert!(trainer.checkpoint().training.best().is_some());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod checkpoint;
+mod config;
+mod error;
+mod evaluate;
+mod folder;
+mod metrics;
+mod model;
+mod observer;
+mod optimizer;
+mod pace;
+mod report;
+mod schedule;
+mod trainer;
+mod weights;
+
+pub use checkpoint::{Checkpoint, Position, Training};
+pub use config::{OptimizerConfig, Recipe, TrainConfig};
+pub use error::TrainError;
+pub use evaluate::{Evaluation, Mistake, evaluate, predict};
+pub use folder::RunFolder;
+pub use metrics::{ClassScore, Confusion, Tally, predicted};
+pub use model::ModelSpec;
+pub use observer::{EpochRecord, Observer, Start, Step};
+pub use optimizer::{DecayOn, Sgd, SgdRule};
+pub use report::Report;
+pub use schedule::{Decay, Plan, Schedule, Span};
+pub use trainer::{Data, Outcome, Trainer};
+pub use weights::{load_weights, network_of, open_weights};
+
+/// Result with this crate's error.
+pub type Result<T> = std::result::Result<T, TrainError>;

@@ -1,0 +1,190 @@
+//! `residual predict`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use owo_colors::OwoColorize;
+use rayon::prelude::*;
+use residual_data::Image;
+use residual_train::{Checkpoint, predict};
+use serde::Serialize;
+
+use crate::{
+    Context,
+    error::{Error, Result},
+    output::{self, line, percent, table},
+    progress,
+};
+
+/// Give the probability of each class for pictures.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  residual predict runs/faces-cifar_resnet8-1/best.safetensors face.png
+  residual predict best.safetensors holiday/ --top 1 --csv > classes.csv")]
+pub(crate) struct Args {
+    /// A checkpoint of `residual train`.
+    #[arg(value_name = "CKPT")]
+    checkpoint: PathBuf,
+    /// Pictures (PNG, JPEG), or folders of them.
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// How many classes to name for each picture.
+    #[arg(long, value_name = "K", default_value_t = 3)]
+    top: usize,
+    /// Print rows of path, rank, class and probability.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    model: &'a str,
+    pictures: &'a [Prediction],
+    failed: &'a [PathBuf],
+}
+
+#[derive(Serialize)]
+struct Prediction {
+    path: PathBuf,
+    classes: Vec<ClassProbability>,
+}
+
+#[derive(Serialize)]
+struct ClassProbability {
+    class: String,
+    probability: f64,
+}
+
+/// Pictures that are in memory at once.
+const BATCH: usize = 32;
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
+    let checkpoint = Checkpoint::<f32>::open(&args.checkpoint)?;
+    let mut paths = Vec::new();
+    for path in &args.paths {
+        match path.is_dir() {
+            true => pictures_in(path, &mut paths)?,
+            false => paths.push(path.clone()),
+        }
+    }
+
+    let mut predictions = Vec::new();
+    let mut failed = Vec::new();
+    let bar = progress::pictures("predicting", paths.len());
+    for chunk in paths.chunks(BATCH) {
+        let mut pictures = Vec::new();
+        let mut good = Vec::new();
+        let loaded: Vec<_> = chunk.par_iter().map(Image::load).collect();
+        for (path, loaded) in chunk.iter().zip(loaded) {
+            match loaded {
+                Ok(picture) => {
+                    pictures.push(picture);
+                    good.push(path);
+                }
+                Err(error) => {
+                    bar.suspend(|| output::error(&error));
+                    failed.push(path.clone());
+                }
+            }
+        }
+        if !pictures.is_empty() {
+            let probabilities = predict(&checkpoint.net, &checkpoint.preprocess, &pictures)?;
+            let rows = probabilities.as_slice().chunks_exact(checkpoint.classes.len());
+            predictions.extend(good.into_iter().zip(rows).map(|(path, probabilities)| Prediction {
+                path: path.clone(),
+                classes: most_probable(&checkpoint.classes, probabilities, args.top),
+            }));
+        }
+        bar.inc(chunk.len() as u64);
+    }
+    bar.finish_and_clear();
+
+    if context.json {
+        let model = &checkpoint.net.config().name;
+        output::json(&Answer { model, pictures: &predictions, failed: &failed });
+    } else if args.csv {
+        print_csv(&predictions);
+    } else if let ([prediction], []) = (&*predictions, &*failed) {
+        print_one(prediction);
+    } else if !predictions.is_empty() {
+        print_table(&predictions);
+    }
+    match failed.len() {
+        0 => Ok(()),
+        failed => Err(Error::Pictures { failed, all: paths.len() }),
+    }
+}
+
+/// The pictures in a folder and the folders in it, in the order of their names.
+fn pictures_in(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    let before = found.len();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        let entries = fs::read_dir(&next).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+        let entries =
+            entries.map_err(|source| residual_data::DataError::Io { path: next.clone(), source })?;
+        for path in entries.into_iter().map(|entry| entry.path()) {
+            let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
+            if path.is_dir() {
+                folders.push(path);
+            } else if matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
+                found.push(path);
+            }
+        }
+    }
+    found[before..].sort();
+    if found.len() == before { Err(Error::NoPictures { path: folder.into() }) } else { Ok(()) }
+}
+
+fn most_probable(classes: &[String], probabilities: &[f32], top: usize) -> Vec<ClassProbability> {
+    let mut order: Vec<usize> = (0..classes.len()).collect();
+    order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
+    let named = |&class: &usize| ClassProbability {
+        class: classes[class].clone(),
+        probability: f64::from(probabilities[class]),
+    };
+    order.iter().take(top.max(1)).map(named).collect()
+}
+
+fn print_one(prediction: &Prediction) {
+    line(format_args!("{}\n", prediction.path.display()));
+    let width = prediction.classes.iter().map(|class| class.class.chars().count()).max().unwrap_or(0);
+    for ClassProbability { class, probability } in &prediction.classes {
+        let bar = "━".repeat((40.0 * probability).round() as usize);
+        line(format!("  {class:width$}  {:>7}  {}", percent(*probability), bar.cyan()).trim_end());
+    }
+}
+
+fn print_table(predictions: &[Prediction]) {
+    let ranks = predictions[0].classes.len();
+    let headings: Vec<String> = (1..=ranks).map(|rank| format!("#{rank}")).collect();
+    let header: Vec<&str> = std::iter::once("picture").chain(headings.iter().map(String::as_str)).collect();
+    let rows = predictions.iter().map(|prediction| {
+        let classes = prediction.classes.iter();
+        let classes = classes.map(|class| format!("{} {}", class.class, percent(class.probability)));
+        std::iter::once(prediction.path.display().to_string()).chain(classes).collect()
+    });
+    line(table(&header, header.len(), rows));
+}
+
+fn print_csv(predictions: &[Prediction]) {
+    line("path,rank,class,probability");
+    for prediction in predictions {
+        let path = csv_field(&prediction.path.display().to_string());
+        for (rank, class) in prediction.classes.iter().enumerate() {
+            line(format_args!("{path},{},{},{:.6}", rank + 1, csv_field(&class.class), class.probability));
+        }
+    }
+}
+
+/// A field with quotes if it needs them (RFC 4180).
+fn csv_field(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_owned(),
+    }
+}

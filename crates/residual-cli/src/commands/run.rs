@@ -1,0 +1,71 @@
+//! `residual run`.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use residual_autograd::Tape;
+use residual_nn::{Mode, Module};
+use residual_tensor::{Float, Layout};
+use residual_train::{ModelSpec, network_of, open_weights};
+use residual_weights::{Entry, Rename, npy};
+use serde_json::json;
+
+use crate::{
+    Context,
+    error::Result,
+    output::{self, line},
+};
+
+/// Send a tensor through a network in evaluation mode.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A name (`residual summary --list`) or a TOML file that describes a network.
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// The network's weights: .safetensors or .pth.
+    #[arg(long, value_name = "FILE")]
+    weights: PathBuf,
+    /// A NumPy file with the input, of shape [n, channels, height, width].
+    #[arg(long, value_name = "X.npy")]
+    input: PathBuf,
+    /// The NumPy file to write the logits to, of shape [n, classes].
+    #[arg(long, value_name = "Y.npy")]
+    output: PathBuf,
+    /// What to compute in.
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    dtype: Dtype,
+    /// Rename tensors, such as linear=fc.
+    #[arg(long, value_name = "A=B")]
+    rename: Vec<Rename>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Dtype {
+    F32,
+    F64,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
+    let shape = match args.dtype {
+        Dtype::F32 => forward::<f32>(&args)?,
+        Dtype::F64 => forward::<f64>(&args)?,
+    };
+    if context.json {
+        output::json(&json!({ "model": args.model, "output": shape }));
+    } else {
+        line(format_args!("{shape:?} written to {}", args.output.display()));
+    }
+    Ok(())
+}
+
+/// Writes the network's answer and returns its shape.
+fn forward<T: Float>(args: &Args) -> Result<Vec<usize>> {
+    let weights = open_weights(&args.weights, &args.rename)?;
+    let net = network_of::<T>(&ModelSpec::open(&args.model)?, &weights, Path::new(&args.weights))?;
+    let input = npy::read(&args.input)?.to_float::<T>();
+    input.dims::<4>("run").map_err(residual_nn::Error::from)?;
+    let tape = Tape::without_recording();
+    let output = net.forward(&tape.input(input.to_layout(Layout::ChannelsLast)), Mode::Eval)?;
+    npy::write(&args.output, &Entry::from_float(output.value()))?;
+    Ok(output.shape().to_vec())
+}

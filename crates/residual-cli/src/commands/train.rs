@@ -1,0 +1,205 @@
+//! `residual train`.
+
+use std::{
+    path::PathBuf,
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use owo_colors::OwoColorize;
+use residual_data::{Corrupt, DataSpec};
+use residual_train::{Checkpoint, Data, ModelSpec, Outcome, Recipe, RunFolder, Span, TrainConfig, Trainer};
+use serde_json::json;
+
+use crate::{
+    Context,
+    error::{Error, Result},
+    output::{self, duration, line, note, percent},
+    progress::TrainingProgress,
+};
+
+/// Train a network. Without options: the built-in faces, in about two minutes on two cores.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  residual train
+  residual train --data folder:pets --model resnet18 --epochs 30
+  residual train --recipe paper --data cifar10:DIR
+  residual train --resume runs/faces-cifar_resnet8-1 --epochs 20
+
+A folder of pictures has a folder per class in each of train, val (and test): pets/train/cat/1.png")]
+pub(crate) struct Args {
+    /// The network: a name (`residual summary --list`) or a TOML file that describes one.
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// The pictures: faces, cifar10:DIR, cifar100:DIR, fer2013:PATH, folder:DIR or idx:DIR.
+    #[arg(long, value_name = "SPEC")]
+    data: Option<DataSpec>,
+    /// The settings to begin from: quick, or paper (He et al. 2015, on CIFAR-10) [default: quick].
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    recipe: Option<Recipe>,
+    /// How many times to go through the pictures.
+    #[arg(long, value_name = "N", conflicts_with = "iterations")]
+    epochs: Option<f64>,
+    /// How many steps to make.
+    #[arg(long, value_name = "N")]
+    iterations: Option<u64>,
+    /// Pictures in a step.
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// The largest learning rate.
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// What first weights, order and variation of the pictures follow from.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Leave out pictures that cannot be read, instead of refusing to start.
+    #[arg(long)]
+    skip_corrupt: bool,
+    /// Change any setting of config.toml, such as optimizer.nesterov=false.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// A config.toml to begin from, such as that of an earlier run.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The run's folder [default: the next free runs/DATA-MODEL-NUMBER].
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "recipe"])]
+    resume: Option<PathBuf>,
+    /// Print the settings as a config.toml, and do nothing.
+    #[arg(long)]
+    print_config: bool,
+}
+
+pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
+    let checkpoint = match &args.resume {
+        Some(folder) => Some(Checkpoint::<f32>::open(RunFolder::open(folder).last())?),
+        None => None,
+    };
+    let config = args.config(checkpoint.as_ref(), context)?;
+    if args.print_config {
+        line(config.to_toml().trim_end());
+        return Ok(());
+    }
+    context.use_threads(config.threads);
+
+    let data = Data::open(&config.data, config.corrupt)?;
+    let name = config.run_name();
+    let mut trainer = match checkpoint {
+        Some(checkpoint) => Trainer::resume(config, data, checkpoint)?,
+        None => Trainer::new(config, data)?,
+    };
+    let folder = match (&args.resume, &args.out) {
+        (Some(folder), _) => RunFolder::open(folder),
+        (None, Some(folder)) => RunFolder::create(folder)?,
+        (None, None) => RunFolder::numbered("runs", &name)?,
+    };
+
+    let stop = stop_on_interrupt();
+    let outcome = trainer.fit(Some(&folder), &mut TrainingProgress::default(), &stop)?;
+    let training = &trainer.checkpoint().training;
+    if outcome == Outcome::Stopped {
+        return Err(Error::Stopped { epoch: training.position.epoch + 1, folder: folder.path().into() });
+    }
+    let report = trainer.write_report(&folder)?;
+
+    let (best, last) = match (training.best(), training.history.last()) {
+        (Some(best), Some(last)) => (best, last),
+        _ => {
+            return Err(Error::Usage(
+                "a run of no steps trains nothing; give --epochs or --iterations".into(),
+            ));
+        }
+    };
+    let seconds: f64 = training.history.iter().map(|record| record.seconds).sum();
+    let images_per_second = training.history.iter().map(|record| record.images_per_second).sum::<f64>()
+        / training.history.len() as f64;
+    if context.json {
+        output::json(&json!({
+            "model": trainer.checkpoint().net.config().name,
+            "data": training.config.data,
+            "epochs": training.history.len(),
+            "best_accuracy": best.val_accuracy,
+            "final_accuracy": last.val_accuracy,
+            "seconds": seconds,
+            "images_per_second": images_per_second,
+            "run_dir": folder.path(),
+        }));
+        return Ok(());
+    }
+    line(format_args!(
+        "\n{} of the validation pictures right after epoch {}, trained in {}",
+        percent(best.val_accuracy).bold(),
+        best.epoch,
+        duration(seconds),
+    ));
+    line(format_args!("{}\n", folder.path().display()));
+    line("Next:".bold());
+    line(format_args!("  see the report        {}", folder.report().display()));
+    if let Some(class) = &report.sample_class {
+        let [best, sample] = [folder.best(), folder.sample()];
+        line(format_args!(
+            "  try a picture         residual predict {} {}   (it shows: {class})",
+            best.display(),
+            sample.display()
+        ));
+    }
+    line(
+        "  use your own pictures residual train --data folder:DIR   (DIR/train/CLASS/*.png, DIR/val/CLASS/*.png)",
+    );
+    Ok(())
+}
+
+impl Args {
+    /// The configuration to begin from, with what the command line changes.
+    fn config(&self, checkpoint: Option<&Checkpoint<f32>>, context: &Context) -> Result<TrainConfig> {
+        let mut config = match (checkpoint, &self.config) {
+            (Some(checkpoint), _) => checkpoint.training.config.clone(),
+            (None, Some(path)) => TrainConfig::open(path)?,
+            (None, None) => TrainConfig::of(self.recipe.unwrap_or_default()),
+        };
+        if let Some(model) = &self.model {
+            config.model = ModelSpec::open(model)?;
+        }
+        if let Some(data) = &self.data {
+            config.data = data.clone();
+        }
+        if let Some(epochs) = self.epochs {
+            config.length = Span::Epochs(epochs);
+        }
+        if let Some(iterations) = self.iterations {
+            config.length = Span::Iterations(iterations);
+        }
+        if self.skip_corrupt {
+            config.corrupt = Corrupt::Skip;
+        }
+        config.batch = self.batch.unwrap_or(config.batch);
+        config.optimizer.learning_rate = self.learning_rate.unwrap_or(config.optimizer.learning_rate);
+        config.seed = self.seed.unwrap_or(config.seed);
+        config.threads = context.threads.or(config.threads);
+        for assignment in &self.set {
+            config = config.with(assignment)?;
+        }
+        config.check()?;
+        Ok(config)
+    }
+}
+
+/// A flag that Ctrl-C raises. The second time, the program ends at once.
+fn stop_on_interrupt() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    // Without a handler, Ctrl-C still ends the program; only the checkpoint is older then.
+    let _ = ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::Relaxed) {
+            process::exit(130);
+        }
+        note("\nstopping after this step; the run can be resumed (Ctrl-C again: stop at once)");
+    });
+    stop
+}

@@ -1,0 +1,46 @@
+//! Errors of the command: those of the libraries, and those of the command line itself. Each is
+//! one line.
+
+use std::path::PathBuf;
+
+use residual_data::DataError;
+use residual_train::TrainError;
+use residual_weights::WeightsError;
+use residual_zoo::ZooError;
+
+/// Result with this crate's error.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// Why the command ends without success.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Zoo(#[from] ZooError),
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    #[error(transparent)]
+    Layer(#[from] residual_nn::Error),
+    #[error("stopped in epoch {epoch}; go on with: residual train --resume {}", .folder.display())]
+    Stopped { epoch: u64, folder: PathBuf },
+    #[error("{failed} of {all} pictures could not be read; they are named above")]
+    Pictures { failed: usize, all: usize },
+    #[error("there are no PNG or JPEG pictures in {}", .path.display())]
+    NoPictures { path: PathBuf },
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl Error {
+    /// 130, as the shell has it, for an interruption; 2 for a command line that makes no sense.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Stopped { .. } => 130,
+            Self::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Bars: how far something is, how fast, and how long it will take. They go to standard error and
+//! are not drawn where nobody can see them.
+
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use owo_colors::OwoColorize;
+use residual_train::{EpochRecord, Observer, Start, Step};
+
+use crate::output::{duration, note, percent, thousands, warning};
+
+const BAR: &str = "━╸─";
+
+/// A bar for a number of pictures.
+pub(crate) fn pictures(what: &'static str, pictures: usize) -> ProgressBar {
+    let bar = ProgressBar::new(pictures as u64).with_message(what);
+    let template = "{msg} {bar:32.cyan/dim} {pos}/{len} pictures · {per_sec} · {eta} left";
+    bar.set_style(style(template));
+    bar
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("a template that is fixed").progress_chars(BAR)
+}
+
+/// Shows a run: a bar for the epoch that runs, a line for each one that has ended.
+#[derive(Default)]
+pub(crate) struct TrainingProgress {
+    bar: Option<ProgressBar>,
+    epochs: u64,
+}
+
+impl TrainingProgress {
+    fn bar(&mut self, length: u64, template: &str) -> &ProgressBar {
+        let bar = self.bar.get_or_insert_with(|| ProgressBar::new(length).with_style(style(template)));
+        if bar.length() != Some(length) {
+            bar.set_length(length);
+        }
+        bar
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+const STEP_TEMPLATE: &str = "{prefix} {bar:24.cyan/dim} {pos}/{len} · {msg}";
+const VALIDATION_TEMPLATE: &str = "{prefix} {bar:24.green/dim} {pos}/{len} · validating";
+
+impl Observer for TrainingProgress {
+    fn start(&mut self, start: &Start<'_>) {
+        self.epochs = start.plan.epochs();
+        let [train, val] = start.pictures.map(thousands);
+        note(format_args!(
+            "{} {} parameters, input {}, {} classes",
+            start.model.bold(),
+            thousands(start.parameters),
+            start.input,
+            start.classes.len(),
+        ));
+        note(format_args!("{}: {train} pictures; {}: {val}", start.data[0], start.data[1]));
+        note(format_args!(
+            "{} epochs of {} steps{}",
+            self.epochs,
+            start.plan.per_epoch,
+            match start.iterations_done {
+                0 => String::new(),
+                done => format!(", going on after step {} of {}", done, start.plan.iterations),
+            }
+        ));
+        for path in start.skipped {
+            warning(format_args!("{} cannot be read and is left out", path.display()));
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        let message = format!(
+            "loss {:.4} · accuracy {} · {:.0} images/s · {} left",
+            step.loss,
+            percent(step.accuracy),
+            step.images_per_second,
+            duration(step.seconds_left),
+        );
+        let prefix = format!("epoch {}/{}", step.epoch, self.epochs);
+        let bar = self.bar(step.steps, STEP_TEMPLATE);
+        bar.set_prefix(prefix);
+        bar.set_message(message);
+        bar.set_position(step.step);
+        if step.step == step.steps {
+            self.clear();
+        }
+    }
+
+    fn validation(&mut self, done: usize, images: usize) {
+        let bar = self.bar(images as u64, VALIDATION_TEMPLATE);
+        bar.set_position(done as u64);
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, is_best: bool) {
+        self.clear();
+        let best = if is_best { " ◂ best" } else { "" };
+        note(format_args!(
+            "epoch {:>width$}/{}  {} loss {:.4} accuracy {:>7}  {} loss {:.4} accuracy {:>7}  {} {:.0} images/s{}",
+            record.epoch,
+            self.epochs,
+            "train".dimmed(),
+            record.train_loss,
+            percent(record.train_accuracy),
+            "validation".dimmed(),
+            record.val_loss,
+            percent(record.val_accuracy).bold(),
+            duration(record.seconds),
+            record.images_per_second,
+            best.green(),
+            width = self.epochs.to_string().len(),
+        ));
+    }
+
+    fn checkpoint(&mut self, _path: &Path) {}
+}
+
+impl Drop for TrainingProgress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

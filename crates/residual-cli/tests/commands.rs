@@ -1,0 +1,354 @@
+//! The command from the outside: exit codes, messages, files.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use residual_data::{Dataset, Faces, Image, ImageShape, Split};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A place to run the command in.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        let arguments = arguments.split_whitespace();
+        Command::new(env!("CARGO_BIN_EXE_residual")).args(arguments).current_dir(&self.0).output().unwrap()
+    }
+
+    /// Standard output of a command that succeeds.
+    #[track_caller]
+    fn succeeds(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn json(&self, arguments: &str) -> Value {
+        let printed = self.succeeds(&format!("{arguments} --json"));
+        assert_eq!(printed.lines().count(), 1, "one object: {printed}");
+        serde_json::from_str(&printed).unwrap()
+    }
+
+    /// The message of a command that fails with this exit code, which must be one line.
+    #[track_caller]
+    fn fails(&self, arguments: &str, code: i32) -> String {
+        let output = self.run(arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments}: {message}");
+        let last = message.trim_end().lines().last().unwrap_or_default().to_owned();
+        assert!(last.starts_with("error: "), "{arguments}: {message}");
+        assert!(!message.contains("panicked"), "{message}");
+        last
+    }
+
+    /// A folder of faces with a train and a val split.
+    fn pictures(&self, name: &str, classes: &[usize]) {
+        for (split, each) in [(Split::Train, 6), (Split::Val, 2)] {
+            let faces = Faces::new(0, split, 70);
+            for index in (0..70).filter(|&index| classes.contains(&faces.label(index).unwrap())) {
+                let label = faces.label(index).unwrap();
+                if index / 7 < each {
+                    let folder = self.path(name).join(split.name()).join(&faces.classes()[label]);
+                    fs::create_dir_all(&folder).unwrap();
+                    let picture = faces.get(index).unwrap().image;
+                    picture.save_png(folder.join(format!("{index:02}.png"))).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// A network and data so small that an epoch takes a moment.
+const TINY: &str = "\
+name = 'tiny'
+stem = 'cifar'
+block = 'basic'
+depths = [1, 1]
+widths = [4, 8]
+shortcut = 'A'
+";
+
+/// Options of `train` for a run of a moment.
+const QUICKLY: &str = "--model tiny.toml --data faces:train=70,val=21,test=21,seed=0 --epochs 2 --batch 16 \
+                       --set input=[16,16]";
+
+fn trained() -> Place {
+    let place = Place::new();
+    fs::write(place.path("tiny.toml"), TINY).unwrap();
+    place.succeeds(&format!("train {QUICKLY} --out run"));
+    place
+}
+
+#[test]
+fn a_trained_network_can_be_evaluated_and_used() {
+    let place = trained();
+    for file in [
+        "config.toml",
+        "metrics.csv",
+        "report.html",
+        "curves.svg",
+        "confusion.svg",
+        "best.safetensors",
+        "last.safetensors",
+        "sample.png",
+    ] {
+        assert!(place.path("run").join(file).metadata().unwrap().len() > 100, "{file}");
+    }
+    let metrics = fs::read_to_string(place.path("run/metrics.csv")).unwrap();
+    assert!(metrics.starts_with("epoch,iteration,learning_rate,train_loss,"), "{metrics}");
+    assert_eq!(metrics.lines().count(), 3);
+
+    let evaluation = place.json("eval run/best.safetensors --data faces:21");
+    assert_eq!(evaluation["model"], "tiny");
+    assert_eq!(evaluation["samples"], 5);
+    assert_eq!(evaluation["classes"].as_array().unwrap().len(), 7);
+    assert_eq!(evaluation["classes"][3]["name"], "happy");
+    let confusion = evaluation["confusion"].as_array().unwrap();
+    let counts = confusion.iter().flat_map(|row| row.as_array().unwrap());
+    assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 5);
+    for key in ["correct", "accuracy", "top5_accuracy", "loss"] {
+        assert!(evaluation[key].is_number(), "{key}");
+    }
+
+    let prediction = place.json("predict run/best.safetensors run/sample.png --top 7");
+    let classes = prediction["pictures"][0]["classes"].as_array().unwrap().clone();
+    let sum: f64 = classes.iter().map(|class| class["probability"].as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5 && classes.len() == 7, "{prediction}");
+    assert!(place.succeeds("predict run/best.safetensors run/sample.png").contains('%'));
+    let rows = place.succeeds("predict run/best.safetensors run --top 2 --csv");
+    let rows: Vec<&str> = rows.lines().collect();
+    assert_eq!((rows.len(), rows[0]), (3, "path,rank,class,probability"));
+    assert!(rows[2].starts_with("run/sample.png,2,"));
+}
+
+#[test]
+fn a_run_is_told_as_json_and_repeats_from_its_configuration() {
+    let place = Place::new();
+    fs::write(place.path("tiny.toml"), TINY).unwrap();
+    let told = place.json(&format!("train {QUICKLY} --threads 1"));
+    let keys: Vec<&String> = told.as_object().unwrap().keys().collect();
+    let expected = [
+        "best_accuracy",
+        "data",
+        "epochs",
+        "final_accuracy",
+        "images_per_second",
+        "model",
+        "run_dir",
+        "seconds",
+    ];
+    assert!(expected.iter().all(|key| keys.iter().any(|other| other == key)), "{told}");
+    assert_eq!(told["run_dir"], "runs/faces-tiny-1");
+
+    place.succeeds("train --config runs/faces-tiny-1/config.toml --threads 2");
+    // The configurations differ in the threads, so compare what they do not describe: the weights.
+    let bytes = |run: &str| {
+        let weights = residual_weights::load(place.path(run).join("last.safetensors")).unwrap();
+        weights.iter().map(|(name, entry)| (name.to_owned(), entry.clone())).collect::<Vec<_>>()
+    };
+    assert!(bytes("runs/faces-tiny-1") == bytes("runs/faces-tiny-2"));
+
+    place.succeeds("train --resume runs/faces-tiny-1 --epochs 3");
+    let metrics = fs::read_to_string(place.path("runs/faces-tiny-1/metrics.csv")).unwrap();
+    assert_eq!(metrics.lines().count(), 4);
+}
+
+#[test]
+fn weights_from_elsewhere_need_their_network_and_preprocessing() {
+    let place = trained();
+    place.succeeds("convert run/best.safetensors bare.pth");
+    let data = "--data faces:21";
+    assert!(place.fails(&format!("eval bare.pth {data}"), 1).contains("name the network"));
+    let foreign = "--model tiny.toml --mean 0.5 --std 0.25";
+    let evaluation = place.json(&format!("eval bare.pth {data} {foreign} --input 16x16"));
+    assert_eq!(evaluation["samples"], 5);
+    assert!(
+        place
+            .fails(&format!("eval bare.pth {data} {foreign} --rename conv1=first"), 1)
+            .contains("first.weight")
+    );
+    let wrong = place.fails(&format!("eval bare.pth {data} --model cifar_resnet20 --mean 0.5 --std 0.25"), 1);
+    assert!(wrong.contains("missing") && wrong.contains("of another shape"), "{wrong}");
+}
+
+#[test]
+fn tensors_go_through_a_network() {
+    let place = trained();
+    let ramp: Vec<f32> = (0..2 * 256).map(|i| i as f32 / 100.0).collect();
+    let input = residual_tensor::Tensor::from_vec([2, 1, 16, 16], ramp).unwrap();
+    residual_weights::npy::write(place.path("x.npy"), &input.into()).unwrap();
+    let run = "run tiny.toml --weights run/best.safetensors --input x.npy --output";
+    place.succeeds(&format!("{run} single.npy"));
+    place.succeeds(&format!("{run} double.npy --dtype f64"));
+    let read = |name: &str| residual_weights::npy::read(place.path(name)).unwrap();
+    let (single, double) = (read("single.npy"), read("double.npy"));
+    assert_eq!((single.dtype(), double.dtype(), &single.shape()[..]), ("f32", "f64", &[2, 7][..]));
+    let pairs = single.to_float::<f64>().to_vec().into_iter().zip(double.to_float::<f64>().to_vec());
+    assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-4 * (1.0 + b.abs())));
+}
+
+#[test]
+fn networks_are_summarised() {
+    let place = Place::new();
+    let summary = place.json("summary cifar_resnet20");
+    // He et al. 2015, section 4.2, table 6: 0.27 M parameters; section 3.4's way of counting: 40.55 M.
+    assert_eq!((&summary["parameters"], &summary["multiply_adds"]), (&269_722.into(), &40_551_040.into()));
+    assert_eq!(summary["input"], serde_json::json!([1, 3, 32, 32]));
+    for key in ["path", "kind", "input", "output", "parameters", "multiply_adds"] {
+        assert!(summary["layers"][0].get(key).is_some(), "{key}");
+    }
+    let shown = place.succeeds("summary resnet18 --input 1x48x48 --classes 7");
+    assert!(shown.contains("layer4") && shown.contains("1×512×2×2"), "{shown}");
+    assert!(place.succeeds("summary --list").contains("resnext50_32x4d"));
+    let unknown = place.fails("summary resnet81", 1);
+    assert!(unknown.contains("unknown model 'resnet81'; did you mean 'resnet18'?"), "{unknown}");
+    fs::write(place.path("bad.toml"), "name = 'x'\nstemm = 1").unwrap();
+    assert!(place.fails("summary bad.toml", 1).contains("bad.toml, line 2: unknown field `stemm`"));
+}
+
+#[test]
+fn data_sets_are_shown() {
+    let place = Place::new();
+    place.pictures("pets", &[0, 3, 6]);
+    let told = place.json("data folder:pets --sheet sheet.png");
+    assert_eq!(told["splits"].as_array().unwrap().len(), 2, "there is no test split");
+    assert_eq!(told["splits"][0]["samples"], 18);
+    assert_eq!(told["splits"][0]["classes"][1], serde_json::json!({ "name": "happy", "samples": 6 }));
+    assert_eq!(Image::load(place.path("sheet.png")).unwrap().channels(), 3);
+    assert!(place.succeeds("data folder:pets").contains("neutral"));
+}
+
+#[test]
+fn what_is_wrong_with_the_data_is_said() {
+    let place = Place::new();
+    fs::write(place.path("tiny.toml"), TINY).unwrap();
+    let train = "train --model tiny.toml --epochs 1 --batch 4 --data";
+    assert!(place.fails(&format!("{train} folder:nowhere"), 1).contains("nowhere"));
+
+    place.pictures("pets", &[0, 3]);
+    fs::create_dir(place.path("pets/train/unicorn")).unwrap();
+    assert!(place.fails(&format!("{train} folder:pets"), 1).contains("unicorn is empty"));
+    fs::remove_dir(place.path("pets/train/unicorn")).unwrap();
+
+    fs::write(place.path("pets/train/angry/broken.png"), b"not a picture").unwrap();
+    let refused = place.fails(&format!("{train} folder:pets"), 1);
+    assert!(refused.contains("broken.png"), "{refused}");
+    let output = place.run(&format!("{train} folder:pets --skip-corrupt"));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && told.contains("broken.png cannot be read and is left out"), "{told}");
+}
+
+#[test]
+fn unreadable_pictures_are_named_and_the_others_predicted() {
+    let place = trained();
+    fs::write(place.path("broken.png"), b"not a picture").unwrap();
+    let output =
+        place.run("predict run/best.safetensors broken.png run/sample.png missing.png --top 1 --csv");
+    assert_eq!(output.status.code(), Some(1));
+    let (printed, told) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(printed.lines().count(), 2, "{printed}");
+    assert!(told.contains("broken.png") && told.contains("missing.png"), "{told}");
+    assert!(told.contains("2 of 3 pictures could not be read"), "{told}");
+
+    fs::create_dir(place.path("empty")).unwrap();
+    assert!(
+        place.fails("predict run/best.safetensors empty", 1).contains("no PNG or JPEG pictures in empty")
+    );
+    // A picture of another size and with colour is brought to what the network takes.
+    let colour = Image::new(ImageShape::new(3, 60, 90), vec![128; 3 * 60 * 90]).unwrap();
+    colour.save_png(place.path("colour.png")).unwrap();
+    place.succeeds("predict run/best.safetensors colour.png");
+}
+
+#[test]
+fn checkpoints_that_do_not_fit_are_refused() {
+    let place = trained();
+    let bytes = fs::read(place.path("run/best.safetensors")).unwrap();
+    fs::write(place.path("cut.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    let cut = place.fails("eval cut.safetensors --data faces:21", 1);
+    assert!(cut.contains("cut.safetensors") && cut.contains("incomplete"), "{cut}");
+    assert!(place.fails("predict nowhere.safetensors run/sample.png", 1).contains("nowhere.safetensors"));
+
+    place.pictures("pets", &[0, 3]);
+    let classes = place.fails("train --resume run --data folder:pets", 1);
+    assert!(classes.contains("tiny with 7 classes") && classes.contains("tiny with 2 classes"), "{classes}");
+    let model = place.fails("train --resume run --model cifar_resnet20", 1);
+    assert!(model.contains("tiny") && model.contains("cifar_resnet20"), "{model}");
+    let evaluated = place.fails("eval run/best.safetensors --data folder:pets --split val", 1);
+    assert!(evaluated.contains("knows 7 classes") && evaluated.contains("2 classes"), "{evaluated}");
+    assert!(place.fails(&format!("train {QUICKLY} --out run"), 1).contains("already holds a run"));
+    assert!(place.fails("train --resume nowhere", 1).contains("nowhere"));
+}
+
+#[test]
+fn mistyped_options_are_corrected() {
+    let place = Place::new();
+    let told = |arguments: &str| {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(told("train --epoch 3").contains("'--epochs'"));
+    assert!(told("trian").contains("'train'"));
+    assert!(told("train --epochs many").contains("invalid value 'many'"));
+    assert!(told("train --data fases").contains("unknown data set `fases`"));
+    assert!(told("eval x.pth --data faces --model resnet18 --mean 0.5").contains("--std <STD>"));
+    assert!(told("train --recipe papr").contains("the recipes are quick and paper"));
+    assert!(told("eval x.safetensors --data faces --split tset").contains("write train, val or test"));
+    assert!(told("summary resnet18 --input 3x224").contains("3x224x224"));
+    let setting = place.fails("train --set optimizer.momentun=1", 1);
+    assert!(setting.contains("unknown field `momentun`"), "{setting}");
+    assert!(place.succeeds("train --recipe paper --print-config").contains("length = \"64000 iterations\""));
+    assert!(place.succeeds("--version").starts_with("residual "));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_can_be_resumed() {
+    use std::{process::Stdio, thread, time::Duration};
+
+    let place = Place::new();
+    fs::write(place.path("tiny.toml"), TINY).unwrap();
+    let options = format!("train {QUICKLY} --epochs 100000 --out run").replace("--epochs 2 ", "");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_residual"))
+        .args(options.split_whitespace())
+        .current_dir(&place.0)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !place.path("run/best.safetensors").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "ended early");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{told}");
+    assert!(told.contains("go on with: residual train --resume run"), "{told}");
+    assert!(has_no_partial_files(&place.path("run")));
+
+    let done = fs::read_to_string(place.path("run/metrics.csv")).unwrap().lines().count() - 1;
+    place.succeeds(&format!("train --resume run --epochs {}", done + 1));
+    assert_eq!(fs::read_to_string(place.path("run/metrics.csv")).unwrap().lines().count(), done + 2);
+}
+
+#[cfg(unix)]
+fn has_no_partial_files(folder: &Path) -> bool {
+    fs::read_dir(folder)
+        .unwrap()
+        .all(|entry| !entry.unwrap().file_name().to_string_lossy().contains("partial"))
+}

@@ -1,0 +1,346 @@
+//! A run as data: everything that decides about its result, in a TOML file. Nothing here opens a
+//! data set or builds a network.
+
+use std::{fmt, fs, path::Path, str::FromStr};
+
+use residual_data::{Augment, Corrupt, DataSpec, Dataset, ImageShape, Standardise};
+use residual_zoo::ResNetConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::{Decay, DecayOn, ModelSpec, Result, Schedule, SgdRule, Span, TrainError};
+
+/// Everything that a run follows from; with the same configuration and data, every run gives the
+/// same bits.
+///
+/// ```
+/// use residual_train::{Recipe, TrainConfig};
+///
+/// let mut config = TrainConfig::of(Recipe::Paper);
+/// config.data = "cifar10:data".parse()?;
+/// let text = config.to_toml();
+/// assert!(text.contains("learning_rate = 0.1"));
+/// assert_eq!(TrainConfig::from_toml(&text, "config.toml")?, config);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// The network. Its classes and input channels follow from the data.
+    pub model: ModelSpec,
+    /// The data set.
+    pub data: DataSpec,
+    /// How long to train.
+    pub length: Span,
+    /// Images in a batch.
+    pub batch: usize,
+    /// What first weights, order and variation of the pictures follow from.
+    pub seed: u64,
+    /// Threads that compute; all cores if absent. Does not change the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Height and width that pictures are brought to. If absent, pictures of one size up to 96
+    /// pixels are taken as they are, others are brought to the size that the network is made for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<[usize; 2]>,
+    /// What is subtracted from pictures and divides them, measured on the training pictures.
+    pub standardise: Standardise,
+    /// What to do with pictures that cannot be decoded.
+    pub corrupt: Corrupt,
+    /// How much of the target is spread over all classes (Szegedy et al. 2016).
+    pub label_smoothing: f64,
+    /// Whether blocks start as their shortcut: the last γ of each at 0 (Goyal et al. 2017).
+    pub zero_init: bool,
+    /// How training pictures are varied.
+    pub augment: Augment,
+    /// How a step is made.
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+}
+
+/// How a step is made.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// The largest learning rate.
+    pub learning_rate: f64,
+    /// The part of the velocity that remains from step to step.
+    pub momentum: f64,
+    /// How strongly parameters are pulled towards zero.
+    pub weight_decay: f64,
+    /// Whether to step as if the velocity had been applied already.
+    pub nesterov: bool,
+    /// Which parameters the weight decay applies to.
+    pub decay_on: DecayOn,
+}
+
+impl OptimizerConfig {
+    /// The coefficients of a step at the largest rate.
+    pub fn rule(&self) -> SgdRule {
+        let &Self { learning_rate, momentum, weight_decay, nesterov, .. } = self;
+        SgdRule { learning_rate, momentum, weight_decay, nesterov }
+    }
+}
+
+impl Default for OptimizerConfig {
+    /// Those of He et al. 2015.
+    fn default() -> Self {
+        Self {
+            learning_rate: 0.1,
+            momentum: 0.9,
+            weight_decay: 1e-4,
+            nesterov: false,
+            decay_on: DecayOn::All,
+        }
+    }
+}
+
+/// A configuration that has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recipe {
+    /// A small network, few epochs, warm-up and cosine: the built-in faces in about two minutes.
+    #[default]
+    Quick,
+    /// He et al. 2015, section 4.2: ResNet-20 on CIFAR-10, 64k iterations.
+    Paper,
+}
+
+impl Recipe {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Quick, Self::Paper];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Paper => "paper",
+        }
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Recipe {
+    type Err = TrainError;
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|recipe| recipe.name() == text).ok_or_else(|| TrainError::Recipe {
+            name: text.to_owned(),
+            known: Self::ALL.map(Self::name).join(" and "),
+        })
+    }
+}
+
+impl Default for TrainConfig {
+    /// The [quick](Recipe::Quick) recipe.
+    fn default() -> Self {
+        Self::of(Recipe::Quick)
+    }
+}
+
+/// Pictures of one size are taken as they are up to this height and width.
+const LARGEST_OWN_SIDE: usize = 96;
+
+impl TrainConfig {
+    /// The configuration of a recipe.
+    pub fn of(recipe: Recipe) -> Self {
+        let quick = Self {
+            model: ModelSpec::Named("cifar_resnet8".to_owned()),
+            data: DataSpec::default(),
+            length: Span::Epochs(8.0),
+            batch: 64,
+            seed: 0,
+            threads: None,
+            input: None,
+            standardise: Standardise::Channel,
+            corrupt: Corrupt::Refuse,
+            label_smoothing: 0.0,
+            zero_init: false,
+            augment: Augment::CIFAR,
+            optimizer: OptimizerConfig { nesterov: true, weight_decay: 5e-4, ..OptimizerConfig::default() },
+            schedule: Schedule::new(Decay::Cosine { floor: 0.0 }).warm_up(Span::Epochs(1.0)),
+        };
+        match recipe {
+            Recipe::Quick => quick,
+            Recipe::Paper => Self {
+                model: ModelSpec::Named("cifar_resnet20".to_owned()),
+                length: Span::Iterations(64_000),
+                batch: 128,
+                standardise: Standardise::PixelMean,
+                optimizer: OptimizerConfig::default(),
+                schedule: Schedule::new(Decay::MultiStep {
+                    at: vec![Span::Iterations(32_000), Span::Iterations(48_000)],
+                    factor: 0.1,
+                }),
+                ..quick
+            },
+        }
+    }
+
+    /// Reads a configuration from a file. What it does not mention is as in the quick recipe.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`], [`TrainError::Toml`] with the line, [`TrainError::Setting`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        Self::from_toml(&fs::read_to_string(path).map_err(TrainError::io(path))?, path)
+    }
+
+    /// Reads a configuration that was found at `path`.
+    ///
+    /// # Errors
+    /// [`TrainError::Toml`] with the line, [`TrainError::Setting`].
+    pub fn from_toml(text: &str, path: impl AsRef<Path>) -> Result<Self> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| TrainError::toml(path.as_ref(), text, &error))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The configuration with one setting changed, written `optimizer.momentum=0.8`: a path of
+    /// keys as in the file, and a value. Text needs no quotes.
+    ///
+    /// # Errors
+    /// [`TrainError::Assignment`] if there is no such setting or the value is not one of its kind.
+    pub fn with(&self, assignment: &str) -> Result<Self> {
+        let refuse = |reason: String| TrainError::Assignment { text: assignment.to_owned(), reason };
+        let (path, value) = assignment.split_once('=').ok_or_else(|| refuse("write KEY=VALUE".into()))?;
+        let value = value.trim();
+        let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
+        let value = match parsed.ok().and_then(|mut table| table.remove("value")) {
+            Some(value) => value,
+            None => toml::Value::String(value.to_owned()),
+        };
+        let mut settings = toml::Table::try_from(self).map_err(|error| refuse(error.to_string()))?;
+        let (parents, key) = path.trim().rsplit_once('.').unwrap_or(("", path.trim()));
+        let mut table = &mut settings;
+        for parent in parents.split('.').filter(|parent| !parent.is_empty()) {
+            let inner = table.get_mut(parent).and_then(toml::Value::as_table_mut);
+            table = inner.ok_or_else(|| refuse(format!("there is no table '{parent}'")))?;
+        }
+        table.insert(key.to_owned(), value);
+        let config: Self =
+            settings.try_into().map_err(|error: toml::de::Error| refuse(error.message().into()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The configuration as a file.
+    ///
+    /// # Panics
+    /// Never: every configuration can be written as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration of strings, numbers and tables")
+    }
+
+    /// What a folder of such runs may be called: data and network, as in `faces-resnet18`.
+    pub fn run_name(&self) -> String {
+        let data = self.data.to_string();
+        let data = match data.split_once(':') {
+            Some(("folder", path)) => {
+                Path::new(path).file_name().and_then(|name| name.to_str()).unwrap_or("folder")
+            }
+            Some((kind, _)) => kind,
+            None => &data,
+        };
+        format!("{data}-{}", self.model)
+    }
+
+    /// # Errors
+    /// [`TrainError::Setting`] naming a number that makes no sense.
+    pub fn check(&self) -> Result<()> {
+        let within = TrainError::unless_within;
+        let optimizer = &self.optimizer;
+        within("batch", self.batch as f64, 1.0..=1e6, "between 1 and 1000000")?;
+        within("length", self.length.iterations(1) as f64, 0.0..=1e12, "below 1e12 iterations")?;
+        within("label_smoothing", self.label_smoothing, 0.0..=1.0, "between 0 and 1")?;
+        within("optimizer.learning_rate", optimizer.learning_rate, 0.0..=1e6, "a rate such as 0.1")?;
+        within("optimizer.momentum", optimizer.momentum, 0.0..=1.0, "between 0 and 1")?;
+        within("optimizer.weight_decay", optimizer.weight_decay, 0.0..=1.0, "between 0 and 1")?;
+        if let Some(threads) = self.threads {
+            within("threads", threads as f64, 1.0..=1024.0, "between 1 and 1024")?;
+        }
+        self.schedule.check()
+    }
+
+    /// What pictures of this data set are brought to for the network.
+    pub(crate) fn input_shape(&self, model: &ResNetConfig, data: &dyn Dataset) -> ImageShape {
+        let own = data.shape();
+        let channels = own.map_or(3, |shape| shape.channels);
+        let small = own.filter(|shape| shape.height.max(shape.width) <= LARGEST_OWN_SIDE);
+        let [height, width] = match (self.input, small) {
+            (Some(size), _) => size,
+            (None, Some(shape)) => [shape.height, shape.width],
+            (None, None) => model.native_size(),
+        };
+        ImageShape::new(channels, height, width)
+    }
+
+    /// The network for this many classes and channels.
+    pub(crate) fn network(&self, classes: usize, channels: usize) -> Result<ResNetConfig> {
+        let mut network = self.model.config()?.classes(classes).input_channels(channels);
+        network.zero_init_residual |= self.zero_init;
+        Ok(network)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recipe_survives_its_file() {
+        for recipe in Recipe::ALL {
+            let config = TrainConfig::of(recipe);
+            let text = config.to_toml();
+            assert_eq!(TrainConfig::from_toml(&text, "config.toml").unwrap(), config, "{text}");
+            assert_eq!(recipe.name().parse::<Recipe>().unwrap(), recipe);
+        }
+    }
+
+    #[test]
+    fn a_described_network_survives_too() {
+        let described = ResNetConfig::named("cifar_resnet8").unwrap();
+        let config = TrainConfig { model: ModelSpec::Described(described), ..TrainConfig::default() };
+        assert_eq!(TrainConfig::from_toml(&config.to_toml(), "config.toml").unwrap(), config);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        for (text, expected) in [
+            ("batch = 64\nsead = 3", "c.toml, line 2: unknown field `sead`"),
+            ("batch = 'many'", "line 1: invalid type: string \"many\""),
+            ("length = '3 weeks'", "'3 weeks' is no length of training"),
+            ("[model]\nname = 'x'\nstem = 'cifar'\nblok = 1", "line 4: unknown field `blok`"),
+            ("model = 7", "a model's name or a table"),
+            ("batch = 0", "batch must be between 1 and 1000000, but is 0"),
+            ("[optimizer]\nmomentum = 1.5", "optimizer.momentum must be between 0 and 1, but is 1.5"),
+            ("[schedule.decay]\nkind = 'cosinus'", "unknown variant `cosinus`"),
+        ] {
+            let message = TrainConfig::from_toml(text, "c.toml").unwrap_err().to_string();
+            assert!(message.contains(expected) && !message.contains('\n'), "{message}");
+        }
+    }
+    #[test]
+    fn single_settings_can_be_changed() {
+        let config = TrainConfig::default();
+        let changed = config.with("optimizer.momentum=0.8").unwrap().with("data = cifar10:some dir").unwrap();
+        assert_eq!(changed.optimizer.momentum, 0.8);
+        assert_eq!(changed.data.to_string(), "cifar10:some dir");
+        let stepped =
+            config.with("schedule.decay={ kind = 'step', every = '2 epochs', factor = 0.5 }").unwrap();
+        assert_eq!(stepped.schedule.decay, Decay::Step { every: Span::Epochs(2.0), factor: 0.5 });
+        for (text, expected) in [
+            ("batch", "write KEY=VALUE"),
+            ("bach=3", "unknown field `bach`"),
+            ("optimiser.momentum=1", "there is no table 'optimiser'"),
+            ("batch=many", "invalid type"),
+        ] {
+            let message = config.with(text).unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains(text), "{message}");
+        }
+    }
+}

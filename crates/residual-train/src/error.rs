@@ -1,0 +1,184 @@
+//! What can go wrong around training. Each message is one line that says what to do.
+
+use std::{io, ops::RangeInclusive, path::PathBuf};
+
+use residual_data::DataError;
+use residual_weights::{Mismatch, RenameError, WeightsError};
+use residual_zoo::ZooError;
+
+/// A run that cannot start, go on or be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// The data set cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network does not exist or cannot be built.
+    #[error(transparent)]
+    Zoo(#[from] ZooError),
+    /// A layer refused its input.
+    #[error(transparent)]
+    Layer(#[from] residual_nn::Error),
+    /// A file of weights cannot be read or written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A length of training that is not understood.
+    #[error("'{text}' is no length of training; write it like '20 epochs' or '64000 iterations'")]
+    Span {
+        /// What was written.
+        text: String,
+    },
+    /// A recipe that does not exist.
+    #[error("there is no recipe '{name}'; the recipes are {known}")]
+    Recipe {
+        /// The name asked for.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// A number outside the range where it means something.
+    #[error("{name} must be {range}, but is {value}")]
+    Setting {
+        /// The setting's place in the configuration.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What would be right.
+        range: &'static str,
+    },
+    /// A setting that cannot be changed like this.
+    #[error("cannot set '{text}': {reason}")]
+    Assignment {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A configuration or description that is not valid TOML, or says what is not known.
+    #[error("{}, line {line}: {message}", .path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// The system refuses to read or write a file.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The folder already holds a run.
+    #[error("{} already holds a run; continue it with --resume, or choose another folder", .path.display())]
+    RunExists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Weights without what is needed to use them on pictures.
+    #[error(
+        "{} holds weights, but not the network, classes and preprocessing that belong to them; name the network and \
+         the mean and std of its input",
+        .path.display()
+    )]
+    NotCheckpoint {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A checkpoint whose description is malformed.
+    #[error("{}: the checkpoint's '{key}' cannot be understood ({reason}); it was written by another version", .path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// The part of the metadata.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Tensors that are not those of the network.
+    #[error("{}: {source}", .path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// All differences.
+        source: Mismatch,
+    },
+    /// A rule for names that does not fit the file.
+    #[error("{}: {source}", .path.display())]
+    Rename {
+        /// The file.
+        path: PathBuf,
+        /// Which rule, and why.
+        source: RenameError,
+    },
+    /// A run cannot go on from a checkpoint of another network or other data.
+    #[error(
+        "cannot resume: the checkpoint has {checkpoint}, but this run has {run}; resume with the same model and data"
+    )]
+    Resume {
+        /// What the checkpoint holds.
+        checkpoint: String,
+        /// What the run asks for.
+        run: String,
+    },
+    /// Pictures of other classes than those that the network knows.
+    #[error("the network knows {network}, but {data} has {found}; use data with the same classes")]
+    Classes {
+        /// The classes of the network.
+        network: String,
+        /// The name of the data set.
+        data: String,
+        /// Its classes.
+        found: String,
+    },
+    /// Numbers became infinite or none.
+    #[error(
+        "training diverged: {what} after {iteration} iterations (epoch {epoch}), where the learning rate \
+         is {learning_rate}; lower it or lengthen the warm-up. {kept}"
+    )]
+    Diverged {
+        /// What is infinite or not a number.
+        what: String,
+        /// Iterations that were made.
+        iteration: u64,
+        /// The epoch, counted from 1.
+        epoch: u64,
+        /// The learning rate.
+        learning_rate: f64,
+        /// Where the last good state is.
+        kept: String,
+    },
+    /// A drawing or a page could not be made.
+    #[error("cannot make the report: {reason}")]
+    Report {
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl TrainError {
+    /// [`Setting`](Self::Setting) unless the value lies in the range.
+    pub(crate) fn unless_within(
+        name: &'static str,
+        value: f64,
+        allowed: RangeInclusive<f64>,
+        range: &'static str,
+    ) -> Result<(), Self> {
+        if allowed.contains(&value) { Ok(()) } else { Err(Self::Setting { name, value, range }) }
+    }
+
+    /// The error of a TOML file in one line.
+    pub(crate) fn toml(path: impl Into<PathBuf>, text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1;
+        Self::Toml { path: path.into(), line, message: error.message().replace('\n', " ") }
+    }
+
+    /// Turns the system's error into this crate's, with the path that it lacks.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,117 @@
+//! A run's folder: what its files are called, and the small ones among them. The checkpoints and
+//! the report are written by those who make them.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{EpochRecord, Result, TrainConfig, TrainError};
+
+/// The folder of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// A new folder for a run, or an existing one that does not hold a run yet.
+    ///
+    /// # Errors
+    /// [`TrainError::RunExists`], [`TrainError::Io`] with the path.
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        fs::create_dir_all(&path).map_err(TrainError::io(&path))?;
+        let folder = Self { path };
+        if folder.config().exists() || folder.last().exists() {
+            return Err(TrainError::RunExists { path: folder.path });
+        }
+        Ok(folder)
+    }
+
+    /// A new folder in `parent` that is called `name` with the first number that is free.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] with the path.
+    pub fn numbered(parent: impl AsRef<Path>, name: &str) -> Result<Self> {
+        let parent = parent.as_ref();
+        fs::create_dir_all(parent).map_err(TrainError::io(parent))?;
+        let mut number = 1;
+        loop {
+            let path = parent.join(format!("{name}-{number}"));
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(TrainError::io(path)(error)),
+            }
+        }
+    }
+
+    /// The folder of a run that has been started before.
+    pub fn open(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `config.toml`: everything needed to run it again.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.toml")
+    }
+
+    /// `metrics.csv`: a row per epoch.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.csv")
+    }
+
+    /// `best.safetensors`: the checkpoint of the best epoch.
+    pub fn best(&self) -> PathBuf {
+        self.path.join("best.safetensors")
+    }
+
+    /// `last.safetensors`: the checkpoint to go on from.
+    pub fn last(&self) -> PathBuf {
+        self.path.join("last.safetensors")
+    }
+
+    /// `report.html`: the run as a page.
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
+    /// `curves.svg`: loss and accuracy over the epochs.
+    pub fn curves(&self) -> PathBuf {
+        self.path.join("curves.svg")
+    }
+
+    /// `confusion.svg`: the confusion matrix.
+    pub fn confusion(&self) -> PathBuf {
+        self.path.join("confusion.svg")
+    }
+
+    /// `sample.png`: a validation picture to try the network on.
+    pub fn sample(&self) -> PathBuf {
+        self.path.join("sample.png")
+    }
+
+    pub(crate) fn write_config(&self, config: &TrainConfig) -> Result<()> {
+        self.write(self.config(), config.to_toml().as_bytes())
+    }
+
+    /// Writes the whole table, so that a run that goes on cannot leave a row twice.
+    pub(crate) fn write_metrics(&self, history: &[EpochRecord]) -> Result<()> {
+        let path = self.metrics();
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let written = history.iter().try_for_each(|record| table.serialize(record));
+        written.map_err(|error| TrainError::io(&path)(error.into()))?;
+        let table = table.into_inner().map_err(|error| TrainError::io(&path)(error.into_error()))?;
+        self.write(path, &table)
+    }
+
+    pub(crate) fn write(&self, path: PathBuf, bytes: &[u8]) -> Result<()> {
+        fs::write(&path, bytes).map_err(TrainError::io(path))
+    }
+}

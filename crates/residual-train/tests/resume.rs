@@ -1,0 +1,216 @@
+//! A run that is stopped anywhere and resumed ends with the same bits as one that was not, for
+//! any number of threads.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use residual_nn::{BlockKind, Module};
+use residual_train::{
+    Checkpoint, Data, Decay, EpochRecord, ModelSpec, Observer, Outcome, RunFolder, Schedule, Span, Step,
+    TrainConfig, TrainError, Trainer,
+};
+use residual_zoo::{ResNetConfig, Stem};
+
+/// A network, data and schedule in which every part of a checkpoint matters.
+fn config() -> TrainConfig {
+    let mut model = ResNetConfig::named("cifar_resnet8").unwrap();
+    model.name = "tiny".to_owned();
+    (model.depths, model.widths) = (vec![1, 1], vec![4, 8]);
+    assert_eq!((model.stem, model.block), (Stem::Cifar, BlockKind::Basic));
+    TrainConfig {
+        model: ModelSpec::Described(model),
+        data: "faces:train=70,val=21,test=0,seed=0".parse().unwrap(),
+        length: Span::Epochs(3.0),
+        batch: 16, // 4 batches, and 6 pictures that each epoch leaves out
+        input: Some([16, 16]),
+        seed: 5,
+        schedule: Schedule::new(Decay::Cosine { floor: 0.0 }).warm_up(Span::Epochs(1.0)),
+        ..TrainConfig::default()
+    }
+}
+
+fn data(config: &TrainConfig) -> Data {
+    Data::open(&config.data, config.corrupt).unwrap()
+}
+
+/// Raises the stop flag after a number of steps, or while an epoch's end is validated.
+struct StopAfter {
+    steps: usize,
+    in_validation: bool,
+    flag: Arc<AtomicBool>,
+}
+
+impl Observer for StopAfter {
+    fn step(&mut self, _: &Step) {
+        self.steps = self.steps.saturating_sub(1);
+        if self.steps == 0 && !self.in_validation {
+            self.flag.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn validation(&mut self, _: usize, _: usize) {
+        if self.steps == 0 {
+            self.flag.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Runs from the start, or from the folder's last checkpoint, until stopped or finished.
+fn run(folder: &Path, resume: bool, stop_after: Option<(usize, bool)>) -> Outcome {
+    let folder = RunFolder::open(folder);
+    let config = config();
+    let data = data(&config);
+    let mut trainer = match resume {
+        true => Trainer::<f32>::resume(config, data, Checkpoint::open(folder.last()).unwrap()).unwrap(),
+        false => Trainer::<f32>::new(config, data).unwrap(),
+    };
+    let flag = Arc::new(AtomicBool::new(false));
+    let (steps, in_validation) = stop_after.unwrap_or((usize::MAX, false));
+    let mut observer = StopAfter { steps, in_validation, flag: flag.clone() };
+    trainer.fit(Some(&folder), &mut observer, &flag).unwrap()
+}
+
+/// Everything in a checkpoint that is not a time.
+struct Contents {
+    /// States of the network and of the optimizer, in bits.
+    tensors: Vec<(String, Vec<u32>)>,
+    history: Vec<EpochRecord>,
+    rest: String,
+}
+
+fn contents(path: impl AsRef<Path>) -> Contents {
+    let checkpoint = Checkpoint::<f32>::open(path).unwrap();
+    let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
+    let states =
+        checkpoint.net.states().into_iter().map(|(path, state)| (path, bits(state.value().to_vec())));
+    let velocity = checkpoint.optimizer.velocity().iter();
+    let velocity = velocity.map(|(path, velocity)| (format!("velocity {path}"), bits(velocity.to_vec())));
+    let mut training = checkpoint.training;
+    for record in &mut training.history {
+        (record.seconds, record.images_per_second) = (0.0, 0.0);
+    }
+    let rest = format!("{:?} {:?} {:?}", training.position, training.tally, checkpoint.preprocess);
+    Contents { tensors: states.chain(velocity).collect(), history: training.history, rest }
+}
+
+/// Names what differs, instead of printing thousands of numbers.
+#[track_caller]
+fn assert_same(found: &Contents, expected: &Contents, what: &str) {
+    assert_eq!(found.tensors.len(), expected.tensors.len(), "{what}");
+    let pairs = found.tensors.iter().zip(&expected.tensors);
+    let differing: Vec<&str> = pairs.filter(|(a, b)| a != b).map(|((name, _), _)| name.as_str()).collect();
+    assert!(differing.is_empty(), "{what}: {} tensors differ, such as {}", differing.len(), differing[0]);
+    assert_eq!(found.history, expected.history, "{what}");
+    assert_eq!(found.rest, expected.rest, "{what}");
+}
+
+fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let whole = folder.path().join("whole");
+    std::fs::create_dir(&whole).unwrap();
+    assert_eq!(with_threads(1, || run(&whole, false, None)), Outcome::Finished);
+    let expected = contents(RunFolder::open(&whole).last());
+    assert_eq!(expected.history.len(), 3);
+    let best = contents(RunFolder::open(&whole).best());
+
+    // In the middle of an epoch, at its end, while it is validated, and before the first one ends.
+    for (number, (first, threads)) in
+        [((6, false), [2, 1]), ((8, false), [1, 2]), ((4, true), [2, 2]), ((1, false), [1, 1])]
+            .into_iter()
+            .enumerate()
+    {
+        let parts = folder.path().join(number.to_string());
+        std::fs::create_dir(&parts).unwrap();
+        assert_eq!(with_threads(threads[0], || run(&parts, false, Some(first))), Outcome::Stopped);
+        assert!(contents(RunFolder::open(&parts).last()).tensors != expected.tensors, "it did stop");
+        assert_eq!(with_threads(threads[1], || run(&parts, true, Some((2, false)))), Outcome::Stopped);
+        assert_eq!(with_threads(threads[1], || run(&parts, true, None)), Outcome::Finished);
+        let what = format!("stopped after {first:?}, threads {threads:?}");
+        assert_same(&contents(RunFolder::open(&parts).last()), &expected, &what);
+        assert_same(&contents(RunFolder::open(&parts).best()), &best, &what);
+        let rows = std::fs::read_to_string(RunFolder::open(&parts).metrics()).unwrap();
+        assert_eq!(rows.lines().count(), 1 + 3);
+    }
+}
+
+#[test]
+fn a_run_of_iterations_that_is_made_longer_goes_on_inside_its_last_epoch() {
+    let config = TrainConfig { length: Span::Iterations(6), ..config() };
+    let schedule = Schedule::new(Decay::Constant);
+    let config = TrainConfig { schedule, ..config };
+    let finished = |config: &TrainConfig, from: Option<Checkpoint<f32>>| {
+        let mut trainer = match from {
+            Some(checkpoint) => Trainer::resume(config.clone(), data(config), checkpoint).unwrap(),
+            None => Trainer::new(config.clone(), data(config)).unwrap(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(folder.path()).unwrap();
+        assert_eq!(trainer.fit(Some(&folder), &mut (), &false.into()).unwrap(), Outcome::Finished);
+        (contents(folder.last()), Checkpoint::open(folder.last()).unwrap())
+    };
+    let longer = TrainConfig { length: Span::Iterations(8), ..config.clone() };
+    let (short, checkpoint) = finished(&config, None);
+    assert_eq!(short.history.iter().map(|record| record.iteration).collect::<Vec<_>>(), [4, 6]);
+    let (extended, _) = finished(&longer, Some(checkpoint));
+    let (at_once, _) = finished(&longer, None);
+    assert_same(&extended, &at_once, "extended");
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), false, Some((1, false)));
+    let refusal = |config: TrainConfig| {
+        let data = data(&config);
+        let checkpoint = Checkpoint::open(RunFolder::open(folder.path()).last()).unwrap();
+        let error = Trainer::<f32>::resume(config, data, checkpoint).err().expect("a refusal");
+        assert!(matches!(error, TrainError::Resume { .. }));
+        error.to_string()
+    };
+    let other = ModelSpec::Named("cifar_resnet20".to_owned());
+    assert_eq!(
+        refusal(TrainConfig { model: other, ..config() }),
+        "cannot resume: the checkpoint has tiny with 7 classes, but this run has cifar_resnet20 with 7 classes; \
+         resume with the same model and data"
+    );
+    assert!(
+        refusal(TrainConfig { batch: 35, ..config() })
+            .contains("the checkpoint has 4 batches per epoch, but this run has 2 batches per epoch")
+    );
+    let ModelSpec::Described(mut wider) = config().model else { unreachable!() };
+    wider.widths = vec![4, 12];
+    assert!(
+        refusal(TrainConfig { model: ModelSpec::Described(wider), ..config() })
+            .contains("another network called tiny")
+    );
+}
+
+#[test]
+fn a_run_that_diverges_says_so_and_keeps_the_last_good_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(folder.path()).unwrap();
+    let mut config = TrainConfig { length: Span::Epochs(1.0), ..config() };
+    let mut trainer = Trainer::<f32>::new(config.clone(), data(&config)).unwrap();
+    assert_eq!(trainer.fit(Some(&folder), &mut (), &false.into()).unwrap(), Outcome::Finished);
+    let good = contents(folder.last());
+
+    config.length = Span::Epochs(9.0);
+    config.optimizer.learning_rate = 1e6;
+    let checkpoint = Checkpoint::open(folder.last()).unwrap();
+    let mut trainer = Trainer::<f32>::resume(config.clone(), data(&config), checkpoint).unwrap();
+    let error = trainer.fit(Some(&folder), &mut (), &false.into()).unwrap_err();
+    assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
+    let message = error.to_string();
+    assert!(message.contains("lower it") && message.contains("last.safetensors"), "{message}");
+    assert_same(&contents(folder.last()), &good, "the checkpoint that is kept");
+}
