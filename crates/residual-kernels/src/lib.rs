@@ -7,7 +7,9 @@
 //! channels-last memory: other layouts are accepted, converted, and come out channels-last, so
 //! that conversion happens once, at a network's edge. Work is divided into chunks whose size
 //! depends on the data alone and whose sums are added up in order: the same bits for any number
-//! of threads.
+//! of threads. Convolutions of `f32` end in loops over registers that are compiled once per
+//! instruction set ([`isa`]); everything is also there in plain Rust and in `f64`, and held
+//! against that.
 //!
 //! **Rejected.** *Traits for operations*: a function says the same in one line, and the tape
 //! above has a struct per operation anyway. *NCHW memory*: a window's channels would lie far
@@ -15,8 +17,9 @@
 //! size of the activations; blocks of it stay in the cache.
 //!
 //! **Not here.** Parameters, graphs, saved tensors, generators: a backward pass is told all
-//! that it needs. No bias in convolutions, which batch normalization has; no file, no global
-//! state but rayon's pool and the tensors' buffer pool.
+//! that it needs. No bias in convolutions, which batch normalization has (once that is folded
+//! away, [`Epilogue`](conv2d::Epilogue) adds it); no file, no global state but rayon's pool, the
+//! tensors' buffer pool and the choice of the instruction set.
 //!
 //! | module | forward | backward |
 //! |---|---|---|
@@ -25,7 +28,7 @@
 //! | [`pool`] | [`max_forward`](pool::max_forward), [`avg_forward`](pool::avg_forward), [`global_avg_forward`](pool::global_avg_forward) | [`max_backward`](pool::max_backward), … |
 //! | [`relu`], [`add`], [`shortcut`], [`linear`] | `forward` | `backward` |
 //! | [`softmax`], [`cross_entropy`] | `forward` | [`backward`](cross_entropy::backward) of the loss |
-//! | [`sgd`], [`gemm`](mod@gemm) | the step, the product beneath | |
+//! | [`sgd`], [`gemm`](mod@gemm), [`isa`] | the step, the product beneath, instruction sets | |
 //!
 //! A convolution and its gradients, on arrays that exist already:
 //!
@@ -57,6 +60,7 @@ pub mod conv2d;
 pub mod cross_entropy;
 mod error;
 pub mod gemm;
+pub mod isa;
 pub mod linear;
 mod parallel;
 pub mod pool;

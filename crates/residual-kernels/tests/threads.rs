@@ -26,6 +26,8 @@ fn convolutions() {
     let geometries = [
         (Conv2dGeometry::new(3, 3).padding(1), [8, 16, 24, 24], [16, 16, 3, 3]),
         (Conv2dGeometry::new(3, 3).padding(1).stride(2), [9, 8, 23, 21], [12, 8, 3, 3]),
+        (Conv2dGeometry::new(3, 3).padding(1), [5, 96, 14, 14], [80, 96, 3, 3]),
+        (Conv2dGeometry::new(3, 3).padding(1), [1, 40, 23, 23], [40, 40, 3, 3]),
         (Conv2dGeometry::new(1, 1), [5, 20, 30, 30], [7, 20, 1, 1]),
         (Conv2dGeometry::new(3, 3).padding(1).groups(4), [4, 8, 40, 40], [8, 2, 3, 3]),
     ];
@@ -41,6 +43,10 @@ fn convolutions() {
                 ]
             });
         }
+        check(&format!("statistics of {geometry:?}"), || {
+            let (y, statistics) = conv2d::forward_with_statistics(&x, &weight, &geometry).unwrap();
+            vec![y, statistics.mean.map(|x| x as f32), statistics.variance.map(|x| x as f32)]
+        });
     }
 }
 

@@ -49,9 +49,18 @@ pub fn forward_train<T: Float>(
     let count = x.len() / gamma.len().max(1);
     require_two(operation, x.shape(), count)?;
     let x = x.to_layout(Layout::ChannelsLast);
-    let (mean, variance) = reduce::moments(x.as_slice(), gamma.len());
-    let y = Normalizer::new(&mean, &variance, eps).apply(&x, gamma, beta);
-    Ok((y, BatchStatistics { mean: vector(&mean)?, variance: vector(&variance)?, count }))
+    let statistics = statistics(&x)?;
+    let BatchStatistics { mean, variance, .. } = &statistics;
+    let y = Normalizer::new(mean.as_slice(), variance.as_slice(), eps).apply(&x, gamma, beta);
+    Ok((y, statistics))
+}
+
+/// The statistics of a channels-last tensor.
+pub(crate) fn statistics<T: Float>(x: &Tensor<T>) -> Result<BatchStatistics> {
+    let [_, channels, ..] = x.dims::<4>("batch_norm")?;
+    let (mean, variance) = reduce::moments(x.as_slice(), channels);
+    let count = x.len() / channels.max(1);
+    Ok(BatchStatistics { mean: vector(&mean)?, variance: vector(&variance)?, count })
 }
 
 /// The gradients with respect to x, γ and β of [`forward_train`], whose statistics are given.

@@ -8,70 +8,144 @@
 //! ```
 //!
 //! This file is the front door: it checks shapes, brings tensors into channels-last memory and
-//! hands them to an algorithm. Each algorithm is a module with the same three functions on
-//! slices; they agree up to rounding, and a test holds all of them to that. A bias is not here:
-//! in a residual network batch normalization has it.
+//! hands them to an algorithm. Each algorithm has the same three functions on slices; they agree
+//! up to rounding, and a test holds all of them to that. Two are for any precision: the definition
+//! (`direct`), and windows in matrices (`im2col`). The fast ones (`blocked`, `winograd`)
+//! are for `f32`; `plan` runs them, after `cost` has picked one. A bias is not here but as
+//! an [`Epilogue`]: in a residual network batch normalization has it.
 
+mod blocked;
+mod correlation;
+mod cost;
 mod direct;
+mod epilogue;
 mod geometry;
 mod im2col;
+mod plan;
+mod shared;
+mod winograd;
+
+use std::{any::TypeId, sync::OnceLock};
 
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
-pub use geometry::{Conv2dGeometry, Conv2dShape};
+pub use {
+    epilogue::Epilogue,
+    geometry::{Conv2dGeometry, Conv2dShape},
+    plan::PackedConv2d,
+};
 
-use crate::{KernelError, Result};
+use crate::{BatchStatistics, KernelError, Result, batch_norm, isa};
+use plan::Plan;
 
 /// How a convolution is computed.
-///
-/// The default is what the functions without a named algorithm use. Copying windows wins for
-/// every geometry with more than some hundred multiply-adds; below that the choice is worth
-/// less than a microsecond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// The sum of the definition, term by term, in double precision: slow, exact, readable.
     Direct,
     /// Windows copied out into the rows of a matrix, block by block, and multiplied.
-    #[default]
     Im2col,
+    /// Blocks that fit the caches, summed in registers without a matrix; `f32` only.
+    Blocked,
+    /// Winograd's F(2×2, 3×3), with 2.25 times fewer multiplications; `f32`, 3×3 at stride 1 only.
+    Winograd2,
+    /// Winograd's F(4×4, 3×3), with 4 times fewer multiplications; `f32`, 3×3 at stride 1 only.
+    Winograd4,
 }
 
 impl Algorithm {
     /// Every algorithm, for tests and measurements that go through all of them.
-    pub const ALL: [Self; 2] = [Self::Direct, Self::Im2col];
+    pub const ALL: [Self; 5] = [Self::Direct, Self::Im2col, Self::Blocked, Self::Winograd2, Self::Winograd4];
 
-    fn kernels<T: Float>(self) -> Kernels<T> {
+    /// The algorithm itself where it can compute a convolution and its gradients in this
+    /// precision, and the next more general one where it cannot.
+    pub fn suited<T: Float>(self, shape: &Conv2dShape) -> Self {
         match self {
-            Self::Direct => Kernels {
-                forward: direct::forward,
-                backward_data: direct::backward_data,
-                backward_weights: direct::backward_weights,
-            },
-            Self::Im2col => Kernels {
-                forward: im2col::forward,
-                backward_data: im2col::backward_data,
-                backward_weights: im2col::backward_weights,
-            },
+            Self::Blocked | Self::Winograd2 | Self::Winograd4 if !is_f32::<T>() => Self::Im2col,
+            Self::Winograd2 | Self::Winograd4 if !plan::suits_winograd(shape) => Self::Blocked,
+            suited => suited,
+        }
+    }
+
+    /// What the environment variable `RESIDUAL_CONV2D` names, in lower case, for all convolutions
+    /// that no algorithm is named for; none if it names nothing that exists.
+    pub fn preferred() -> Option<Self> {
+        static PREFERRED: OnceLock<Option<Algorithm>> = OnceLock::new();
+        *PREFERRED.get_or_init(|| {
+            let name = std::env::var("RESIDUAL_CONV2D").ok()?;
+            Self::ALL.into_iter().find(|algorithm| format!("{algorithm:?}").to_lowercase() == name)
+        })
+    }
+
+    /// Whether this is one of the algorithms that a [`Plan`] runs.
+    fn is_fast(self) -> bool {
+        matches!(self, Self::Blocked | Self::Winograd2 | Self::Winograd4)
+    }
+
+    /// Reads x and weight, writes y.
+    fn forward<T: Float>(self, x: &[T], weight: &[T], y: &mut [T], shape: &Conv2dShape) -> Result<()> {
+        match self.suited::<T>(shape) {
+            Self::Direct => direct::forward(x, weight, y, shape),
+            Self::Im2col => im2col::forward(x, weight, y, shape),
+            fast => {
+                run_plan(&Plan::forward(shape, fast, isa::active()), x, weight, y, false);
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads dy and weight, writes dx.
+    fn backward_data<T: Float>(
+        self,
+        dy: &[T],
+        weight: &[T],
+        dx: &mut [T],
+        shape: &Conv2dShape,
+    ) -> Result<()> {
+        match self.suited::<T>(shape) {
+            Self::Direct => direct::backward_data(dy, weight, dx, shape),
+            Self::Im2col => im2col::backward_data(dy, weight, dx, shape),
+            fast => {
+                run_plan(&Plan::backward_data(shape, fast, isa::active()), dy, weight, dx, false);
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads x and dy, writes dw.
+    fn backward_weights<T: Float>(self, x: &[T], dy: &[T], dw: &mut [T], shape: &Conv2dShape) -> Result<()> {
+        match self.suited::<T>(shape) {
+            Self::Direct => direct::backward_weights(x, dy, dw, shape),
+            Self::Im2col => im2col::backward_weights(x, dy, dw, shape),
+            fast => {
+                let (x, dy) = (bytemuck::cast_slice(x), bytemuck::cast_slice(dy));
+                plan::backward_weights(x, dy, bytemuck::cast_slice_mut(dw), shape, fast, isa::active());
+                Ok(())
+            }
         }
     }
 }
 
-/// What a module with an algorithm provides.
-struct Kernels<T> {
-    /// Reads x and weight, writes y.
-    forward: Kernel<T>,
-    /// Reads dy and weight, writes dx.
-    backward_data: Kernel<T>,
-    /// Reads x and dy, writes dw.
-    backward_weights: Kernel<T>,
+/// Packs the weight for this one call. `T` is `f32`.
+fn run_plan<T: Float>(
+    plan: &Plan,
+    x: &[T],
+    weight: &[T],
+    y: &mut [T],
+    with_statistics: bool,
+) -> Option<BatchStatistics> {
+    let packed = plan.pack(bytemuck::cast_slice(weight));
+    let (x, y) = (bytemuck::cast_slice(x), bytemuck::cast_slice_mut(y));
+    plan.run(x, &packed, y, &Epilogue::default(), with_statistics)
 }
 
-/// Reads two tensors in channels-last memory and writes every element of a third.
-type Kernel<T> = fn(&[T], &[T], &mut [T], &Conv2dShape) -> Result<()>;
+fn is_f32<T: Float>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<f32>()
+}
 
 /// Brings the operands of a kernel into its layout, and runs it.
 fn run<T: Float>(
-    kernel: Kernel<T>,
+    kernel: impl FnOnce(&[T], &[T], &mut [T], &Conv2dShape) -> Result<()>,
     left: &Tensor<T>,
     right: &Tensor<T>,
     result: Shape,
@@ -91,7 +165,9 @@ fn run<T: Float>(
 /// # Errors
 /// As [`Conv2dGeometry::resolve`].
 pub fn forward<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, geometry: &Conv2dGeometry) -> Result<Tensor<T>> {
-    forward_with(Algorithm::default(), x, weight, geometry)
+    let shape = geometry.resolve(x.shape(), weight.shape())?;
+    let algorithm = choose::<T>(&shape, cost::forward);
+    forward_with(algorithm, x, weight, geometry)
 }
 
 /// The gradient with respect to the input, for the gradient `dy` of the output.
@@ -107,7 +183,9 @@ pub fn backward_data<T: Float>(
     x_shape: &Shape,
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
-    backward_data_with(Algorithm::default(), dy, weight, x_shape, geometry)
+    let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
+    let algorithm = choose::<T>(&shape, cost::backward_data);
+    backward_data_with(algorithm, dy, weight, x_shape, geometry)
 }
 
 /// The gradient with respect to the weight, for the gradient `dy` of the output.
@@ -123,10 +201,43 @@ pub fn backward_weights<T: Float>(
     weight_shape: &Shape,
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
-    backward_weights_with(Algorithm::default(), x, dy, weight_shape, geometry)
+    let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
+    let algorithm = choose::<T>(&shape, cost::backward_weights);
+    backward_weights_with(algorithm, x, dy, weight_shape, geometry)
 }
 
-/// [`forward`] by a given algorithm.
+/// [`forward`], with the statistics of its output that batch normalization needs. In `f32` they
+/// cost next to nothing: they are taken while results are in registers.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_with_statistics<T: Float>(
+    x: &Tensor<T>,
+    weight: &Tensor<T>,
+    geometry: &Conv2dGeometry,
+) -> Result<(Tensor<T>, BatchStatistics)> {
+    let shape = geometry.resolve(x.shape(), weight.shape())?;
+    let algorithm = choose::<T>(&shape, cost::forward);
+    if !algorithm.is_fast() {
+        let y = forward_with(algorithm, x, weight, geometry)?;
+        let statistics = batch_norm::statistics(&y)?;
+        return Ok((y, statistics));
+    }
+    let mut statistics = None;
+    let y = run(
+        |x, weight, y, shape| {
+            statistics = run_plan(&Plan::forward(shape, algorithm, isa::active()), x, weight, y, true);
+            Ok(())
+        },
+        x,
+        weight,
+        shape.y(),
+        &shape,
+    )?;
+    Ok((y, statistics.expect("statistics, because they were asked for")))
+}
+
+/// [`forward`] by a given algorithm, where it is [suited](Algorithm::suited).
 ///
 /// # Errors
 /// As [`forward`].
@@ -137,10 +248,10 @@ pub fn forward_with<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
     let shape = geometry.resolve(x.shape(), weight.shape())?;
-    run(algorithm.kernels().forward, x, weight, shape.y(), &shape)
+    run(|a, b, c, shape| algorithm.forward(a, b, c, shape), x, weight, shape.y(), &shape)
 }
 
-/// [`backward_data`] by a given algorithm.
+/// [`backward_data`] by a given algorithm, where it is [suited](Algorithm::suited).
 ///
 /// # Errors
 /// As [`backward_data`].
@@ -152,10 +263,10 @@ pub fn backward_data_with<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
     let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
-    run(algorithm.kernels().backward_data, dy, weight, shape.x(), &shape)
+    run(|a, b, c, shape| algorithm.backward_data(a, b, c, shape), dy, weight, shape.x(), &shape)
 }
 
-/// [`backward_weights`] by a given algorithm.
+/// [`backward_weights`] by a given algorithm, where it is [suited](Algorithm::suited).
 ///
 /// # Errors
 /// As [`backward_weights`].
@@ -167,7 +278,16 @@ pub fn backward_weights_with<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
     let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
-    run(algorithm.kernels().backward_weights, x, dy, shape.weight(), &shape)
+    run(|a, b, c, shape| algorithm.backward_weights(a, b, c, shape), x, dy, shape.weight(), &shape)
+}
+
+/// The algorithm for a convolution that none is named for: what is preferred, or what `cost`
+/// says.
+fn choose<T: Float>(
+    shape: &Conv2dShape,
+    cost: impl FnOnce(&Conv2dShape, &isa::Isa) -> Algorithm,
+) -> Algorithm {
+    Algorithm::preferred().unwrap_or_else(|| cost(shape, isa::active())).suited::<T>(shape)
 }
 
 /// Resolves the geometry, and holds the gradient of the output against it.
@@ -181,3 +301,6 @@ fn resolve_backward<T: Float>(
     KernelError::unless_same("conv2d backward", ("dy", dy.shape()), ("the output", &shape.y()))?;
     Ok(shape)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! What a convolution does to its outputs on their way to memory, as callers say it. The kernels'
+//! side is `isa::Finish`.
+
+use residual_tensor::{Layout, Tensor};
+
+use crate::{BatchStatistics, isa::Finish};
+
+/// Steps that follow a convolution, done while its results are still in registers: add a bias,
+/// add a tensor, cut off negative values, in this order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// A number per output channel, added to every pixel.
+    pub bias: Option<&'a [f32]>,
+    /// A tensor like the output in the same (channels-last) memory, added element by element.
+    pub addend: Option<&'a [f32]>,
+    /// Whether negative results become zero.
+    pub relu: bool,
+}
+
+impl<'a> Epilogue<'a> {
+    /// The kernels' form, for output channel 0 of pixel 0.
+    pub(super) fn finish(&self, channels: usize, outputs: usize) -> Finish {
+        if let Some(bias) = self.bias {
+            assert_eq!(bias.len(), channels, "a bias per output channel");
+        }
+        if let Some(addend) = self.addend {
+            assert_eq!(addend.len(), outputs, "an addend per output");
+        }
+        Finish {
+            bias: self.bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
+            addend: self.addend.map_or(std::ptr::null(), <[f32]>::as_ptr),
+            relu: self.relu,
+            ..Finish::NONE
+        }
+    }
+}
+
+/// Sums of the units of a convolution, each about a shift of its own, before they are merged.
+///
+/// E[y²] − E[y]² loses all digits where the mean is large against the deviation. Here each unit
+/// subtracts its first pixel before it sums, and units are merged in double precision, in order.
+pub(super) struct PartialMoments {
+    sums: Tensor<f32>,
+    counts: Vec<usize>,
+    width: usize,
+}
+
+impl PartialMoments {
+    /// Room for `units` units of `width` channels each (padding included).
+    pub(super) fn new(counts: Vec<usize>, width: usize) -> Self {
+        let sums = Tensor::unfilled([counts.len(), 3, width], Layout::Contiguous);
+        Self { sums, counts, width }
+    }
+
+    /// The memory of all units, and the size of each.
+    pub(super) fn as_mut_slice(&mut self) -> (&mut [f32], usize) {
+        (self.sums.as_mut_slice(), 3 * self.width)
+    }
+
+    /// The statistics of each channel, which is number `at(channel)` of every unit.
+    ///
+    /// For a unit of n numbers with mean m and squares s (about m), the total N, M, S becomes
+    /// N + n, M + (m − M)·n/(N + n), S + s + (m − M)²·N·n/(N + n).
+    pub(super) fn merge(&self, channels: usize, at: impl Fn(usize) -> usize) -> BatchStatistics {
+        let [mut mean, mut squares] = [(); 2].map(|()| Tensor::<f64>::zeros([channels]));
+        let (means, all_squares) = (mean.as_mut_slice(), squares.as_mut_slice());
+        let sums = self.sums.as_slice();
+        let mut total = 0.0;
+        for (unit, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let count = count as f64;
+            for channel in 0..channels {
+                let run = |run: usize| f64::from(sums[(unit * 3 + run) * self.width + at(channel)]);
+                let (shift, difference) = (run(0), run(1) / count);
+                let ahead = shift + difference - means[channel];
+                means[channel] += ahead * count / (total + count);
+                all_squares[channel] +=
+                    run(2) - difference * run(1) + ahead * ahead * total * count / (total + count);
+            }
+            total += count;
+        }
+        let variance = squares.map(|squares| squares.max(0.0) / total);
+        BatchStatistics { mean, variance, count: self.counts.iter().sum() }
+    }
+}

@@ -1,0 +1,484 @@
+//! Winograd's transforms of single tiles, for F(2×2, 3×3) and F(4×4, 3×3).
+//!
+//! A 3×3 convolution at stride 1 turns a tile of N×N inputs into M×M outputs, N = M + 2. Seen as
+//! a product of polynomials it can be done at N points instead: evaluate inputs and filter there,
+//! multiply point by point, interpolate. In two dimensions, with one small matrix per role:
+//!
+//! ```text
+//! V = Bᵀ d B      inputs     N×N → N×N        y  = Aᵀ (Σ over channels U ⊙ V) A   N×N → M×M
+//! U = G  g Gᵀ     filter     3×3 → N×N
+//! Z = A  dy Aᵀ    gradients  M×M → N×N        dg = Gᵀ (Σ over tiles V ⊙ Z) G      N×N → 3×3
+//! ```
+//! N² multiplications do the work of 9·M²: 2.25 times fewer for M = 2, 4 times for M = 4. The
+//! sums over channels (and, for the gradient of the weights, over tiles) are matrix products and
+//! not in this file.
+//!
+//! F(4, 3) needs six points. 0, ±1, ±2, ∞ is the usual choice; 0, ±¾, ±3/2, ∞ has an error a
+//! third of that, close to direct convolution.
+
+use super::{
+    finish::Finish,
+    panel::{load_square, store_square},
+    simd::{Simd, Square},
+};
+
+/// The one-dimensional transforms of F(M, 3), on registers of channels.
+///
+/// # Safety
+/// The contract of [`Simd`].
+pub(super) trait Scheme<const M: usize, const N: usize> {
+    /// Bᵀ d
+    unsafe fn input<S: Simd>(d: [S::Vector; N]) -> [S::Vector; N];
+    /// Aᵀ m
+    unsafe fn output<S: Simd>(m: [S::Vector; N]) -> [S::Vector; M];
+    /// G g
+    unsafe fn filter<S: Simd>(g: [S::Vector; 3]) -> [S::Vector; N];
+    /// A y, the transpose of [`output`](Self::output)
+    unsafe fn gradient<S: Simd>(y: [S::Vector; M]) -> [S::Vector; N];
+    /// Gᵀ u, the transpose of [`filter`](Self::filter)
+    unsafe fn filter_gradient<S: Simd>(u: [S::Vector; N]) -> [S::Vector; 3];
+}
+
+/// F(2, 3) at 0, 1, −1, ∞.
+pub(super) struct F2;
+
+// SAFETY of every block below: the contract of `Simd`, passed on to the caller.
+impl Scheme<2, 4> for F2 {
+    #[inline(always)]
+    unsafe fn input<S: Simd>(d: [S::Vector; 4]) -> [S::Vector; 4] {
+        unsafe { [S::sub(d[0], d[2]), S::add(d[1], d[2]), S::sub(d[2], d[1]), S::sub(d[3], d[1])] }
+    }
+    #[inline(always)]
+    unsafe fn output<S: Simd>(m: [S::Vector; 4]) -> [S::Vector; 2] {
+        unsafe { [S::add(m[0], S::add(m[1], m[2])), S::add(S::sub(m[1], m[2]), m[3])] }
+    }
+    #[inline(always)]
+    unsafe fn filter<S: Simd>(g: [S::Vector; 3]) -> [S::Vector; 4] {
+        unsafe {
+            let half = S::splat(0.5);
+            let (even, odd) = (S::mul(half, S::add(g[0], g[2])), S::mul(half, g[1]));
+            [g[0], S::add(even, odd), S::sub(even, odd), g[2]]
+        }
+    }
+    #[inline(always)]
+    unsafe fn gradient<S: Simd>(y: [S::Vector; 2]) -> [S::Vector; 4] {
+        unsafe { [y[0], S::add(y[0], y[1]), S::sub(y[0], y[1]), y[1]] }
+    }
+    #[inline(always)]
+    unsafe fn filter_gradient<S: Simd>(u: [S::Vector; 4]) -> [S::Vector; 3] {
+        unsafe {
+            let half = S::splat(0.5);
+            let (sum, difference) = (S::mul(half, S::add(u[1], u[2])), S::mul(half, S::sub(u[1], u[2])));
+            [S::add(u[0], sum), difference, S::add(sum, u[3])]
+        }
+    }
+}
+
+/// F(4, 3) at 0, ±P, ±Q, ∞.
+pub(super) struct F4;
+
+const P: f32 = 0.75;
+const Q: f32 = 1.5;
+const P2: f32 = P * P;
+const Q2: f32 = Q * Q;
+/// What Lagrange's interpolation divides by at 0, ±P and ±Q.
+const AT_0: f32 = 1.0 / (P2 * Q2);
+const AT_P: f32 = 1.0 / (2.0 * P2 * (P2 - Q2));
+const AT_Q: f32 = 1.0 / (2.0 * Q2 * (Q2 - P2));
+
+impl Scheme<4, 6> for F4 {
+    #[inline(always)]
+    unsafe fn input<S: Simd>(d: [S::Vector; 6]) -> [S::Vector; 6] {
+        unsafe {
+            let (p2, q2) = (S::splat(P2), S::splat(Q2));
+            let (product, sum) = (S::splat(P2 * Q2), S::splat(P2 + Q2));
+            let even_p = S::fnma(q2, d[2], d[4]);
+            let odd_p = S::mul(S::splat(P), S::fnma(q2, d[1], d[3]));
+            let even_q = S::fnma(p2, d[2], d[4]);
+            let odd_q = S::mul(S::splat(Q), S::fnma(p2, d[1], d[3]));
+            [
+                S::fma(product, d[0], S::fnma(sum, d[2], d[4])),
+                S::add(even_p, odd_p),
+                S::sub(even_p, odd_p),
+                S::add(even_q, odd_q),
+                S::sub(even_q, odd_q),
+                S::fma(product, d[1], S::fnma(sum, d[3], d[5])),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn output<S: Simd>(m: [S::Vector; 6]) -> [S::Vector; 4] {
+        unsafe {
+            let (even_p, odd_p) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+            let (even_q, odd_q) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
+            [
+                S::add(m[0], S::add(even_p, even_q)),
+                S::fma(S::splat(P), odd_p, S::mul(S::splat(Q), odd_q)),
+                S::fma(S::splat(P2), even_p, S::mul(S::splat(Q2), even_q)),
+                S::fma(S::splat(P2 * P), odd_p, S::fma(S::splat(Q2 * Q), odd_q, m[5])),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn filter<S: Simd>(g: [S::Vector; 3]) -> [S::Vector; 6] {
+        unsafe {
+            let even_p = S::fma(S::splat(P2 * AT_P), g[2], S::mul(S::splat(AT_P), g[0]));
+            let odd_p = S::mul(S::splat(P * AT_P), g[1]);
+            let even_q = S::fma(S::splat(Q2 * AT_Q), g[2], S::mul(S::splat(AT_Q), g[0]));
+            let odd_q = S::mul(S::splat(Q * AT_Q), g[1]);
+            [
+                S::mul(S::splat(AT_0), g[0]),
+                S::add(even_p, odd_p),
+                S::sub(even_p, odd_p),
+                S::add(even_q, odd_q),
+                S::sub(even_q, odd_q),
+                g[2],
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn gradient<S: Simd>(y: [S::Vector; 4]) -> [S::Vector; 6] {
+        unsafe {
+            let even_p = S::fma(S::splat(P2), y[2], y[0]);
+            let odd_p = S::fma(S::splat(P2 * P), y[3], S::mul(S::splat(P), y[1]));
+            let even_q = S::fma(S::splat(Q2), y[2], y[0]);
+            let odd_q = S::fma(S::splat(Q2 * Q), y[3], S::mul(S::splat(Q), y[1]));
+            [
+                y[0],
+                S::add(even_p, odd_p),
+                S::sub(even_p, odd_p),
+                S::add(even_q, odd_q),
+                S::sub(even_q, odd_q),
+                y[3],
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn filter_gradient<S: Simd>(u: [S::Vector; 6]) -> [S::Vector; 3] {
+        unsafe {
+            let (even_p, odd_p) = (S::add(u[1], u[2]), S::sub(u[1], u[2]));
+            let (even_q, odd_q) = (S::add(u[3], u[4]), S::sub(u[3], u[4]));
+            let first = S::fma(S::splat(AT_P), even_p, S::mul(S::splat(AT_Q), even_q));
+            let last = S::fma(S::splat(P2 * AT_P), even_p, S::mul(S::splat(Q2 * AT_Q), even_q));
+            [
+                S::fma(S::splat(AT_0), u[0], first),
+                S::fma(S::splat(P * AT_P), odd_p, S::mul(S::splat(Q * AT_Q), odd_q)),
+                S::add(last, u[5]),
+            ]
+        }
+    }
+}
+
+/// Pixels to be transformed: inputs of [`input`], gradients of [`gradient`].
+pub(crate) struct Spread {
+    /// Where each pixel's channels are, row by row: N·N pixels, or M·M.
+    pub(crate) pixels: *const *const f32,
+    /// How many channels.
+    pub(crate) channels: usize,
+    /// Channels of a group, at most a register's lanes.
+    pub(crate) step: usize,
+    /// The first of the N·N planes; for each group of channels one whole register is written.
+    pub(crate) planes: *mut f32,
+    /// From one plane to the next.
+    pub(crate) plane: usize,
+    /// From one group to the next within a plane.
+    pub(crate) group: usize,
+}
+
+/// V = Bᵀ d B
+///
+/// # Safety
+/// The contract of [`Simd`]; everything that `spread` points to must be valid.
+#[inline(always)]
+pub(super) unsafe fn input<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(spread: &Spread) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let (mut channel, mut planes) = (0, spread.planes);
+        while channel < spread.channels {
+            let mask = S::mask(spread.channels - channel);
+            let mut columns = [[S::zero(); N]; N];
+            for j in 0..N {
+                let mut column = [S::zero(); N];
+                for i in 0..N {
+                    let pixel = *spread.pixels.add(i * N + j);
+                    column[i] = S::load_masked(pixel.add(channel), mask);
+                }
+                columns[j] = W::input::<S>(column);
+            }
+            for i in 0..N {
+                let mut row = [S::zero(); N];
+                for j in 0..N {
+                    row[j] = columns[j][i];
+                }
+                row = W::input::<S>(row);
+                for j in 0..N {
+                    S::store(planes.add((i * N + j) * spread.plane), row[j]);
+                }
+            }
+            channel += spread.step;
+            planes = planes.wrapping_add(spread.group);
+        }
+    }
+}
+
+/// Z = A dy Aᵀ
+///
+/// # Safety
+/// As [`input`].
+#[inline(always)]
+pub(super) unsafe fn gradient<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(spread: &Spread) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let (mut channel, mut planes) = (0, spread.planes);
+        while channel < spread.channels {
+            let mask = S::mask(spread.channels - channel);
+            let mut columns = [[S::zero(); N]; M];
+            for j in 0..M {
+                let mut column = [S::zero(); M];
+                for i in 0..M {
+                    let pixel = *spread.pixels.add(i * M + j);
+                    column[i] = S::load_masked(pixel.add(channel), mask);
+                }
+                columns[j] = W::gradient::<S>(column);
+            }
+            for i in 0..N {
+                let mut row = [S::zero(); M];
+                for j in 0..M {
+                    row[j] = columns[j][i];
+                }
+                let row = W::gradient::<S>(row);
+                for j in 0..N {
+                    S::store(planes.add((i * N + j) * spread.plane), row[j]);
+                }
+            }
+            channel += spread.step;
+            planes = planes.wrapping_add(spread.group);
+        }
+    }
+}
+
+/// Planes to be transformed back into outputs.
+pub(crate) struct Emit {
+    /// The first of the N·N planes.
+    pub(crate) planes: *const f32,
+    /// From one plane to the next.
+    pub(crate) plane: usize,
+    /// How many channels.
+    pub(crate) channels: usize,
+    /// The first output pixel.
+    pub(crate) out: *mut f32,
+    /// From one output pixel to the next.
+    pub(crate) out_pixel: usize,
+    /// From one row of outputs to the next.
+    pub(crate) out_row: usize,
+    /// How many of the M rows exist.
+    pub(crate) rows: usize,
+    /// How many of the M columns exist.
+    pub(crate) columns: usize,
+    /// What else is done to the results.
+    pub(crate) finish: Finish,
+}
+
+/// y = Aᵀ m A
+///
+/// # Safety
+/// The contract of [`Simd`] and of [`Finish::apply`]; everything that `emit` points to must be
+/// valid.
+#[inline(always)]
+pub(super) unsafe fn output<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(emit: &Emit) {
+    // SAFETY: passed on to the caller.
+    unsafe {
+        let mut channel = 0;
+        while channel < emit.channels {
+            let mask = S::mask(emit.channels - channel);
+            let mut columns = [[S::zero(); M]; N];
+            for j in 0..N {
+                let mut column = [S::zero(); N];
+                for i in 0..N {
+                    column[i] = S::load(emit.planes.add((i * N + j) * emit.plane + channel));
+                }
+                columns[j] = W::output::<S>(column);
+            }
+            for i in 0..M {
+                let mut row = [S::zero(); N];
+                for j in 0..N {
+                    row[j] = columns[j][i];
+                }
+                let mut row = W::output::<S>(row);
+                if i < emit.rows {
+                    let mut finish = emit.finish;
+                    finish.first &= i == 0;
+                    let offset = |j| i * emit.out_row + j * emit.out_pixel + channel;
+                    if emit.columns == M {
+                        finish.apply::<S, M>(&mut row, M, emit.out, offset, channel, mask);
+                    } else {
+                        finish.apply::<S, M>(&mut row, emit.columns, emit.out, offset, channel, mask);
+                    }
+                }
+            }
+            channel += S::LANES;
+        }
+    }
+}
+
+/// Filters to be transformed: for each of `inputs` channels, the 3×3 taps of up to a block of
+/// output channels.
+pub(crate) struct Filters {
+    /// The tap [0, 0] of the first input and output channel.
+    pub(crate) weights: *const f32,
+    /// From one tap to the next below.
+    pub(crate) tap_row: isize,
+    /// From one tap to the next on the right.
+    pub(crate) tap_column: isize,
+    /// From one input channel to the next; this or `output` is 1.
+    pub(crate) input: usize,
+    /// From one output channel to the next.
+    pub(crate) output: usize,
+    /// How many input channels.
+    pub(crate) inputs: usize,
+    /// How many output channels.
+    pub(crate) outputs: usize,
+    /// The first of the N·N planes, `[input][block]`; written in whole registers, `outputs` up to
+    /// the end of the block as zeros.
+    pub(crate) planes: *mut f32,
+    /// From one plane to the next.
+    pub(crate) plane: usize,
+    /// Output channels of a block.
+    pub(crate) block: usize,
+}
+
+/// U = G g Gᵀ
+///
+/// # Safety
+/// The contract of [`Simd`]; everything that `filters` points to must be valid.
+#[inline(always)]
+pub(super) unsafe fn filter<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(filters: &Filters) {
+    let mut squares = [const { [const { Square::ZERO }; 3] }; 3];
+    // SAFETY: passed on to the caller.
+    unsafe {
+        for first in (0..filters.inputs).step_by(S::LANES) {
+            let inputs = (filters.inputs - first).min(S::LANES);
+            for output in (0..filters.block).step_by(S::LANES) {
+                let outputs = filters.outputs.saturating_sub(output).min(S::LANES);
+                // For each tap where the output channels of the first input channel are.
+                let mut taps = [[std::ptr::null(); 3]; 3];
+                for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
+                    let offset = i as isize * filters.tap_row + j as isize * filters.tap_column;
+                    let tap =
+                        filters.weights.offset(offset).add(output * filters.output + first * filters.input);
+                    taps[i][j] = if filters.output == 1 {
+                        tap
+                    } else {
+                        load_square::<S>(&mut squares[i][j], tap, filters.output, outputs, inputs)
+                    };
+                }
+                let (step, mask) = if filters.output == 1 {
+                    (filters.input, S::mask(outputs))
+                } else {
+                    (S::LANES, S::mask(S::LANES))
+                };
+                for input in 0..inputs {
+                    let mut columns = [[S::zero(); N]; 3];
+                    for j in 0..3 {
+                        let mut column = [S::zero(); 3];
+                        for i in 0..3 {
+                            column[i] = S::load_masked(taps[i][j].add(input * step), mask);
+                        }
+                        columns[j] = W::filter::<S>(column);
+                    }
+                    let to = filters.planes.add((first + input) * filters.block + output);
+                    for i in 0..N {
+                        let row = W::filter::<S>([columns[0][i], columns[1][i], columns[2][i]]);
+                        for j in 0..N {
+                            S::store(to.add((i * N + j) * filters.plane), row[j]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sums in the transform domain, to be added up over parts and transformed back into gradients
+/// of filters.
+pub(crate) struct FilterGradients {
+    /// The first of the N·N planes, `[input][block]`, of the first part.
+    pub(crate) planes: *const f32,
+    /// From one plane to the next.
+    pub(crate) plane: usize,
+    /// From one part to the next.
+    pub(crate) part: usize,
+    /// How many parts.
+    pub(crate) parts: usize,
+    /// Output channels of a block.
+    pub(crate) block: usize,
+    /// How many input channels.
+    pub(crate) inputs: usize,
+    /// How many output channels.
+    pub(crate) outputs: usize,
+    /// The gradient of tap [0, 0] of the first input and output channel.
+    pub(crate) weights: *mut f32,
+    /// From one tap to the next on the right; a row has three.
+    pub(crate) tap: usize,
+    /// From one output channel to the next; input channels are neighbours.
+    pub(crate) output: usize,
+    /// Whether gradients are added to what is there.
+    pub(crate) add: bool,
+}
+
+/// dg = Gᵀ (Σ over parts) G
+///
+/// # Safety
+/// The contract of [`Simd`]; everything that `gradients` points to must be valid.
+#[inline(always)]
+pub(super) unsafe fn filter_gradient<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
+    gradients: &FilterGradients,
+) {
+    let mut squares = [const { [const { Square::ZERO }; 3] }; 3];
+    // SAFETY: passed on to the caller; a square has room for the widest register.
+    unsafe {
+        for output in (0..gradients.outputs).step_by(S::LANES) {
+            let outputs = (gradients.outputs - output).min(S::LANES);
+            for first in (0..gradients.inputs).step_by(S::LANES) {
+                let inputs = (gradients.inputs - first).min(S::LANES);
+                for input in 0..inputs {
+                    let at = gradients.planes.add((first + input) * gradients.block + output);
+                    let mut columns = [[S::zero(); 3]; N];
+                    for j in 0..N {
+                        let mut column = [S::zero(); N];
+                        for i in 0..N {
+                            let sums = at.add((i * N + j) * gradients.plane);
+                            column[i] = S::load(sums);
+                            for part in 1..gradients.parts {
+                                column[i] = S::add(column[i], S::load(sums.add(part * gradients.part)));
+                            }
+                        }
+                        columns[j] = W::filter_gradient::<S>(column);
+                    }
+                    for i in 0..3 {
+                        let mut row = [S::zero(); N];
+                        for j in 0..N {
+                            row[j] = columns[j][i];
+                        }
+                        let row = W::filter_gradient::<S>(row);
+                        for j in 0..3 {
+                            S::store(squares[i][j].0.as_mut_ptr().add(input * S::LANES), row[j]);
+                        }
+                    }
+                }
+                let to = gradients.weights.add(output * gradients.output + first);
+                for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
+                    let to = to.add((i * 3 + j) * gradients.tap);
+                    store_square::<S>(
+                        &mut squares[i][j],
+                        to,
+                        gradients.output,
+                        outputs,
+                        inputs,
+                        gradients.add,
+                    );
+                }
+            }
+        }
+    }
+}
