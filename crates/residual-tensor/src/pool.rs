@@ -168,7 +168,7 @@ mod tests {
     fn classes_cover_the_request_and_waste_little() {
         for bytes in (1..20_000).chain([1 << 20, (1 << 20) + 1, (3 << 20) + 7]) {
             let class = size_class(bytes);
-            assert!(class >= bytes && class % ALIGNMENT == 0, "{bytes} -> {class}");
+            assert!(class >= bytes && class.is_multiple_of(ALIGNMENT), "{bytes} -> {class}");
             assert!(bytes < 512 || class * 4 <= bytes * 5 + 4 * ALIGNMENT, "{bytes} -> {class}");
         }
     }
