@@ -1,2 +1,44 @@
-//! Under construction.
-fn main() {}
+//! Upkeep of the workspace, as `cargo xtask COMMAND`. Nothing here is published.
+#![forbid(unsafe_code)]
+
+mod cargo;
+mod verify;
+
+use std::{env, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "xtask", bin_name = "cargo xtask", about = "Upkeep of the residual workspace")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Checks everything that the project promises
+    #[command(after_help = verify::suites_help())]
+    Verify(verify::Options),
+}
+
+fn main() -> ExitCode {
+    let Command::Verify(options) = Cli::parse().command;
+    let outcome = workspace_root().and_then(|root| verify::run(root, options));
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            anstream::eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The nearest folder upwards from here that this package is in. Not the folder that the
+/// program was built in: the self-test runs it on a copy of the workspace.
+fn workspace_root() -> Result<PathBuf, verify::Failure> {
+    let here = env::current_dir()?;
+    let root = here.ancestors().find(|folder| folder.join("xtask/Cargo.toml").exists());
+    Ok(root.ok_or("run this inside of the residual workspace")?.to_owned())
+}

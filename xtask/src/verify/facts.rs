@@ -1,0 +1,272 @@
+//! Published numbers against ours, each computed from a real network, block or run.
+
+use residual_autograd::{RunningStatistics, State, Tape};
+use residual_kernels::Conv2dGeometry;
+use residual_nn::{Block, BlockConfig, Mode, Module, Role, Shortcut};
+use residual_tensor::{Generator, Tensor};
+use residual_zoo::{ResNet, ResNetConfig, Summary};
+
+use super::{Failure, Outcome, Settings, numbers::grouped, recorder::Recorder};
+
+pub(super) fn run(_settings: &Settings, recorder: &mut Recorder) -> Result<(), Failure> {
+    for row in NETWORKS {
+        recorder.check(row.name, || network(row));
+    }
+    for depth in [20, 32, 44, 56, 110] {
+        recorder.check(format!("cifar_plain{depth} twin"), || plain_twin(depth));
+    }
+    recorder.check("bottleneck", bottleneck);
+    for (name, dashed) in DASHED {
+        recorder.check(format!("{name} shortcuts"), || shortcuts(name, *dashed));
+    }
+    recorder.check("batch norm by hand", batch_norm_by_hand);
+    recorder.check("a bias before batch norm cancels", bias_cancels);
+    recorder.check("1202 layers run backwards", deepest);
+    Ok(())
+}
+
+fn build(name: &str) -> Result<ResNet<f32>, Failure> {
+    Ok(ResNetConfig::named(name)?.build(&mut Generator::new(0))?)
+}
+
+/// What is published on a network.
+struct Published {
+    name: &'static str,
+    parameters: usize,
+    /// Entries of PyTorch's `state_dict`.
+    entries: Option<usize>,
+    /// Multiply-adds for a picture of the size it was made for, and the unit they are given in.
+    multiply_adds: Option<(f64, &'static str)>,
+}
+
+const fn imagenet(name: &'static str, parameters: usize, entries: usize, giga: f64) -> Published {
+    Published { name, parameters, entries: Some(entries), multiply_adds: Some((giga, "G")) }
+}
+
+const fn relative(name: &'static str, parameters: usize) -> Published {
+    Published { name, parameters, entries: None, multiply_adds: None }
+}
+
+const fn cifar(name: &'static str, parameters: usize, mega: f64) -> Published {
+    Published { name, parameters, entries: None, multiply_adds: Some((mega, "M")) }
+}
+
+/// Parameters and entries: torchvision 0.29. Multiply-adds: He et al. 2015, table 1, which rounds
+/// the exact numbers given here (1.8, 3.6, 3.8, 7.6, 11.3 G). CIFAR: section 4.2.
+const NETWORKS: &[Published] = &[
+    imagenet("resnet18", 11_689_512, 122, 1.814),
+    imagenet("resnet34", 21_797_672, 218, 3.664),
+    imagenet("resnet50", 25_557_032, 320, 4.089),
+    imagenet("resnet50_v1", 25_557_032, 320, 3.858),
+    imagenet("resnet101", 44_549_160, 626, 7.801),
+    imagenet("resnet101_v1", 44_549_160, 626, 7.570),
+    imagenet("resnet152", 60_192_808, 932, 11.514),
+    imagenet("resnet152_v1", 60_192_808, 932, 11.282),
+    relative("wide_resnet50_2", 68_883_240),
+    relative("wide_resnet101_2", 126_886_696),
+    relative("resnext50_32x4d", 25_028_904),
+    relative("resnext101_32x8d", 88_791_336),
+    relative("resnext101_64x4d", 83_455_272),
+    cifar("cifar_resnet20", 269_722, 40.55),
+    cifar("cifar_resnet32", 464_154, 68.86),
+    cifar("cifar_resnet44", 658_586, 97.17),
+    cifar("cifar_resnet56", 853_018, 125.49),
+    cifar("cifar_resnet110", 1_727_962, 252.89),
+    cifar("cifar_resnet1202", 19_421_274, 2829.0),
+];
+
+fn network(published: &Published) -> Outcome {
+    let net = build(published.name)?;
+    let parameters = net.parameter_count();
+    let mut facts = vec![fact("parameters", grouped(parameters), grouped(published.parameters))];
+    if let Some(entries) = published.entries {
+        facts.push(fact("entries", net.states().len().to_string(), entries.to_string()));
+    }
+    if let Some((published, unit)) = published.multiply_adds {
+        let [height, width] = net.config().native_size();
+        let exact = Summary::of(&net, [1, 3, height, width])?.multiply_adds as f64;
+        let ours = exact / if unit == "G" { 1e9 } else { 1e6 };
+        // As many digits as were published.
+        let digits = if unit == "G" {
+            3
+        } else if published.fract() == 0.0 {
+            0
+        } else {
+            2
+        };
+        let text = |number: f64| format!("{number:.digits$} {unit}");
+        facts.push(fact("multiply-adds", text(ours), text(published)));
+    }
+    all(facts)
+}
+
+/// A number of ours beside the published one; a failure if they are not the same.
+fn fact(what: &str, ours: String, published: String) -> Result<String, String> {
+    if ours == published {
+        Ok(format!("{what} {ours} = {published}"))
+    } else {
+        Err(format!("{what} {ours}, published {published}"))
+    }
+}
+
+fn all(facts: Vec<Result<String, String>>) -> Outcome {
+    let facts: Result<Vec<String>, String> = facts.into_iter().collect();
+    Ok(facts?.join(", "))
+}
+
+/// Option A has no parameters and computes nothing, so a plain net costs as much as its
+/// residual twin.
+fn plain_twin(depth: usize) -> Outcome {
+    let cost = |name: String| -> Result<[usize; 2], Failure> {
+        let net = build(&name)?;
+        let summary = Summary::of(&net, [1, 3, 32, 32])?;
+        Ok([summary.parameters, summary.multiply_adds as usize])
+    };
+    let (plain, residual) = (cost(format!("cifar_plain{depth}"))?, cost(format!("cifar_resnet{depth}"))?);
+    let facts = ["parameters", "multiply-adds"].into_iter().zip(plain.into_iter().zip(residual));
+    all(facts.map(|(what, (plain, residual))| fact(what, grouped(plain), grouped(residual))).collect())
+}
+
+/// For 256 channels: two 3×3 convolutions, or 1×1, 3×3, 1×1 around 64 channels.
+fn bottleneck() -> Outcome {
+    let weights = |config: BlockConfig| {
+        let block = Block::<f32>::new(&config, &mut Generator::new(0));
+        let shapes = block.parameters().into_iter().map(|(_, state)| state.shape());
+        shapes.filter(|shape| shape.rank() == 4).map(|shape| shape.elements()).sum::<usize>()
+    };
+    let (basic, bottleneck) = (BlockConfig::basic(256, 256), BlockConfig::bottleneck(256, 64));
+    all(vec![
+        fact("two 3×3", grouped(weights(basic)), grouped(1_179_648)),
+        fact("bottleneck", grouped(weights(bottleneck)), grouped(69_632)),
+    ])
+}
+
+/// Whether the first block of each stage has a dashed shortcut (He et al. 2015, figure 3): where
+/// height and width are halved, and in the first stage where a bottleneck changes the depth.
+const DASHED: &[(&str, [bool; 4])] = &[
+    ("resnet18", [false, true, true, true]),
+    ("resnet34", [false, true, true, true]),
+    ("resnet50", [true; 4]),
+    ("resnet101", [true; 4]),
+    ("resnet152", [true; 4]),
+];
+
+fn shortcuts(name: &str, dashed: [bool; 4]) -> Outcome {
+    let net = build(name)?;
+    let mut stages = Vec::new();
+    for (stage, (blocks, first_is_dashed)) in net.stages().iter().zip(dashed).enumerate() {
+        let kinds = blocks.iter().map(|block| !matches!(block.shortcut(), Some(Shortcut::Identity)));
+        let kinds: Vec<bool> = kinds.collect();
+        let expected: Vec<bool> = (0..blocks.len()).map(|i| i == 0 && first_is_dashed).collect();
+        let count = |kinds: &[bool]| {
+            let dashed = kinds.iter().filter(|&&dashed| dashed).count();
+            format!("{dashed} dashed + {} solid", kinds.len() - dashed)
+        };
+        if kinds != expected {
+            let what = format!("conv{}_x {kinds:?}", stage + 2);
+            return Err(format!("{what}, published {expected:?}").into());
+        }
+        stages.push(format!("conv{}_x {}", stage + 2, count(&kinds)));
+    }
+    // What the first block of conv2_x does in the deeper ones: only the depth changes.
+    let summary = Summary::of(&net, [1, 3, 224, 224])?;
+    let first = summary.layers.iter().find(|layer| layer.path == "layer1.0").ok_or("no layer1.0")?;
+    stages.push(format!("conv2_1 {} → {}", first.input, first.output));
+    if first.input[2..] != first.output[2..] {
+        return Err("the first block changes height and width".into());
+    }
+    Ok(stages.join(", "))
+}
+
+/// Two pictures of two channels. Channel 1 has mean 1 and variance 1, channel 2 has mean ½ and
+/// variance 1½: sums 8 and 4 over 8 values, squared distances 8 and 12.
+fn batch_norm_by_hand() -> Outcome {
+    #[rustfmt::skip]
+    let x = vec![
+        1.0, 1.0, 1.0, 2.0,    -1.0,  1.0, 0.0, 1.0,
+        0.0, -1.0, 2.0, 2.0,    0.0, -1.0, 3.0, 1.0,
+    ];
+    #[rustfmt::skip]
+    let distances = [
+        0.0, 0.0, 0.0, 1.0,    -1.5, 0.5, -0.5, 0.5,
+        -1.0, -2.0, 1.0, 1.0,  -0.5, -1.5, 2.5, 0.5,
+    ];
+    let deviations = [1.0, 1.5f64.sqrt()];
+    let state = |value: f64| State::new(Role::Buffer, Tensor::full([2], value));
+    let running = RunningStatistics { mean: state(0.0), variance: state(1.0), momentum: 0.1 };
+    let tape = Tape::<f64>::without_recording();
+    let x = tape.input(Tensor::from_vec([2, 2, 2, 2], x)?);
+    let (gamma, beta) = (tape.input(Tensor::full([2], 1.0)), tape.input(Tensor::full([2], 0.0)));
+    let y = x.batch_norm(&gamma, &beta, Some(&running), 0.0)?.value().to_vec();
+    let expected: Vec<f64> =
+        distances.iter().enumerate().map(|(i, distance)| distance / deviations[i / 4 % 2]).collect();
+    // The running variance takes a tenth of the unbiased one, 8/7 and 12/7.
+    let mean = (running.mean.value().to_vec(), vec![0.1, 0.05]);
+    let variance = (running.variance.value().to_vec(), vec![0.9 + 0.1 * 8.0 / 7.0, 0.9 + 0.1 * 12.0 / 7.0]);
+    for (what, (ours, by_hand)) in
+        [("y", (y, expected)), ("running mean", mean), ("running variance", variance)]
+    {
+        if ours.iter().zip(&by_hand).any(|(ours, by_hand)| (ours - by_hand).abs() > 1e-12) {
+            return Err(format!("{what} {ours:?}, by hand {by_hand:?}").into());
+        }
+    }
+    Ok("16 values, running mean [0.1, 0.05], running variance [1.0143, 1.0714]".to_owned())
+}
+
+/// Convolution, a bias per channel, batch normalization: as without the bias, whose gradient is
+/// zero.
+fn bias_cancels() -> Outcome {
+    let mut generator = Generator::new(0);
+    let (shape, geometry) = ([4, 6, 7, 5], Conv2dGeometry::new(3, 3).padding(1));
+    let [x, weight] = [[4, 3, 7, 5], [6, 3, 3, 3]].map(|shape| generator.normal_tensor::<f64>(shape, 1.0));
+    let [gamma, beta] = [(); 2].map(|()| generator.normal_tensor::<f64>([6], 1.0));
+    let (per_channel, upstream) =
+        (generator.normal_tensor::<f64>([6], 10.0), generator.normal_tensor(shape, 1.0));
+    let bias = Tensor::zeros(shape);
+    let bias = Tensor::from(&bias.view() + &per_channel.reshape([1, 6, 1, 1])?.view());
+
+    let tape = Tape::new();
+    let (gamma, beta) = (tape.input(gamma), tape.input(beta));
+    let convolved = tape.input(x).conv2d(&tape.input(weight), &geometry)?;
+    let without = convolved.batch_norm(&gamma, &beta, None, 1e-5)?;
+    let bias = tape.leaf(bias);
+    let with = convolved.add(&bias)?.batch_norm(&gamma, &beta, None, 1e-5)?;
+    let difference = largest(
+        &without.value().to_vec().iter().zip(with.value().to_vec()).map(|(a, b)| a - b).collect::<Vec<_>>(),
+    );
+
+    // The gradient of a channel's bias is the sum over all its positions.
+    let gradients = with.backward_with(upstream)?;
+    let gradient = gradients.of(&bias).ok_or("no gradient of the bias")?;
+    let mut sums = [0.0; 6];
+    gradient.view().indexed_iter().for_each(|(index, value)| sums[index[1]] += value);
+    let (sum, element) = (largest(&sums), largest(gradient.as_slice()));
+    if difference > 1e-12 || sum > 1e-12 || element < 1e-3 {
+        return Err(format!(
+            "outputs differ by {difference:.1e}; gradients up to {element:.1e} sum to {sum:.1e}"
+        )
+        .into());
+    }
+    Ok(format!("outputs differ by {difference:.0e}; gradients up to {element:.0e} sum to {sum:.0e}"))
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().fold(0.0, |largest, value| largest.max(value.abs()))
+}
+
+/// More than a thousand layers: nothing recurses, and the gradient arrives at the first.
+fn deepest() -> Outcome {
+    let net = build("cifar_resnet1202")?;
+    let tape = Tape::new();
+    let x = tape.input(Generator::new(1).normal_tensor([4, 3, 8, 8], 1.0));
+    let loss = net.forward(&x, Mode::Train)?.cross_entropy(&[0, 1, 2, 3], 0.0)?;
+    let operations = tape.len();
+    let gradients = loss.backward()?;
+    let (path, first) = net.parameters().into_iter().next().ok_or("no parameters")?;
+    let gradient = gradients.of_state(&first).ok_or("no gradient of the first layer")?.map(f64::from);
+    let largest = largest(gradient.as_slice());
+    if !largest.is_finite() || largest == 0.0 {
+        return Err(format!("the gradient of {path} goes up to {largest}").into());
+    }
+    Ok(format!("{} nodes on the tape; the gradient of {path} goes up to {largest:.1e}", grouped(operations)))
+}

@@ -1,0 +1,188 @@
+//! Gradients against difference quotients, in f64: every operation, layer and block that is
+//! registered, and whole small networks. What is not registered is not checked, so the sources
+//! are held against the registries first. Samples follow from a seed and their number, and are
+//! small: a failure is repeated by its number, and needs no shrinking.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use residual_autograd::{GradCheck, Result as AutogradResult, Tolerance, registry};
+use residual_nn::{LayerSample, Mode, layers};
+use residual_tensor::Generator;
+use residual_zoo::ResNetConfig;
+
+use super::{Failure, Outcome, Settings, numbers::grouped, recorder::Recorder, tree};
+
+/// What all samples are drawn from; a failure names the case under it.
+const SEED: u64 = 0;
+
+pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Failure> {
+    let registered = registry().iter().map(|entry| entry.name.to_owned()).collect();
+    recorder.check("every operation is registered", || {
+        compare(&registered, &implementations(&settings.root.join("crates"), "Operation<", operation_name)?)
+    });
+    let registered = layers().iter().map(|entry| entry.name.to_owned()).collect();
+    recorder.check("every layer is registered", || {
+        let folder = settings.root.join("crates/residual-nn/src");
+        compare(&registered, &implementations(&folder, "Module<", type_name)?)
+    });
+
+    for entry in registry() {
+        recorder.check(entry.name, || {
+            let mut total = Total::default();
+            for case in 0..settings.samples {
+                let generator = Generator::new(SEED).split(entry.name).split(case);
+                let sample = entry.sample(generator.split("sample"));
+                let mut upstream = generator.split("upstream");
+                let check = GradCheck::run(
+                    &sample.inputs,
+                    |inputs| sample.apply(inputs),
+                    &mut upstream,
+                    Tolerance::default(),
+                );
+                total.add(&format!("case {case} {}", sample.case), check)?;
+            }
+            total.outcome()
+        });
+    }
+    for entry in layers() {
+        recorder.check(entry.name, || {
+            let mut total = Total::default();
+            for case in 0..settings.samples {
+                let mut generator = Generator::new(SEED).split(entry.name).split(case);
+                total.add_sample(&format!("case {case}"), &entry.sample(&mut generator), generator)?;
+            }
+            total.outcome()
+        });
+    }
+    for (name, description) in NETWORKS {
+        recorder.check(*name, || {
+            let mut total = Total::default();
+            let generator = Generator::new(SEED).split(*name);
+            total.add_sample("", &network(description, generator.clone())?, generator)?;
+            total.outcome()
+        });
+    }
+    Ok(())
+}
+
+/// Two stages with everything that can be different between networks.
+const NETWORKS: &[(&str, &str)] = &[
+    ("network basic shortcut A", "block = 'basic'\nshortcut = 'A'"),
+    ("network basic shortcut B", "block = 'basic'\nshortcut = 'B'"),
+    ("network basic shortcut C", "block = 'basic'\nshortcut = 'C'"),
+    ("network basic plain", "block = 'basic'\nresidual = false"),
+    ("network basic pre-activated", "block = 'basic'\norder = 'pre'"),
+    ("network bottleneck v1", "block = 'bottleneck'\nbottleneck_stride = 'v1'"),
+    ("network bottleneck v1.5", "block = 'bottleneck'"),
+    ("network bottleneck shortcut A", "block = 'bottleneck'\nshortcut = 'A'"),
+    ("network bottleneck pre-activated", "block = 'bottleneck'\norder = 'pre'"),
+    ("network bottleneck grouped", "block = 'bottleneck'\ngroups = 2\nwidth_per_group = 64"),
+    ("network ImageNet stem", "block = 'basic'\nstem = 'imagenet'"),
+];
+
+fn network(description: &str, mut generator: Generator) -> Result<LayerSample, Failure> {
+    let stem = if description.contains("stem") { "" } else { "stem = 'cifar'" };
+    let small = "name = 'small'\ndepths = [1, 1]\nwidths = [2, 3]\nclasses = 3\ninput_channels = 2";
+    let config = ResNetConfig::from_toml(&format!("{small}\n{stem}\n{description}"))?;
+    let size = config.native_size()[0] / 16; // 14 and 2, or the picture is a single pixel at the end
+    let module = Box::new(config.build::<f64>(&mut generator)?);
+    let input = generator.normal_tensor([2, 2, size + 5, size + 4], 1.0);
+    Ok(LayerSample { module, input })
+}
+
+/// What several gradient checks gave together.
+#[derive(Default)]
+struct Total {
+    compared: usize,
+    nonzero: usize,
+    worst: f64,
+}
+
+impl Total {
+    /// Adds a layer or network in both modes, with its parameters.
+    fn add_sample(
+        &mut self,
+        case: &str,
+        sample: &LayerSample,
+        mut generator: Generator,
+    ) -> Result<(), Failure> {
+        for mode in [Mode::Train, Mode::Eval] {
+            let apply = |values: &[_]| sample.apply(values, mode);
+            let check = GradCheck::run(&sample.differentiable(), apply, &mut generator, Tolerance::default());
+            self.add(&format!("{case} {mode:?}"), check)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, case: &str, check: AutogradResult<GradCheck>) -> Result<(), Failure> {
+        let check = check.map_err(|error| format!("{case}: {error}"))?;
+        let worst = check.worst;
+        if worst.ratio.is_nan() || worst.ratio > 1.0 {
+            let (input, element) = (worst.input, worst.element);
+            let (analytic, numeric) = (worst.analytic, worst.numeric);
+            let reason =
+                format!("{case}: input {input}, element {element}: {analytic}, but numerically {numeric}");
+            return Err(reason.into());
+        }
+        self.compared += check.compared;
+        self.nonzero += check.nonzero;
+        self.worst = self.worst.max(worst.ratio);
+        Ok(())
+    }
+
+    /// A check of zeros proves nothing: a tenth of the derivatives must not be zero.
+    fn outcome(&self) -> Outcome {
+        let [compared, nonzero] = [self.compared, self.nonzero].map(grouped);
+        if self.nonzero * 10 < self.compared || self.compared == 0 {
+            return Err(format!("only {nonzero} of {compared} derivatives are not zero").into());
+        }
+        Ok(format!("{compared} derivatives, worst at {:.3} of the tolerance", self.worst))
+    }
+}
+
+/// Names that are implemented, or registered, but not both.
+fn compare(registered: &BTreeSet<String>, implemented: &BTreeSet<String>) -> Outcome {
+    let list = |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let unchecked = list(implemented.difference(registered).collect());
+    let stale = list(registered.difference(implemented).collect());
+    match (unchecked.is_empty(), stale.is_empty()) {
+        (true, true) => Ok(format!("{} of them", registered.len())),
+        (false, _) => Err(format!("not in the registry, so nothing checks it: {unchecked}").into()),
+        (true, false) => Err(format!("in the registry, but implemented nowhere: {stale}").into()),
+    }
+}
+
+/// The names of all implementations of a trait in the sources below a folder, where `name` reads
+/// a name from the text that begins with the implementing type.
+fn implementations(
+    folder: &Path,
+    of: &str,
+    name: fn(&str) -> Option<&str>,
+) -> Result<BTreeSet<String>, Failure> {
+    let mut names = BTreeSet::new();
+    for path in tree::files(folder)?.iter().filter(|path| path.ends_with(".rs")) {
+        let text = fs::read_to_string(folder.join(path))?;
+        for implementation in text.split("\nimpl").skip(1) {
+            // <T: Float> Operation<T> for Conv2d<T> {
+            let head = implementation.split('{').next().unwrap_or_default();
+            if head.contains(of)
+                && let Some(at) = head.find(" for ")
+            {
+                let unread = || format!("{path}: cannot read the name of impl{head}");
+                names.insert(name(&implementation[at + 5..]).ok_or_else(unread)?.to_owned());
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// What `fn name` of an operation returns.
+fn operation_name(implementation: &str) -> Option<&str> {
+    let (_, body) = implementation.split_once("fn name(&self)")?;
+    body.split('"').nth(1)
+}
+
+/// `Conv2d` of `Conv2d<T> {`.
+fn type_name(implementation: &str) -> Option<&str> {
+    implementation.split(['<', ' ', '{']).next().filter(|name| !name.is_empty())
+}

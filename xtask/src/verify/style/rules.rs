@@ -1,0 +1,182 @@
+//! The rules of the house that can be read off the sources, one function each. A rule gives the
+//! places where a file offends against it.
+
+use super::Source;
+
+type Rule = fn(&Source) -> Vec<String>;
+
+impl Source {
+    fn is_rust(&self) -> bool {
+        self.path.ends_with(".rs")
+    }
+
+    /// `path:line`, for lines counted from 0.
+    fn at(&self, line: usize) -> String {
+        format!("{}:{}", self.path, line + 1)
+    }
+}
+
+/// All rules by name.
+pub(super) const ALL: &[(&str, Rule)] = &[
+    ("files stay short", short),
+    ("files open by saying what they are", opening),
+    ("unsafe code is forbidden", forbidden),
+    ("unsafe code says why it is sound", explained),
+    ("nothing is left open", finished),
+    ("no path of one machine", portable),
+];
+
+/// A room for one thing: at most this many lines.
+const LONGEST_FILE: usize = 600;
+
+fn short(source: &Source) -> Vec<String> {
+    let lines = source.text.lines().count();
+    let offends = source.is_rust() && lines > LONGEST_FILE;
+    let offence =
+        || format!("{}: {lines} lines, {LONGEST_FILE} are allowed; find the second room in it", source.path);
+    offends.then(offence).into_iter().collect()
+}
+
+fn opening(source: &Source) -> Vec<String> {
+    let offends = source.is_rust() && !source.text.starts_with("//!");
+    offends.then(|| format!("{}: does not open with `//!`", source.path)).into_iter().collect()
+}
+
+/// Crates that need code which the compiler cannot check.
+const MAY_BE_UNSAFE: [&str; 2] = ["crates/residual-kernels/", "crates/residual-tensor/"];
+
+fn forbidden(source: &Source) -> Vec<String> {
+    let is_root = ["/src/lib.rs", "/src/main.rs"].iter().any(|root| source.path.ends_with(root));
+    let exempt = MAY_BE_UNSAFE.iter().any(|folder| source.path.starts_with(folder));
+    let says_so = source.text.lines().any(|line| line.trim() == "#![forbid(unsafe_code)]");
+    let offends = is_root && !exempt && !says_so;
+    offends.then(|| format!("{}: lacks `#![forbid(unsafe_code)]`", source.path)).into_iter().collect()
+}
+
+fn explained(source: &Source) -> Vec<String> {
+    if !source.is_rust() {
+        return Vec::new();
+    }
+    let lines: Vec<&str> = source.text.lines().collect();
+    let offends = |&line: &usize| is_unsafe(lines[line]) && !is_explained(&lines, line);
+    let offences = (0..lines.len()).filter(offends);
+    offences.map(|line| format!("{}: no SAFETY comment above this", source.at(line))).collect()
+}
+
+/// Whether the line begins an unsafe block, implementation or function, not in a comment or a
+/// string. `unsafe fn(…)` without a name is a type.
+fn is_unsafe(line: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    code.match_indices("unsafe ").any(|(at, word)| {
+        let stands_free =
+            code[..at].chars().next_back().is_none_or(|c| c.is_whitespace() || "({=|".contains(c));
+        let what = &code[at + word.len()..];
+        stands_free && ["{", "impl ", "impl<", "fn ", "extern "].iter().any(|kind| what.starts_with(kind))
+    })
+}
+
+/// Whether a comment gives the reason: above the statement around `line`, or above an item around
+/// it for everything in there.
+fn is_explained(lines: &[&str], line: usize) -> bool {
+    let reasons = ["SAFETY:", "# Safety"]; // the latter of a function that is unsafe to call
+    if lines[line].contains(reasons[0]) {
+        return true;
+    }
+    let above = lines[..line].iter().rev().map(|line| line.trim());
+    let mut statement =
+        above.take_while(|line| is_comment(line) || !line.is_empty() && !line.ends_with([';', '{', '}']));
+    if statement.any(|line| is_comment(line) && reasons.iter().any(|reason| line.contains(reason))) {
+        return true;
+    }
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let mut inner = indentation(lines[line]);
+    for outer in (0..line).rev().filter(|&outer| !lines[outer].trim().is_empty()) {
+        if indentation(lines[outer]) < inner {
+            inner = indentation(lines[outer]);
+            // Methods of a trait are called under the trait's conditions.
+            let reason =
+                if lines[outer].contains("trait ") { "# Safety" } else { "SAFETY of every block below" };
+            let mut above =
+                lines[..outer].iter().rev().map(|line| line.trim()).take_while(|line| is_comment(line));
+            if above.any(|line| line.contains(reason)) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether this is a comment or an attribute.
+fn is_comment(line: &str) -> bool {
+    line.starts_with("//") || line.starts_with("#[")
+}
+
+/// Marks of work that is not done. In two parts, or this file would offend against itself.
+const OPEN: [&str; 4] =
+    [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!(")];
+
+fn finished(source: &Source) -> Vec<String> {
+    containing(source, &OPEN, "left open")
+}
+
+/// Folders of one machine, in two parts as above.
+const MACHINE: [&str; 4] =
+    [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/ho", "me/"), concat!("/Us", "ers/")];
+
+fn portable(source: &Source) -> Vec<String> {
+    containing(source, &MACHINE, "a path of one machine")
+}
+
+fn containing(source: &Source, words: &[&str], why: &str) -> Vec<String> {
+    let lines = source.text.lines().enumerate();
+    let offences = lines.filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+    offences.map(|(number, line)| format!("{}: {why}: {}", source.at(number), line.trim())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offences(path: &str, text: &str) -> Vec<&'static str> {
+        let source = Source { path: path.to_owned(), text: text.to_owned() };
+        ALL.iter().filter(|(_, rule)| !rule(&source).is_empty()).map(|(name, _)| *name).collect()
+    }
+
+    #[test]
+    fn each_rule_notices_its_offence_and_nothing_else() {
+        let (library, room) = ("crates/residual-nn/src/lib.rs", "crates/residual-tensor/src/room.rs");
+        assert!(offences(library, "//! A crate.\n#![forbid(unsafe_code)]\n").is_empty());
+        assert_eq!(offences(library, "//! A crate.\n"), ["unsafe code is forbidden"]);
+        assert_eq!(offences(room, "use std::fmt;\n"), ["files open by saying what they are"]);
+        assert_eq!(offences(room, &"//! Long.\n".repeat(601)), ["files stay short"]);
+        assert_eq!(offences(room, concat!("//! TO", "DO: more\n")), ["nothing is left open"]);
+        assert_eq!(offences("docs/a.md", concat!("see /ho", "me/me")), ["no path of one machine"]);
+    }
+
+    #[test]
+    fn an_unsafe_statement_needs_its_reason_above_it() {
+        let offends =
+            |code: &str| !offences("crates/residual-tensor/src/a.rs", &format!("//! A.\n{code}")).is_empty();
+        for code in [
+            "// SAFETY: it is.\nunsafe impl Send for A {}",
+            "// SAFETY: it is,\n// and will be.\nlet a =\n    unsafe { b() };",
+            "/// Calls.\n///\n/// # Safety\n/// Only on Mondays.\n#[inline]\nunsafe fn call() {}",
+            "type Kernel = unsafe fn(*const f32);",
+            "// a word on unsafe { } blocks",
+            "/// # Safety\n/// On Mondays.\ntrait A {\n    /// Calls.\n    unsafe fn a();\n}",
+            "// SAFETY of every block below: it is.\nimpl A for B {\n    fn a() {\n        unsafe { b() }\n    }\n}",
+        ] {
+            assert!(!offends(code), "{code}");
+        }
+        for code in [
+            "unsafe impl Send for A {}",
+            "// SAFETY: this is for another one.\nlet c = 1;\nlet a = unsafe { b() };",
+            "/// Calls.\nunsafe fn call() {}",
+            "/// # Safety\n/// On Mondays.\ntrait A {\n    /// Calls.\n    unsafe fn a();\n}",
+            "// SAFETY of every block below: it is.\nimpl A for B {}\nfn a() {\n    unsafe { b() }\n}",
+            "// SAFETY: of the first.\nunsafe impl Send for A {}\nunsafe impl Sync for A {}",
+        ] {
+            assert!(offends(code), "{code}");
+        }
+    }
+}
