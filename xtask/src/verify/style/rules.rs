@@ -166,7 +166,7 @@ mod tests {
             "/// # Safety\n/// On Mondays.\ntrait A {\n    /// Calls.\n    unsafe fn a();\n}",
             "// SAFETY of every block below: it is.\nimpl A for B {\n    fn a() {\n        unsafe { b() }\n    }\n}",
         ] {
-            assert!(!offends(code), "{code}");
+            assert!(!offends(code), "{code} {:?}", offences("crates/residual-tensor/src/a.rs", &format!("//! A.\n{code}")));
         }
         for code in [
             "unsafe impl Send for A {}",
