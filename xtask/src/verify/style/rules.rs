@@ -63,47 +63,34 @@ fn explained(source: &Source) -> Vec<String> {
     offences.map(|line| format!("{}: no SAFETY comment above this", source.at(line))).collect()
 }
 
-/// Whether the line begins an unsafe block, implementation or function, not in a comment or a
-/// string. `unsafe fn(…)` without a name is a type.
+/// Whether the line begins an unsafe block or implementation, not in a comment or a string.
+/// Functions that are unsafe to call promise nothing themselves; clippy asks for their `# Safety`.
 fn is_unsafe(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
     code.match_indices("unsafe ").any(|(at, word)| {
         let stands_free =
             code[..at].chars().next_back().is_none_or(|c| c.is_whitespace() || "({=|".contains(c));
         let what = &code[at + word.len()..];
-        stands_free && ["{", "impl ", "impl<", "fn ", "extern "].iter().any(|kind| what.starts_with(kind))
+        stands_free && ["{", "impl ", "impl<"].iter().any(|kind| what.starts_with(kind))
     })
 }
 
-/// Whether a comment gives the reason: above the statement around `line`, or above an item around
-/// it for everything in there.
+/// Whether a comment gives the reason: above the statement around `line`, or further up for
+/// everything that follows it in the block in which it stands.
 fn is_explained(lines: &[&str], line: usize) -> bool {
-    let reasons = ["SAFETY:", "# Safety"]; // the latter of a function that is unsafe to call
-    if lines[line].contains(reasons[0]) {
-        return true;
-    }
-    let above = lines[..line].iter().rev().map(|line| line.trim());
+    let above = || lines[..line].iter().rev();
+    let ends_statement = |line: &str| line.is_empty() || line.ends_with([';', '{', '}']);
     let mut statement =
-        above.take_while(|line| is_comment(line) || !line.is_empty() && !line.ends_with([';', '{', '}']));
-    if statement.any(|line| is_comment(line) && reasons.iter().any(|reason| line.contains(reason))) {
+        above().map(|line| line.trim()).take_while(|line| is_comment(line) || !ends_statement(line));
+    if lines[line].contains("SAFETY:") || statement.any(|line| is_comment(line) && line.contains("SAFETY:")) {
         return true;
     }
     let indentation = |line: &str| line.len() - line.trim_start().len();
-    let mut inner = indentation(lines[line]);
-    for outer in (0..line).rev().filter(|&outer| !lines[outer].trim().is_empty()) {
-        if indentation(lines[outer]) < inner {
-            inner = indentation(lines[outer]);
-            // Methods of a trait are called under the trait's conditions.
-            let reason =
-                if lines[outer].contains("trait ") { "# Safety" } else { "SAFETY of every block below" };
-            let mut above =
-                lines[..outer].iter().rev().map(|line| line.trim()).take_while(|line| is_comment(line));
-            if above.any(|line| line.contains(reason)) {
-                return true;
-            }
-        }
-    }
-    false
+    let mut block = indentation(lines[line]);
+    above().filter(|line| !line.trim().is_empty()).any(|line| {
+        block = block.min(indentation(line));
+        line.contains("// SAFETY of every block below:") && indentation(line) == block
+    })
 }
 
 /// Whether this is a comment or an attribute.
@@ -159,22 +146,19 @@ mod tests {
             |code: &str| !offences("crates/residual-tensor/src/a.rs", &format!("//! A.\n{code}")).is_empty();
         for code in [
             "// SAFETY: it is.\nunsafe impl Send for A {}",
-            "// SAFETY: it is,\n// and will be.\nlet a =\n    unsafe { b() };",
-            "/// Calls.\n///\n/// # Safety\n/// Only on Mondays.\n#[inline]\nunsafe fn call() {}",
+            "// SAFETY: it is,\n// and will be.\n#[cold]\nlet a =\n    unsafe { b() };",
             "type Kernel = unsafe fn(*const f32);",
             "// a word on unsafe { } blocks",
-            "/// # Safety\n/// On Mondays.\ntrait A {\n    /// Calls.\n    unsafe fn a();\n}",
-            "// SAFETY of every block below: it is.\nimpl A for B {\n    fn a() {\n        unsafe { b() }\n    }\n}",
+            "// SAFETY of every block below: it is.\nfn a() {\n    unsafe { b() }\n}",
+            "mod a {\n    // SAFETY of every block below: it is.\n    fn a() {}\n    fn b() {\n        unsafe { c() }\n    }\n}",
         ] {
-            assert!(!offends(code), "{code} {:?}", offences("crates/residual-tensor/src/a.rs", &format!("//! A.\n{code}")));
+            assert!(!offends(code), "{code}");
         }
         for code in [
             "unsafe impl Send for A {}",
             "// SAFETY: this is for another one.\nlet c = 1;\nlet a = unsafe { b() };",
-            "/// Calls.\nunsafe fn call() {}",
-            "/// # Safety\n/// On Mondays.\ntrait A {\n    /// Calls.\n    unsafe fn a();\n}",
-            "// SAFETY of every block below: it is.\nimpl A for B {}\nfn a() {\n    unsafe { b() }\n}",
             "// SAFETY: of the first.\nunsafe impl Send for A {}\nunsafe impl Sync for A {}",
+            "mod a {\n    // SAFETY of every block below: it is.\n    fn a() {}\n}\nfn b() {\n    unsafe { c() }\n}",
         ] {
             assert!(offends(code), "{code}");
         }
