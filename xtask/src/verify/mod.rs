@@ -2,6 +2,7 @@
 //! file knows which there are, runs them and says how they ended.
 
 mod algorithms;
+mod child;
 mod determinism;
 mod facts;
 mod gradcheck;

@@ -271,6 +271,12 @@ impl Panel {
     }
 }
 
+/// In how many pieces to divide work of `least` pieces: a few, if odd, could not be shared out
+/// equally to two threads. (One piece is divided otherwise.)
+pub(super) fn even(least: usize) -> usize {
+    if (2..16).contains(&least) { least.next_multiple_of(2) } else { least }
+}
+
 /// Divides `0..count` into as few nearly equal ranges of at most `most` as possible.
 pub(super) fn near_equal(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let parts = count.div_ceil(most);

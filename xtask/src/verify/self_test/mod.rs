@@ -8,13 +8,17 @@
 
 mod copy;
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, fs};
 
 use copy::WorkspaceCopy;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Failure, Outcome, Settings, recorder::Recorder};
+use super::{
+    Failure, Outcome, Settings,
+    child::{self, first_failure},
+    recorder::Recorder,
+};
 
 /// Names the fault that a program under test commits.
 const VARIABLE: &str = "RESIDUAL_FAULT";
@@ -123,31 +127,9 @@ pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Fa
     Ok(())
 }
 
-/// Runs `verify` in the copy, and gives what it says in JSON.
+/// Runs `verify` in the copy.
 fn verify(copy: &WorkspaceCopy, only: &str, fault: Option<&str>) -> Result<Value, Failure> {
-    let mut command = Command::new(copy.program());
-    command.current_dir(copy.root()).args(["verify", "--json", "--only", only]);
-    match fault {
-        Some(fault) => command.env(VARIABLE, fault),
-        None => command.env_remove(VARIABLE),
-    };
-    let output = command.output()?;
-    let said = || String::from_utf8_lossy(&output.stderr).into_owned();
-    Ok(serde_json::from_slice(&output.stdout)
-        .map_err(|_| format!("verify ended without a result\n{}", said()))?)
-}
-
-/// The first check that failed, with its reason.
-fn first_failure(result: &Value) -> Option<String> {
-    let suites = result["suites"].as_array()?.iter();
-    let checks = suites.flat_map(|suite| {
-        let checks = suite["checks"].as_array().into_iter().flatten();
-        checks.map(move |check| (suite["name"].as_str().unwrap_or_default(), check))
-    });
-    let (suite, check) = checks.into_iter().find(|(_, check)| check["failed"] != 0)?;
-    let text = |key: &str| check[key].as_str().unwrap_or_default();
-    let reason = text("detail").lines().next().unwrap_or_default();
-    Some(format!("{suite}, {}: {reason}", text("name")))
+    child::verify(&copy.program(), copy.root(), only, (VARIABLE, fault))
 }
 
 fn caught(fault: &Fault, result: &Value) -> Outcome {
@@ -176,15 +158,5 @@ mod tests {
         {
             assert!(planted(fault(after, from, "facts/")).unwrap_err().contains(reason));
         }
-    }
-
-    #[test]
-    fn failures_are_found_in_json() {
-        let result = serde_json::json!({"suites": [
-            {"name": "facts", "checks": [{"name": "a", "failed": 0, "detail": ""}]},
-            {"name": "style", "checks": [{"name": "b", "failed": 2, "detail": "why\nmore"}]},
-        ]});
-        assert_eq!(first_failure(&result).unwrap(), "style, b: why");
-        assert_eq!(first_failure(&serde_json::json!({"suites": []})), None);
     }
 }

@@ -19,7 +19,10 @@ use residual_tensor::{Layout, Tensor};
 
 use super::{Blocking, Correlation, Panel, scratch::Field};
 use crate::{
-    conv2d::{correlation::near_equal, shared::Shared},
+    conv2d::{
+        correlation::{even, near_equal},
+        shared::Shared,
+    },
     isa::{Copy, Isa, Outer},
     parallel::for_each_task,
 };
@@ -43,7 +46,7 @@ impl Blocking {
     /// In how many parts sums are made.
     fn parts(&self, units: usize) -> usize {
         let affordable = PARTS_ELEMENTS / self.packed_len().max(1);
-        (self.correlation.pixels() / PART_PIXELS).min(affordable).min(units).clamp(1, MOST_PARTS)
+        even(self.correlation.pixels() / PART_PIXELS).min(affordable).min(units).clamp(1, MOST_PARTS)
     }
 
     /// Computes the gradient of the weights of a forward pass.
@@ -60,7 +63,7 @@ impl Blocking {
         if self.packed_len() == 0 {
             return;
         }
-        let units: usize = self.units().iter().product();
+        let units = self.unit_count();
         let parts = self.parts(units);
         let mut sums = Tensor::unfilled([parts, self.packed_len()], Layout::Contiguous);
         let shared = Shared::new(sums.as_mut_slice());

@@ -44,7 +44,7 @@ impl Blocking {
         assert_eq!(x.len(), correlation.input_len());
         assert_eq!(packed.len(), self.packed_len());
         assert_eq!(y.len(), correlation.output_len());
-        let units: usize = self.units().iter().product();
+        let units = self.unit_count();
         let moments_width = correlation.groups * self.panels_width();
         let mut partial = with_statistics.then(|| {
             let pixels = |unit| self.ranges(unit).iter().map(|range| range.len()).product();

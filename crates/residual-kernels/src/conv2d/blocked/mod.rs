@@ -21,7 +21,7 @@ mod scratch;
 
 use std::ops::Range;
 
-use super::correlation::{Axis, Correlation, Panel};
+use super::correlation::{Axis, Correlation, Panel, even};
 use crate::isa::Isa;
 
 /// Channels of a scratch block: 16 pixels of three rows of them fit L1 beside the weights.
@@ -46,8 +46,8 @@ pub(in crate::conv2d) struct Blocking {
     in_place: bool,
     /// Per axis, how many scratch positions lie between neighbouring outputs.
     scratch_step: [usize; 2],
-    /// Images, rows and columns of a unit.
-    unit: [usize; 3],
+    /// How many units there are, along images, rows and columns.
+    units: [usize; 3],
 }
 
 impl Blocking {
@@ -63,50 +63,41 @@ impl Blocking {
             channel_block: correlation.inputs.min(CHANNEL_BLOCK),
             in_place: pointwise && correlation.inputs <= MOST_IN_PLACE,
             scratch_step,
-            unit: [1; 3],
+            units: [0; 3],
             correlation,
         };
-        Self { unit: blocking.unit(pixels), ..blocking }
+        Self { units: blocking.divide(pixels), ..blocking }
     }
 
-    /// The largest unit within the limits: columns first, then rows, then images.
-    fn unit(&self, pixels: usize) -> [usize; 3] {
+    /// How many units there are to be, for the largest within the limits: of columns first, then
+    /// rows, then images.
+    fn divide(&self, pixels: usize) -> [usize; 3] {
         let Correlation { batch, inputs, axes: [vertical, horizontal], .. } = &self.correlation;
-        let even = |count: usize, most: usize| count.div_ceil(count.div_ceil(most.max(1)).max(1)).max(1);
+        let parts = |count: usize, most: usize| even(count.div_ceil(most.max(1))).min(count);
         let per_pixel = (inputs * self.scratch_step[0].max(1) * self.scratch_step[1].max(1)).max(1);
         let pixels = (UNIT_ELEMENTS / per_pixel).clamp(1, pixels);
         // Only rows that are long for lack of others are divided: a margin goes with each part.
-        let columns = if horizontal.is_pointwise() {
-            even(horizontal.count, pixels.next_multiple_of(14))
-        } else {
-            horizontal.count.max(1)
-        };
-        let rows = even(vertical.count, pixels / columns);
-        let images = if rows < vertical.count { 1 } else { even(*batch, pixels / (columns * rows)) };
-        [images, rows, columns]
+        let most = if horizontal.is_pointwise() { pixels.next_multiple_of(14) } else { usize::MAX };
+        let column_parts = parts(horizontal.count, most);
+        let columns = horizontal.count.div_ceil(column_parts.max(1)).max(1);
+        let row_parts = parts(vertical.count, pixels / columns);
+        let rows = vertical.count.max(1);
+        let images = if row_parts > 1 { *batch } else { parts(*batch, pixels / (columns * rows)) };
+        [images, row_parts, column_parts]
     }
 
-    /// How many units there are, along images, rows and columns.
-    fn units(&self) -> [usize; 3] {
-        let Correlation { batch, axes: [vertical, horizontal], .. } = &self.correlation;
-        [
-            batch.div_ceil(self.unit[0]),
-            vertical.count.div_ceil(self.unit[1]),
-            horizontal.count.div_ceil(self.unit[2]),
-        ]
+    /// How many units there are.
+    fn unit_count(&self) -> usize {
+        self.units.iter().product()
     }
 
     /// Images, rows and columns of output pixels of unit `index`.
     fn ranges(&self, index: usize) -> [Range<usize>; 3] {
         let Correlation { batch, axes: [vertical, horizontal], .. } = &self.correlation;
-        let [_, vertical_units, horizontal_units] = self.units();
-        let at = [
-            index / (vertical_units * horizontal_units),
-            index / horizontal_units % vertical_units,
-            index % horizontal_units,
-        ];
+        let [_, rows, columns] = self.units;
+        let at = [index / (rows * columns), index / columns % rows, index % columns];
         let counts = [*batch, vertical.count, horizontal.count];
-        std::array::from_fn(|i| at[i] * self.unit[i]..counts[i].min((at[i] + 1) * self.unit[i]))
+        std::array::from_fn(|i| at[i] * counts[i] / self.units[i]..(at[i] + 1) * counts[i] / self.units[i])
     }
 
     /// The blocks of input channels.

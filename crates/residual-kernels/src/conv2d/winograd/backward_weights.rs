@@ -14,7 +14,7 @@ use residual_tensor::{Layout, Tensor};
 use super::tiling::{PLANE_PADDING, Pitch, Side, TileSize, Tiling};
 use crate::{
     conv2d::{
-        correlation::{Correlation, Panel, near_equal},
+        correlation::{Correlation, Panel, even, near_equal},
         shared::Shared,
     },
     isa::{FilterGradients, Isa, Outer},
@@ -78,7 +78,7 @@ impl WinogradGradient {
             dw.fill(0.0);
             return;
         }
-        let parts = (self.tiling.count() / PART_TILES).min(MOST_PARTS);
+        let parts = even(self.tiling.count() / PART_TILES).min(MOST_PARTS);
         if parts >= 2 && self.sums_len() <= RESIDENT_SUMS {
             self.in_parts(isa, parts, x, dy, dw);
         } else {

@@ -9,7 +9,7 @@ use super::tiling::{PLANE_PADDING, Pitch, Side, TileSize, Tiling};
 use crate::{
     BatchStatistics,
     conv2d::{
-        correlation::{Correlation, Panel, near_equal},
+        correlation::{Correlation, Panel, even, near_equal},
         epilogue::{Epilogue, PartialMoments},
         shared::Shared,
     },
@@ -55,11 +55,7 @@ impl Winograd {
         let chunk = match tiling.count() {
             // A few tiles more are better than to go through the filters twice.
             count if count <= rows * row * 8 / 7 => count.max(1),
-            count => {
-                let chunks = count.div_ceil(rows * row);
-                // Two threads would not get equal shares of a few, if they are odd.
-                count.div_ceil(if chunks < 16 { chunks.next_multiple_of(2) } else { chunks })
-            }
+            count => count.div_ceil(even(count.div_ceil(rows * row))),
         };
         let panels = Panel::divide(correlation.outputs, isa);
         Self { correlation: correlation.clone(), panels, tiling, chunk }
