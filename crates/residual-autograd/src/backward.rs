@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use residual_kernels::add;
 use residual_tensor::{Float, Tensor};
 
-use crate::{AutogradError, Result, State, Var, tape::Backward};
+use crate::{AutogradError, Result, State, Var, operation::arrive, tape::Backward};
 
 /// The gradients of the leaves and states that a backward pass reached.
 pub struct Gradients<T: Float> {
@@ -72,14 +71,13 @@ impl<T: Float> Var<T> {
             };
             let inputs = tape.nodes[node].inputs.clone();
             let wanted: Vec<bool> = inputs.iter().map(|&i| tape.nodes[i].needs_gradient).collect();
-            let gradients =
-                operation.backward(gradient, &wanted).map_err(|error| error.at(&tape.nodes[node].path))?;
-            for ((input, gradient), wanted) in inputs.into_iter().zip(gradients).zip(wanted) {
-                let (true, Some(gradient)) = (wanted, gradient) else { continue };
-                match &mut arrived[input] {
-                    Some(sum) => add::accumulate(sum, &gradient)?,
-                    slot => *slot = Some(gradient),
-                }
+            let mut sums: Vec<_> = inputs.iter().map(|&input| arrived[input].take()).collect();
+            operation
+                .accumulate(gradient, &wanted, &mut sums)
+                .map_err(|error| error.at(&tape.nodes[node].path))?;
+            for ((input, sum), wanted) in inputs.into_iter().zip(sums).zip(wanted) {
+                // An input that was used twice by this operation has two sums.
+                arrive(&mut arrived[input], sum.filter(|_| wanted))?;
             }
         }
         // Their values are let go of, so that a step can change them in place.

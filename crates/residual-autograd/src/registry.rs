@@ -32,6 +32,7 @@ pub fn registry() -> Vec<Entry> {
         entry("avg_pool2d", op::pool::sample_avg),
         entry("batch_norm", op::batch_norm::sample_train),
         entry("batch_norm_eval", op::batch_norm::sample_eval),
+        entry("batch_norm_fused", op::batch_norm::sample_fused),
         entry("conv2d", op::conv2d::sample),
         entry("cross_entropy", op::cross_entropy::sample),
         entry("global_avg_pool", op::pool::sample_global_avg),

@@ -156,6 +156,12 @@ impl<T: Float> Tape<T> {
         self.0.borrow_mut().observer = Some(Box::new(observer));
     }
 
+    /// Whether somebody [observes](Self::observe) this tape. Modules run layer by layer then, instead
+    /// of fusing layers whose results nobody sees.
+    pub fn is_observed(&self) -> bool {
+        self.0.borrow().observer.is_some()
+    }
+
     /// The number of recorded nodes.
     pub fn len(&self) -> usize {
         self.0.borrow().nodes.len()

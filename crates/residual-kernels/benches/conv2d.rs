@@ -64,7 +64,7 @@ fn main() {
         // Forward and backward go through memory eight times in all.
         let normalization = median(|| {
             let (y, statistics) = batch_norm::forward_train(&dy, &gamma, &gamma, 1e-5)?;
-            batch_norm::backward_train(&dy, &y, &gamma, &statistics, 1e-5)
+            batch_norm::backward_train(&dy, y.clone(), &gamma, &statistics, 1e-5)
         });
         println!(
             "{name:<28} {:>22} {:>22} {:>22} {:>22}",

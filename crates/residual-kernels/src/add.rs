@@ -21,6 +21,6 @@ pub fn forward<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
 pub fn accumulate<T: Float>(a: &mut Tensor<T>, b: &Tensor<T>) -> Result<()> {
     KernelError::unless_same("add", ("a", a.shape()), ("b", b.shape()))?;
     let b = b.to_layout(a.layout());
-    parallel::zip_update(a.as_mut_slice(), b.as_slice(), parallel::add_assign);
+    parallel::zip_update(a.as_mut_slice(), b.as_slice(), |a, b| a + b);
     Ok(())
 }

@@ -5,6 +5,8 @@
 use rayon::prelude::*;
 use residual_tensor::{Float, Tensor};
 
+use crate::isa::{Loop, vectorized};
+
 /// Elements in a chunk of an element-wise loop: they fit the second cache.
 pub(crate) const CHUNK: usize = 16 << 10;
 
@@ -17,11 +19,7 @@ pub(crate) fn chunks_per_task(elements: usize) -> usize {
 /// `f(x)` for each element, in the layout of `x`.
 pub(crate) fn map<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T + Sync) -> Tensor<T> {
     let mut y = Tensor::unfilled(x.shape(), x.layout());
-    zip_update(y.as_mut_slice(), x.as_slice(), |y, x| {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = f(x);
-        }
-    });
+    zip_update(y.as_mut_slice(), x.as_slice(), |_, x| f(x));
     y
 }
 
@@ -34,21 +32,36 @@ pub(crate) fn zip_map<T: Float>(a: &Tensor<T>, b: &Tensor<T>, f: impl Fn(T, T) -
         .par_chunks_mut(CHUNK)
         .zip(a.as_slice().par_chunks(CHUNK).zip(b.as_slice().par_chunks(CHUNK)))
         .with_min_len(chunks_per_task(CHUNK))
-        .for_each(|(y, (a, b))| {
-            for ((y, &a), &b) in y.iter_mut().zip(a).zip(b) {
-                *y = f(a, b);
-            }
-        });
+        .for_each(|(y, (a, b))| vectorized(Zip { y, a, b, f: |_, a, b| f(a, b) }));
     y
 }
 
-/// Applies `f` to corresponding chunks of both slices, which are equally long.
-pub(crate) fn zip_update<T: Float>(to: &mut [T], from: &[T], f: impl Fn(&mut [T], &[T]) + Sync) {
-    debug_assert_eq!(to.len(), from.len());
-    to.par_chunks_mut(CHUNK)
-        .zip(from.par_chunks(CHUNK))
+/// `y = f(y, x)` for each pair of elements of slices that are equally long.
+pub(crate) fn zip_update<T: Float>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync) {
+    debug_assert_eq!(y.len(), x.len());
+    y.par_chunks_mut(CHUNK)
+        .zip(x.par_chunks(CHUNK))
         .with_min_len(chunks_per_task(CHUNK))
-        .for_each(|(to, from)| f(to, from));
+        .for_each(|(y, x)| vectorized(Zip { y, a: x, b: x, f: |y, x, _| f(y, x) }));
+}
+
+/// `y = f(y, a, b)` for each triple of elements.
+struct Zip<'a, T, F> {
+    y: &'a mut [T],
+    a: &'a [T],
+    b: &'a [T],
+    f: F,
+}
+
+impl<T: Float, F: Fn(T, T, T) -> T> Loop for Zip<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for ((y, &a), &b) in self.y.iter_mut().zip(self.a).zip(self.b) {
+            *y = (self.f)(*y, a, b);
+        }
+    }
 }
 
 /// `to[i] += from[i]`.

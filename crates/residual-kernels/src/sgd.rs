@@ -51,9 +51,7 @@ pub fn step<T: Float>(
             return Err(KernelError::MissingVelocity { momentum: rule.momentum });
         }
         crate::parallel::zip_update(parameter.as_mut_slice(), gradient.as_slice(), |parameter, gradient| {
-            for (parameter, &gradient) in parameter.iter_mut().zip(gradient) {
-                *parameter -= rate * (gradient + decay * *parameter);
-            }
+            parameter - rate * (gradient + decay * parameter)
         });
         return Ok(());
     };

@@ -93,6 +93,21 @@ proptest! {
         convolution.check_algorithms::<f32>(4e-6);
     }
 
+    #[test]
+    fn an_accumulated_gradient_is_the_sum(convolution in convolution()) {
+        let [x, weight, dy] = convolution.tensors::<f32>();
+        let dx = conv2d::backward_data(&dy, &weight, x.shape(), &convolution.geometry).unwrap();
+        let expected = add::forward(&x, &dx).unwrap();
+        for layout in [Layout::Contiguous, Layout::ChannelsLast] {
+            let mut sum = x.to_layout(layout);
+            conv2d::accumulate_backward_data(&dy, &weight, &mut sum, &convolution.geometry).unwrap();
+            let largest = largest(&expected);
+            for (got, expected) in sum.to_vec().into_iter().zip(expected.to_vec()) {
+                prop_assert!(f64::from((got - expected).abs()) <= 1e-6 * largest, "{got} {expected}");
+            }
+        }
+    }
+
     /// The convolution is linear in x and in the weight, so ⟨y, dy⟩ = ⟨x, dx⟩ = ⟨weight, dw⟩.
     #[test]
     fn gradients_of_a_convolution_are_adjoint(convolution in convolution()) {
@@ -228,5 +243,48 @@ fn what_does_not_fit_is_an_error_with_both_shapes() {
     ];
     for (error, expected) in messages {
         assert_eq!(error.to_string(), expected);
+    }
+}
+
+proptest! {
+    /// In double precision, for any channel count: 64 and 16 at a time, and what is left.
+    #[test]
+    fn fused_normalization_is_normalization_then_addition_then_relu(
+        (n, c, h, w) in (2usize..4, prop_oneof![1usize..20, 60usize..150], 1usize..6, 1usize..6),
+        given in any::<bool>(), add in any::<bool>(), relu in any::<bool>(), seed in any::<u64>(),
+    ) {
+        let mut generator = Generator::new(seed);
+        let [x, addend, dy] = [(); 3].map(|()| generator.normal_tensor::<f64>([n, c, h, w], 1.0));
+        let [gamma, beta] = [(); 2].map(|()| generator.normal_tensor::<f64>([c], 1.0));
+
+        let (normalized, statistics) = batch_norm::forward_train(&x, &gamma, &beta, 1e-5).unwrap();
+        let sum = if add { add::forward(&normalized, &addend).unwrap() } else { normalized };
+        let expected = if relu { relu::forward(&sum) } else { sum };
+        let given = given.then(|| statistics.clone());
+        let (y, statistics) = batch_norm::forward_fused(
+            &x, given, &gamma, &beta, 1e-5, add.then_some(&addend), relu,
+        ).unwrap();
+        check_close("y", &y, &expected);
+
+        let dsum = if relu { relu::backward(&dy, &expected).unwrap() } else { dy.clone() };
+        let (dx, dgamma, dbeta) =
+            batch_norm::backward_train(&x, dsum.clone(), &gamma, &statistics, 1e-5).unwrap();
+        let followed = batch_norm::Followed::new(add, relu, &y);
+        let fused = batch_norm::Fused { x, gamma, beta, statistics, eps: 1e-5, followed };
+        let gradients = fused.backward(dy.clone()).unwrap();
+        check_close("dx", &gradients.x, &dx);
+        check_close("dgamma", &gradients.gamma, &dgamma);
+        check_close("dbeta", &gradients.beta, &dbeta);
+        prop_assert_eq!(gradients.addend.is_some(), add);
+        if let Some(addend) = gradients.addend {
+            check_close("addend", &addend, &dsum);
+        }
+    }
+}
+
+fn check_close(what: &str, got: &Tensor<f64>, expected: &Tensor<f64>) {
+    let scale = 1.0 + largest(expected);
+    for (got, expected) in got.to_vec().into_iter().zip(expected.to_vec()) {
+        assert!((got - expected).abs() < 1e-10 * scale, "{what}: {got}, expected {expected}");
     }
 }

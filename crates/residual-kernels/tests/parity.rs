@@ -152,7 +152,7 @@ impl<'a> Case<'a> {
         let (y, gradients) = if attributes["training"].as_bool().unwrap() {
             let (y, statistics) = batch_norm::forward_train(x, gamma, beta, eps).unwrap();
             batch_norm::update_running(&mut mean, &mut variance, &statistics, momentum).unwrap();
-            (y, batch_norm::backward_train(x, &self.upstream, gamma, &statistics, eps).unwrap())
+            (y, batch_norm::backward_train(x, self.upstream.clone(), gamma, &statistics, eps).unwrap())
         } else {
             let y = batch_norm::forward_eval(x, gamma, beta, &mean, &variance, eps).unwrap();
             (y, batch_norm::backward_eval(x, &self.upstream, gamma, &mean, &variance, eps).unwrap())

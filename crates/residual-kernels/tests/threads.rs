@@ -58,12 +58,21 @@ fn batch_normalization() {
         let variance = mean.map(|mean| mean * mean + 0.5);
         check(&format!("batch_norm {shape:?}"), || {
             let (y, statistics) = batch_norm::forward_train(&x, &gamma, &beta, 1e-5).unwrap();
-            let train = batch_norm::backward_train(&x, &dy, &gamma, &statistics, 1e-5).unwrap();
+            let train = batch_norm::backward_train(&x, dy.clone(), &gamma, &statistics, 1e-5).unwrap();
             let (mut new_mean, mut new_variance) = (mean.clone(), variance.clone());
             batch_norm::update_running(&mut new_mean, &mut new_variance, &statistics, 0.1).unwrap();
             let evaluated = batch_norm::forward_eval(&x, &gamma, &beta, &mean, &variance, 1e-5).unwrap();
             let eval = batch_norm::backward_eval(&x, &dy, &gamma, &mean, &variance, 1e-5).unwrap();
             vec![y, train.0, train.1, train.2, new_mean, new_variance, evaluated, eval.0, eval.1, eval.2]
+        });
+        check(&format!("fused batch_norm {shape:?}"), || {
+            let (y, statistics) =
+                batch_norm::forward_fused(&x, None, &gamma, &beta, 1e-5, Some(&dy), true).unwrap();
+            let followed = batch_norm::Followed::new(true, true, &y);
+            let [x, gamma, beta] = [&x, &gamma, &beta].map(Tensor::clone);
+            let fused = batch_norm::Fused { x, gamma, beta, statistics, eps: 1e-5, followed };
+            let gradients = fused.backward(dy.clone()).unwrap();
+            vec![y, gradients.x, gradients.gamma, gradients.beta, gradients.addend.unwrap()]
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Batch normalization (Ioffe & Szegedy 2015).
 
 use residual_autograd::{Result, Role, RunningStatistics, State, Var};
-use residual_kernels::KernelError;
+use residual_kernels::{BatchStatistics, KernelError};
 use residual_tensor::{Float, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,30 @@ impl<T: Float> BatchNorm2d<T> {
     pub fn eps(&self) -> f64 {
         self.eps
     }
+
+    /// Whether it runs together with its neighbours.
+    pub(crate) fn is_fused(&self, x: &Var<T>, mode: Mode) -> bool {
+        mode == Mode::Train && !x.tape().is_observed()
+    }
+
+    /// In training: normalization of `x`, whose statistics may be known, with what follows.
+    pub(crate) fn forward_fused(
+        &self,
+        x: &Var<T>,
+        statistics: Option<BatchStatistics>,
+        addend: Option<&Var<T>>,
+        relu: bool,
+    ) -> Result<Var<T>> {
+        let [gamma, beta] = [&self.weight, &self.bias].map(|state| x.tape().state(state));
+        let running = Some(&self.running);
+        let y = x.batch_norm_fused(statistics, [&gamma, &beta], running, self.eps, addend, relu)?;
+        self.count_batch();
+        Ok(y)
+    }
+
+    fn count_batch(&self) {
+        self.num_batches_tracked.update(|count| count.as_mut_slice()[0] += T::one());
+    }
 }
 
 impl<T: Float> Module<T> for BatchNorm2d<T> {
@@ -79,7 +103,7 @@ impl<T: Float> Module<T> for BatchNorm2d<T> {
         match mode {
             Mode::Train => {
                 let y = x.batch_norm(&gamma, &beta, Some(&self.running), self.eps)?;
-                self.num_batches_tracked.update(|count| count.as_mut_slice()[0] += T::one());
+                self.count_batch();
                 Ok(y)
             }
             Mode::Eval => x.batch_norm_eval(&gamma, &beta, &self.running, self.eps),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Fan, Init, Mode, Module, Shortcut, ShortcutKind,
-    Trace, Visitor,
+    Trace, Visitor, conv_norm, norm_relu,
 };
 
 /// The main branch of a block (He et al. 2015, figure 5).
@@ -171,6 +171,33 @@ impl<T: Float> Block<T> {
         self.shortcut.as_ref()
     }
 
+    fn forward_post(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
+        let mut y = x.clone();
+        for (i, ((conv, norm), (conv_name, norm_name))) in self.branch.iter().zip(self.names()).enumerate() {
+            let shortcut = self.shortcut.as_ref().filter(|_| i + 1 == self.branch.len());
+            let addend = shortcut.map(|shortcut| shortcut.call("downsample", x, mode)).transpose()?;
+            y = conv_norm((&conv_name, conv), (&norm_name, norm), &y, mode, addend.as_ref(), true)?;
+        }
+        Ok(y)
+    }
+
+    fn forward_pre(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
+        let mut y = x.clone();
+        let mut shortcut_input = x.clone();
+        for (i, ((conv, norm), (conv_name, norm_name))) in self.branch.iter().zip(self.names()).enumerate() {
+            y = norm_relu((&norm_name, norm), &y, mode)?;
+            // A projection sees the activated input, identity the input itself.
+            if i == 0 && matches!(self.shortcut, Some(Shortcut::Projection(..))) {
+                shortcut_input = y.clone();
+            }
+            y = conv.call(&conv_name, &y, mode)?;
+        }
+        match &self.shortcut {
+            Some(shortcut) => y.add(&shortcut.call("downsample", &shortcut_input, mode)?),
+            None => Ok(y),
+        }
+    }
+
     fn names(&self) -> impl Iterator<Item = (String, String)> {
         (1..=self.branch.len()).map(|i| (format!("conv{i}"), format!("bn{i}")))
     }
@@ -182,32 +209,9 @@ impl<T: Float> Module<T> for Block<T> {
     /// # Shapes
     /// `[n, in_channels, h, w]` to `[n, out_channels, ⌈h / stride⌉, ⌈w / stride⌉]`.
     fn forward(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
-        let mut y = x.clone();
-        let mut shortcut_input = x.clone();
-        for (i, ((conv, norm), (conv_name, norm_name))) in self.branch.iter().zip(self.names()).enumerate() {
-            match self.order {
-                BlockOrder::Post => {
-                    y = norm.call(&norm_name, &conv.call(&conv_name, &y, mode)?, mode)?;
-                    if i + 1 < self.branch.len() {
-                        y = y.relu()?;
-                    }
-                }
-                BlockOrder::Pre => {
-                    y = norm.call(&norm_name, &y, mode)?.relu()?;
-                    // A projection sees the activated input, identity the input itself.
-                    if i == 0 && matches!(self.shortcut, Some(Shortcut::Projection(..))) {
-                        shortcut_input = y.clone();
-                    }
-                    y = conv.call(&conv_name, &y, mode)?;
-                }
-            }
-        }
-        if let Some(shortcut) = &self.shortcut {
-            y = y.add(&shortcut.call("downsample", &shortcut_input, mode)?)?;
-        }
         match self.order {
-            BlockOrder::Post => y.relu(),
-            BlockOrder::Pre => Ok(y),
+            BlockOrder::Post => self.forward_post(x, mode),
+            BlockOrder::Pre => self.forward_pre(x, mode),
         }
     }
 

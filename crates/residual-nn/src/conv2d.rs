@@ -1,7 +1,7 @@
 //! Convolution without bias: batch normalization follows, and would cancel it.
 
 use residual_autograd::{Result, State, Var};
-use residual_kernels::Conv2dGeometry;
+use residual_kernels::{BatchStatistics, Conv2dGeometry};
 use residual_tensor::{Float, Generator, Layout, Shape};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,11 @@ impl<T: Float> Conv2d<T> {
     /// Kernel, stride, padding, dilation, groups.
     pub fn geometry(&self) -> &Conv2dGeometry {
         &self.geometry
+    }
+
+    /// The output with its statistics, for the normalization that follows.
+    pub(crate) fn forward_with_statistics(&self, x: &Var<T>) -> Result<(Var<T>, BatchStatistics)> {
+        x.conv2d_with_statistics(&x.tape().state(&self.weight), &self.geometry)
     }
 }
 

@@ -4,7 +4,9 @@ use residual_autograd::{Result, Var};
 use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
 
-use crate::{BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Init, Mode, Module, Trace, Visitor};
+use crate::{
+    BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Init, Mode, Module, Trace, Visitor, conv_norm,
+};
 
 /// How shortcuts deal with a change of shape (He et al. 2015, section 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -65,13 +67,8 @@ impl<T: Float> Module<T> for Shortcut<T> {
         match self {
             Self::Identity => Ok(x.clone()),
             Self::SubsamplePad { stride, channels } => x.subsample_pad(*stride, *channels),
-            Self::Projection(conv, norm) => {
-                let y = conv.call("0", x, mode)?;
-                match norm {
-                    Some(norm) => norm.call("1", &y, mode),
-                    None => Ok(y),
-                }
-            }
+            Self::Projection(conv, Some(norm)) => conv_norm(("0", conv), ("1", norm), x, mode, None, false),
+            Self::Projection(conv, None) => conv.call("0", x, mode),
         }
     }
 

@@ -27,6 +27,43 @@ fn gradients_of_inputs_and_parameters_agree_with_difference_quotients() {
 }
 
 #[test]
+fn what_runs_fused_gives_what_runs_layer_by_layer_gives() {
+    for entry in layers() {
+        for case in 0..20u64 {
+            let run = |observed: bool| {
+                let mut generator = Generator::new(4).split(entry.name).split(case);
+                let sample = entry.sample(&mut generator);
+                let tape = Tape::new();
+                if observed {
+                    tape.observe(|_, _| ());
+                }
+                let x = tape.leaf(sample.input.clone());
+                let y = sample.module.forward(&x, Mode::Train).unwrap();
+                let upstream = generator.normal_tensor(y.shape(), 1.0);
+                let gradients = y.backward_with(upstream).unwrap();
+                let states = sample.module.states();
+                let of_states = states.iter().filter_map(|(_, state)| gradients.of_state(state).cloned());
+                let of_states = of_states.collect::<Vec<_>>();
+                let values = states.iter().map(|(_, state)| state.value()).chain(of_states);
+                [y.value().clone(), gradients.of(&x).unwrap().clone()].into_iter().chain(values).collect()
+            };
+            let [fused, plain]: [Vec<Tensor<f64>>; 2] = [run(false), run(true)];
+            assert_eq!(fused.len(), plain.len());
+            for (which, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
+                for (fused, plain) in fused.to_vec().into_iter().zip(plain.to_vec()) {
+                    let allowed = 1e-9 * (1.0 + plain.abs());
+                    assert!(
+                        (fused - plain).abs() < allowed,
+                        "{} {case} {which}: {fused} {plain}",
+                        entry.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn propagated_shapes_are_executed_shapes() {
     for entry in layers() {
         for case in 0..20u64 {

@@ -3,7 +3,7 @@
 use residual_autograd::{Result, Var};
 use residual_nn::{
     BatchNorm2d, BatchNormConfig, Block, BlockOrder, Conv2d, Conv2dConfig, Conv2dGeometry, GlobalAvgPool,
-    Linear, MaxPool2d, Mode, Module, Pool2dGeometry, Trace, Visitor,
+    Linear, MaxPool2d, Mode, Module, Pool2dGeometry, Trace, Visitor, conv_norm, norm_relu,
 };
 use residual_tensor::{Float, Generator, Shape};
 
@@ -67,10 +67,10 @@ impl<T: Float> Module<T> for ResNet<T> {
     /// `[n, input_channels, h, w]` to logits `[n, classes]`.
     fn forward(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
         let tape = x.tape().clone();
-        let mut y = self.conv1.call("conv1", x, mode)?;
-        if let Some(bn1) = &self.bn1 {
-            y = bn1.call("bn1", &y, mode)?.relu()?;
-        }
+        let mut y = match &self.bn1 {
+            Some(bn1) => conv_norm(("conv1", &self.conv1), ("bn1", bn1), x, mode, None, true)?,
+            None => self.conv1.call("conv1", x, mode)?,
+        };
         if let Some(maxpool) = &self.maxpool {
             y = maxpool.call("maxpool", &y, mode)?;
         }
@@ -81,7 +81,7 @@ impl<T: Float> Module<T> for ResNet<T> {
             })?;
         }
         if let Some(norm) = &self.norm {
-            y = norm.call("norm", &y, mode)?.relu()?;
+            y = norm_relu(("norm", norm), &y, mode)?;
         }
         self.fc.call("fc", &GlobalAvgPool.call("avgpool", &y, mode)?, mode)
     }

@@ -1,6 +1,6 @@
 //! Batch normalization (Ioffe & Szegedy 2015), with batch statistics and with running ones.
 
-use residual_kernels::batch_norm::{self, BatchStatistics};
+use residual_kernels::batch_norm::{self, BatchStatistics, Followed, Fused};
 use residual_tensor::{Float, Tensor};
 
 use crate::{Operation, Result, Sample, State, Var};
@@ -16,12 +16,23 @@ pub struct RunningStatistics<T: Float> {
     pub momentum: f64,
 }
 
+impl<T: Float> RunningStatistics<T> {
+    fn follow(&self, statistics: &BatchStatistics) -> Result<()> {
+        self.mean.update(|mean| {
+            self.variance
+                .update(|variance| Ok(batch_norm::update_running(mean, variance, statistics, self.momentum)?))
+        })
+    }
+}
+
 struct BatchNormTrain<T: Float> {
     input: Tensor<T>,
     gamma: Tensor<T>,
     statistics: BatchStatistics,
     eps: f64,
 }
+
+struct BatchNormFused<T: Float>(Fused<T>);
 
 struct BatchNormEval<T: Float> {
     input: Tensor<T>,
@@ -45,19 +56,40 @@ impl<T: Float> Var<T> {
         eps: f64,
     ) -> Result<Self> {
         let (output, statistics) = batch_norm::forward_train(self.value(), gamma.value(), beta.value(), eps)?;
-        if let Some(running) = running {
-            running.mean.update(|mean| {
-                running.variance.update(|variance| {
-                    batch_norm::update_running(mean, variance, &statistics, running.momentum)
-                })
-            })?;
-        }
+        running.map_or(Ok(()), |running| running.follow(&statistics))?;
         let (input, gammas) = (self.value().clone(), gamma.value().clone());
         let operation = BatchNormTrain { input, gamma: gammas, statistics, eps };
         Ok(self.record(operation, &[self, gamma, beta], output))
     }
 
-    /// The same with the running statistics in place of the batch's, which are constants then.
+    /// [`batch_norm`](Self::batch_norm), plus `addend` if there is one, negative values cut off if
+    /// `relu`, in one pass over memory. `given` are the statistics of this value, if
+    /// [`conv2d_with_statistics`](Self::conv2d_with_statistics) has taken them.
+    ///
+    /// The result is that of the operations one by one, which move and keep more memory.
+    ///
+    /// # Errors
+    /// If the shapes do not fit, or a channel has a single value.
+    pub fn batch_norm_fused(
+        &self,
+        given: Option<BatchStatistics>,
+        [gamma, beta]: [&Self; 2],
+        running: Option<&RunningStatistics<T>>,
+        eps: f64,
+        addend: Option<&Self>,
+        relu: bool,
+    ) -> Result<Self> {
+        let [x, gammas, betas] = [self, gamma, beta].map(|var| var.value().clone());
+        let added = addend.map(Self::value);
+        let (output, statistics) = batch_norm::forward_fused(&x, given, &gammas, &betas, eps, added, relu)?;
+        running.map_or(Ok(()), |running| running.follow(&statistics))?;
+        let followed = Followed::new(addend.is_some(), relu, &output);
+        let fused = Fused { x, gamma: gammas, beta: betas, statistics, eps, followed };
+        let inputs: Vec<&Self> = [self, gamma, beta].into_iter().chain(addend).collect();
+        Ok(self.record(BatchNormFused(fused), &inputs, output))
+    }
+
+    /// [`batch_norm`](Self::batch_norm) with the running statistics in place of the batch's, which are constants then.
     ///
     /// # Errors
     /// If `gamma`, `beta` or a statistic is not `[c]`.
@@ -86,8 +118,22 @@ impl<T: Float> Operation<T> for BatchNormTrain<T> {
     /// `dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂))`.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         let Self { input, gamma, statistics, eps } = *self;
-        let (dx, dgamma, dbeta) = batch_norm::backward_train(&input, &upstream, &gamma, &statistics, eps)?;
+        let (dx, dgamma, dbeta) = batch_norm::backward_train(&input, upstream, &gamma, &statistics, eps)?;
         Ok(vec![Some(dx), Some(dgamma), Some(dbeta)])
+    }
+}
+
+impl<T: Float> Operation<T> for BatchNormFused<T> {
+    fn name(&self) -> &'static str {
+        "batch_norm_fused"
+    }
+
+    /// Through the ReLU to the addend, and on through the normalization.
+    fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
+        let gradients = self.0.backward(upstream)?;
+        let mut all = vec![Some(gradients.x), Some(gradients.gamma), Some(gradients.beta)];
+        all.extend(gradients.addend.map(Some));
+        Ok(all)
     }
 }
 
@@ -110,6 +156,20 @@ pub(crate) fn sample_train(draw: &mut crate::registry::Draw) -> Sample {
     shape[0] += 1; // a channel needs two values
     let inputs = vec![draw.normal(shape), draw.normal([shape[1]]), draw.normal([shape[1]])];
     Sample::new("", inputs, |x| x[0].batch_norm(&x[1], &x[2], None, 1e-5))
+}
+
+pub(crate) fn sample_fused(draw: &mut crate::registry::Draw) -> Sample {
+    let mut shape = draw.shape4();
+    shape[0] += 1;
+    let [add, relu] = [draw.within(0..=1) == 1, draw.within(0..=1) == 1];
+    let mut inputs = vec![draw.normal(shape), draw.normal([shape[1]]), draw.normal([shape[1]])];
+    if add {
+        inputs.push(draw.normal(shape));
+    }
+    let case = format!("{shape:?}, addend {add}, relu {relu}");
+    Sample::new(case, inputs, move |x| {
+        x[0].batch_norm_fused(None, [&x[1], &x[2]], None, 1e-5, x.get(3), relu)
+    })
 }
 
 pub(crate) fn sample_eval(draw: &mut crate::registry::Draw) -> Sample {

@@ -1,9 +1,9 @@
 //! Two-dimensional convolution.
 
-use residual_kernels::{Conv2dGeometry, conv2d};
+use residual_kernels::{BatchStatistics, Conv2dGeometry, conv2d};
 use residual_tensor::{Float, Tensor};
 
-use super::when;
+use super::{arrive, when};
 use crate::{Operation, Result, Sample, Var};
 
 struct Conv2d<T: Float> {
@@ -21,9 +21,27 @@ impl<T: Float> Var<T> {
     /// If channels, groups and kernel do not fit each other or the input.
     pub fn conv2d(&self, weight: &Self, geometry: &Conv2dGeometry) -> Result<Self> {
         let output = conv2d::forward(self.value(), weight.value(), geometry)?;
+        Ok(self.record_conv2d(weight, geometry, output))
+    }
+
+    /// [`conv2d`](Self::conv2d), and the statistics of its result that batch normalization needs,
+    /// which are cheapest taken on the way.
+    ///
+    /// # Errors
+    /// As [`conv2d`](Self::conv2d).
+    pub fn conv2d_with_statistics(
+        &self,
+        weight: &Self,
+        geometry: &Conv2dGeometry,
+    ) -> Result<(Self, BatchStatistics)> {
+        let (output, statistics) = conv2d::forward_with_statistics(self.value(), weight.value(), geometry)?;
+        Ok((self.record_conv2d(weight, geometry, output), statistics))
+    }
+
+    fn record_conv2d(&self, weight: &Self, geometry: &Conv2dGeometry, output: Tensor<T>) -> Self {
         let (input, weights) = (self.value().clone(), weight.value().clone());
         let operation = Conv2d { input, weight: weights, geometry: *geometry };
-        Ok(self.record(operation, &[self, weight], output))
+        self.record(operation, &[self, weight], output)
     }
 }
 
@@ -40,6 +58,25 @@ impl<T: Float> Operation<T> for Conv2d<T> {
             when(wanted[0], || conv2d::backward_data(&upstream, &weight, input.shape(), &geometry))?,
             when(wanted[1], || conv2d::backward_weights(&input, &upstream, weight.shape(), &geometry))?,
         ])
+    }
+
+    /// `dx` is added while it is in registers: where a block begins, the shortcut's gradient is
+    /// there already.
+    fn accumulate(
+        self: Box<Self>,
+        upstream: Tensor<T>,
+        wanted: &[bool],
+        arrived: &mut [Option<Tensor<T>>],
+    ) -> Result<()> {
+        let mut rest = [wanted[0], wanted[1]];
+        if let (true, Some(dx)) = (wanted[0], &mut arrived[0]) {
+            conv2d::accumulate_backward_data(&upstream, &self.weight, dx, &self.geometry)?;
+            rest[0] = false;
+        }
+        for (sum, gradient) in arrived.iter_mut().zip(self.backward(upstream, &rest)?) {
+            arrive(sum, gradient)?;
+        }
+        Ok(())
     }
 }
 

@@ -30,6 +30,33 @@ pub trait Operation<T: Float> {
     /// # Errors
     /// What the kernels report; not expected if forward succeeded.
     fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>>;
+
+    /// [`backward`](Self::backward), added to the gradients that have `arrived` at the inputs by
+    /// other ways. For operations that can add as they go.
+    ///
+    /// # Errors
+    /// As [`backward`](Self::backward).
+    fn accumulate(
+        self: Box<Self>,
+        upstream: Tensor<T>,
+        wanted: &[bool],
+        arrived: &mut [Option<Tensor<T>>],
+    ) -> Result<()> {
+        for (sum, gradient) in arrived.iter_mut().zip(self.backward(upstream, wanted)?) {
+            arrive(sum, gradient)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds a gradient, if there is one, to what has arrived.
+pub(crate) fn arrive<T: Float>(sum: &mut Option<Tensor<T>>, gradient: Option<Tensor<T>>) -> Result<()> {
+    match (sum, gradient) {
+        (Some(sum), Some(gradient)) => residual_kernels::add::accumulate(sum, &gradient)?,
+        (sum, Some(gradient)) => *sum = Some(gradient),
+        (_, None) => {}
+    }
+    Ok(())
 }
 
 /// `Some(f()?)` if wanted: most backwards are a list of these.

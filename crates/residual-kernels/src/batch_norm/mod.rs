@@ -9,15 +9,16 @@
 //! precision, and what the mean loses when it is rounded to a `centre` of the element's type
 //! goes into `shift`, so that a large mean costs no accuracy.
 
+mod fused;
+mod pass;
 mod reduce;
 
-use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
-use crate::{
-    KernelError, Result,
-    parallel::{CHUNK, chunks_per_task},
-};
+pub use fused::{Followed, Fused, FusedGradients, forward_fused};
+
+use crate::{KernelError, Result};
+use pass::{Affine, Gate, Gradient};
 
 /// Mean and variance of each channel over a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,8 +51,7 @@ pub fn forward_train<T: Float>(
     require_two(operation, x.shape(), count)?;
     let x = x.to_layout(Layout::ChannelsLast);
     let statistics = statistics(&x)?;
-    let BatchStatistics { mean, variance, .. } = &statistics;
-    let y = Normalizer::new(mean.as_slice(), variance.as_slice(), eps).apply(&x, gamma, beta);
+    let y = Normalizer::of_batch(&statistics, eps).affine(gamma, beta).apply(&x, None, false);
     Ok((y, statistics))
 }
 
@@ -78,44 +78,19 @@ pub(crate) fn statistics<T: Float>(x: &Tensor<T>) -> Result<BatchStatistics> {
 /// If the shapes do not fit.
 pub fn backward_train<T: Float>(
     x: &Tensor<T>,
-    dy: &Tensor<T>,
+    dy: Tensor<T>,
     gamma: &Tensor<T>,
     statistics: &BatchStatistics,
     eps: f64,
 ) -> Result<(Tensor<T>, Tensor<T>, Tensor<T>)> {
-    let BatchStatistics { mean, variance, count } = statistics;
+    let BatchStatistics { mean, variance, .. } = statistics;
     let vectors = [("gamma", gamma.shape()), ("mean", mean.shape()), ("variance", variance.shape())];
-    check_backward(x, dy, &vectors)?;
-    let [x, dy] = [x, dy].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
-    let normalizer = Normalizer::new(mean.as_slice(), variance.as_slice(), eps);
-    let [dgamma, dbeta] = normalizer.parameter_gradients(&x, &dy);
-
-    // dx = scale · dy + slope · (x − centre) + shift
-    let scales = normalizer.scales(gamma);
-    let share = 1.0 / *count as f64;
-    let per_channel = |channel: usize| {
-        let slope = -scales[channel] * share * dgamma[channel] * normalizer.inverse_deviation[channel];
-        let shift = -scales[channel] * share * dbeta[channel] - slope * normalizer.lost[channel];
-        [scales[channel], normalizer.centre[channel].to_f64(), slope, shift]
-    };
-    let [scale, centre, slope, shift] = repeated(gamma.len(), per_channel);
-    let mut dx = Tensor::unfilled(x.shape(), Layout::ChannelsLast);
-    let period = scale.len();
-    let size = rows_of(period);
-    dx.as_mut_slice()
-        .par_chunks_mut(size)
-        .zip(x.as_slice().par_chunks(size).zip(dy.as_slice().par_chunks(size)))
-        .with_min_len(chunks_per_task(size))
-        .for_each(|(dx, (x, dy))| {
-            for (dx, (x, dy)) in dx.chunks_mut(period).zip(x.chunks(period).zip(dy.chunks(period))) {
-                let length = dx.len();
-                let (scale, centre) = (&scale[..length], &centre[..length]);
-                let (slope, shift) = (&slope[..length], &shift[..length]);
-                for i in 0..length {
-                    dx[i] = scale[i] * dy[i] + slope[i] * (x[i] - centre[i]) + shift[i];
-                }
-            }
-        });
+    check_backward(x, &dy, &vectors)?;
+    let (x, mut dx) = (x.to_layout(Layout::ChannelsLast), into_channels_last(dy));
+    let normalizer = Normalizer::of_batch(statistics, eps);
+    let [dgamma, dbeta] = normalizer.parameter_gradients(&x, dx.as_slice(), Gate::Open);
+    let gradient = normalizer.gradient(gamma, [&dgamma, &dbeta], statistics.count);
+    gradient.apply(x.as_slice(), Gate::Open, dx.as_mut_slice());
     Ok((dx, vector(&dgamma)?, vector(&dbeta)?))
 }
 
@@ -137,7 +112,7 @@ pub fn forward_eval<T: Float>(
     let [mean, variance] = [("running_mean", running_mean.shape()), ("running_var", running_var.shape())];
     check("batch_norm", x, &[("gamma", gamma.shape()), ("beta", beta.shape()), mean, variance])?;
     let normalizer = Normalizer::new(&doubles(running_mean), &doubles(running_var), eps);
-    Ok(normalizer.apply(&x.to_layout(Layout::ChannelsLast), gamma, beta))
+    Ok(normalizer.affine(gamma, beta).apply(&x.to_layout(Layout::ChannelsLast), None, false))
 }
 
 /// The gradients with respect to x, γ and β of [`forward_eval`], whose statistics are
@@ -161,9 +136,9 @@ pub fn backward_eval<T: Float>(
     check_backward(x, dy, &[("gamma", gamma.shape()), mean, variance])?;
     let [x, dy] = [x, dy].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
     let normalizer = Normalizer::<T>::new(&doubles(running_mean), &doubles(running_var), eps);
-    let [dgamma, dbeta] = normalizer.parameter_gradients(&x, &dy);
+    let [dgamma, dbeta] = normalizer.parameter_gradients(&x, dy.as_slice(), Gate::Open);
     let scales = normalizer.scales(gamma);
-    let dx = affine(&dy, repeated(gamma.len(), |channel| [0.0, scales[channel], 0.0]));
+    let dx = Affine::new(gamma.len(), |channel| [0.0, scales[channel], 0.0]).apply(&dy, None, false);
     Ok((dx, vector(&dgamma)?, vector(&dbeta)?))
 }
 
@@ -205,6 +180,10 @@ struct Normalizer<T> {
 }
 
 impl<T: Float> Normalizer<T> {
+    fn of_batch(BatchStatistics { mean, variance, .. }: &BatchStatistics, eps: f64) -> Self {
+        Self::new(mean.as_slice(), variance.as_slice(), eps)
+    }
+
     fn new(mean: &[f64], variance: &[f64], eps: f64) -> Self {
         let centre: Vec<T> = mean.iter().map(|&mean| T::of(mean)).collect();
         let lost = mean.iter().zip(&centre).map(|(mean, &centre)| mean - centre.to_f64()).collect();
@@ -223,62 +202,38 @@ impl<T: Float> Normalizer<T> {
     }
 
     /// `γ · x̂ + β`
-    fn apply(&self, x: &Tensor<T>, gamma: &Tensor<T>, beta: &Tensor<T>) -> Tensor<T> {
+    fn affine(&self, gamma: &Tensor<T>, beta: &Tensor<T>) -> Affine<T> {
         let scales = self.scales(gamma);
-        affine(
-            x,
-            repeated(gamma.len(), |channel| {
-                let shift = beta.as_slice()[channel].to_f64() - self.lost[channel] * scales[channel];
-                [self.centre[channel].to_f64(), scales[channel], shift]
-            }),
-        )
+        Affine::new(gamma.len(), |channel| {
+            let shift = beta.as_slice()[channel].to_f64() - self.lost[channel] * scales[channel];
+            [self.centre[channel].to_f64(), scales[channel], shift]
+        })
     }
 
-    /// `[Σ dy · x̂, Σ dy]`
-    fn parameter_gradients(&self, x: &Tensor<T>, dy: &Tensor<T>) -> [Vec<f64>; 2] {
-        let [dbeta, mut dgamma] = reduce::gradient_sums(dy.as_slice(), x.as_slice(), &self.centre);
+    /// `[Σ g · x̂, Σ g]`, where g is dy as far as the gate lets it through.
+    fn parameter_gradients(&self, x: &Tensor<T>, dy: &[T], gate: Gate<'_, T>) -> [Vec<f64>; 2] {
+        let [dbeta, mut dgamma] = reduce::gradient_sums(dy, x.as_slice(), &self.centre, gate);
         for (channel, dgamma) in dgamma.iter_mut().enumerate() {
             *dgamma = (*dgamma - self.lost[channel] * dbeta[channel]) * self.inverse_deviation[channel];
         }
         [dgamma, dbeta]
     }
+
+    /// dx where the statistics are those of the batch, of `count` values.
+    fn gradient(&self, gamma: &Tensor<T>, [dgamma, dbeta]: [&Vec<f64>; 2], count: usize) -> Gradient<T> {
+        let scales = self.scales(gamma);
+        let share = 1.0 / count as f64;
+        Gradient::new(gamma.len(), |channel| {
+            let slope = -scales[channel] * share * dgamma[channel] * self.inverse_deviation[channel];
+            let shift = -scales[channel] * share * dbeta[channel] - slope * self.lost[channel];
+            [scales[channel], self.centre[channel].to_f64(), slope, shift]
+        })
+    }
 }
 
-/// `(x − centre) · scale + shift` in each channel, for coefficients made by [`repeated`].
-fn affine<T: Float>(x: &Tensor<T>, [centre, scale, shift]: [Vec<T>; 3]) -> Tensor<T> {
-    let mut y = Tensor::unfilled(x.shape(), Layout::ChannelsLast);
-    let period = centre.len();
-    let size = rows_of(period);
-    y.as_mut_slice()
-        .par_chunks_mut(size)
-        .zip(x.as_slice().par_chunks(size))
-        .with_min_len(chunks_per_task(size))
-        .for_each(|(y, x)| {
-            for (y, x) in y.chunks_mut(period).zip(x.chunks(period)) {
-                let length = y.len();
-                let (centre, scale, shift) = (&centre[..length], &scale[..length], &shift[..length]);
-                for i in 0..length {
-                    y[i] = (x[i] - centre[i]) * scale[i] + shift[i];
-                }
-            }
-        });
-    y
-}
-
-/// Coefficients of each channel, repeated for as many pixels as make the inner loop long
-/// enough for vectors.
-fn repeated<T: Float, const N: usize>(channels: usize, f: impl Fn(usize) -> [f64; N]) -> [Vec<T>; N] {
-    const LONG: usize = 256;
-    let pixels = LONG.div_ceil(channels.max(1));
-    let once: Vec<[f64; N]> = (0..channels).map(f).collect();
-    std::array::from_fn(|which| {
-        once.iter().map(|values| T::of(values[which])).collect::<Vec<T>>().repeat(pixels)
-    })
-}
-
-/// The size of a chunk that consists of whole periods.
-fn rows_of(period: usize) -> usize {
-    CHUNK.div_ceil(period.max(1)) * period.max(1)
+/// The tensor itself, which can be changed in place if nobody else holds it, or a copy.
+fn into_channels_last<T: Float>(tensor: Tensor<T>) -> Tensor<T> {
+    if tensor.layout() == Layout::ChannelsLast { tensor } else { tensor.to_layout(Layout::ChannelsLast) }
 }
 
 fn vector<T: Float>(values: &[f64]) -> Result<Tensor<T>> {
@@ -328,12 +283,12 @@ mod tests {
         let dy = generator.normal_tensor::<f32>(shape, 1.0);
         let (gamma, beta) = (Tensor::full([5], 1.5f32), Tensor::full([5], 0.25f32));
         let (y, statistics) = forward_train(&x, &gamma, &beta, 1e-5).unwrap();
-        let (dx, dgamma, dbeta) = backward_train(&x, &dy, &gamma, &statistics, 1e-5).unwrap();
+        let (dx, dgamma, dbeta) = backward_train(&x, dy.clone(), &gamma, &statistics, 1e-5).unwrap();
 
         let double = |tensor: &Tensor<f32>| tensor.map(f64::from);
         let (x, gamma, beta, dy) = (double(&x), double(&gamma), double(&beta), double(&dy));
         let (y64, statistics) = forward_train(&x, &gamma, &beta, 1e-5).unwrap();
-        let of_dx = backward_train(&x, &dy, &gamma, &statistics, 1e-5).unwrap();
+        let of_dx = backward_train(&x, dy.clone(), &gamma, &statistics, 1e-5).unwrap();
         for (f32, f64) in [(y, y64), (dx, of_dx.0), (dgamma, of_dx.1), (dbeta, of_dx.2)] {
             let largest = f64.as_slice().iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
             for (&a, &b) in f32.to_vec().iter().zip(&f64.to_vec()) {

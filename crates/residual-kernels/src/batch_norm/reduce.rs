@@ -4,14 +4,15 @@
 use rayon::prelude::*;
 use residual_tensor::Float;
 
+use super::pass::{Gate, OPEN, OUTPUT, RECOMPUTED, gated};
+use crate::isa::{Loop, vectorized};
+
 /// Elements in a chunk, ...
 const CHUNK: usize = 64 << 10;
 /// ... unless that would be more pixels than can be added up without losing digits, ...
 const MOST_PIXELS: usize = 1024;
 /// ... or so few that adding up the chunks would be most of the work.
 const FEWEST_PIXELS: usize = 32;
-/// Channels that are summed at the same time, in registers.
-const LANES: usize = 16;
 
 /// Mean and biased variance of each channel of `x [pixels, channels]`.
 ///
@@ -24,7 +25,12 @@ pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>
         .par_chunks(chunk_size(channels))
         .map(|x| {
             let (origin, count) = (&x[..channels], (x.len() / channels) as f64);
-            let [mut mean, mut squares] = joint_sums(x, origin, x, origin);
+            let term = |[origin, ..]: [T; 3], [x, ..]: [T; 3]| {
+                let distance = x - origin;
+                [distance, distance * distance]
+            };
+            let sums = JointSums { arrays: [x; 3], coefficients: [origin; 3], term };
+            let [mut mean, mut squares] = vectorized(sums);
             for channel in 0..channels {
                 squares[channel] -= mean[channel] * mean[channel] / count;
                 mean[channel] = origin[channel].to_f64() + mean[channel] / count;
@@ -47,12 +53,31 @@ pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>
     (mean, variance)
 }
 
-/// `Σ dy` and `Σ dy · (x − centre)` of each channel; `x` and `dy` are `[pixels, channels]`.
-pub(super) fn gradient_sums<T: Float>(dy: &[T], x: &[T], centre: &[T]) -> [Vec<f64>; 2] {
+/// `Σ g` and `Σ g · (x − centre)` of each channel, where g is dy as far as the gate lets it
+/// through; `x` and `dy` are `[pixels, channels]`.
+pub(super) fn gradient_sums<T: Float>(dy: &[T], x: &[T], centre: &[T], gate: Gate<'_, T>) -> [Vec<f64>; 2] {
     let channels = centre.len();
-    let (size, zero) = (chunk_size(channels), vec![T::zero(); channels]);
-    let chunks: Vec<_> =
-        dy.par_chunks(size).zip(x.par_chunks(size)).map(|(dy, x)| joint_sums(dy, &zero, x, centre)).collect();
+    let coefficients = match gate {
+        Gate::Recomputed(forward) => forward.channels(channels),
+        Gate::Open | Gate::Output(_) => [centre; 3],
+    };
+    let y = if let Gate::Output(y) = gate { y } else { dy };
+    let size = chunk_size(channels);
+    let rows = dy.par_chunks(size).zip(x.par_chunks(size)).zip(y.par_chunks(size));
+    let chunks: Vec<_> = rows
+        .map(|((dy, x), y)| {
+            let arrays = [dy, x, y];
+            match gate {
+                Gate::Open => vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, OPEN> }),
+                Gate::Recomputed(_) => {
+                    vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, RECOMPUTED> })
+                }
+                Gate::Output(_) => {
+                    vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, OUTPUT> })
+                }
+            }
+        })
+        .collect();
     let mut sums = [vec![0.0; channels], vec![0.0; channels]];
     for chunk in &chunks {
         for (sum, of_chunk) in sums.iter_mut().zip(chunk) {
@@ -62,52 +87,73 @@ pub(super) fn gradient_sums<T: Float>(dy: &[T], x: &[T], centre: &[T]) -> [Vec<f
     sums
 }
 
+#[inline(always)]
+fn gradient_term<T: Float, const GATE: u8>([centre, scale, shift]: [T; 3], [dy, x, y]: [T; 3]) -> [T; 2] {
+    let distance = x - centre;
+    let g = gated::<T, GATE>(dy, y, || distance * scale + shift);
+    [g, g * distance]
+}
+
 fn chunk_size(channels: usize) -> usize {
     let channels = channels.max(1);
     (CHUNK / channels).clamp(FEWEST_PIXELS, MOST_PIXELS) * channels
 }
 
-/// `Σ (u − u₀)` and `Σ (u − u₀)(v − v₀)` of each channel, over all pixels.
-fn joint_sums<T: Float>(u: &[T], u_origin: &[T], v: &[T], v_origin: &[T]) -> [Vec<f64>; 2] {
-    let channels = u_origin.len();
-    let mut sums = [vec![0.0; channels], vec![0.0; channels]];
-    for first in (0..channels).step_by(LANES) {
-        let lanes = first..channels.min(first + LANES);
-        // A number of lanes that the compiler knows keeps the sums in registers.
-        let [single, joint] = if lanes.len() == LANES {
-            lane_sums(u, u_origin, v, v_origin, first, LANES)
-        } else {
-            lane_sums(u, u_origin, v, v_origin, first, lanes.len())
-        };
-        for (lane, channel) in lanes.enumerate() {
-            sums[0][channel] = single[lane].to_f64();
-            sums[1][channel] = joint[lane].to_f64();
-        }
-    }
-    sums
+/// The sums of both results of `term` over the pixels of each channel. It is given the channel's
+/// coefficients, and the pixel's value in each of the three arrays `[pixels, channels]`.
+struct JointSums<'a, T, F> {
+    arrays: [&'a [T]; 3],
+    coefficients: [&'a [T]; 3],
+    term: F,
 }
 
-#[inline(always)]
-fn lane_sums<T: Float>(
-    u: &[T],
-    u_origin: &[T],
-    v: &[T],
-    v_origin: &[T],
-    first: usize,
-    lanes: usize,
-) -> [[T; LANES]; 2] {
-    let channels = u_origin.len();
-    let (mut single, mut joint) = ([T::zero(); LANES], [T::zero(); LANES]);
-    let (mut u0, mut v0) = ([T::zero(); LANES], [T::zero(); LANES]);
-    u0[..lanes].copy_from_slice(&u_origin[first..first + lanes]);
-    v0[..lanes].copy_from_slice(&v_origin[first..first + lanes]);
-    for (u, v) in u.chunks_exact(channels).zip(v.chunks_exact(channels)) {
-        let (u, v) = (&u[first..first + lanes], &v[first..first + lanes]);
-        for lane in 0..lanes {
-            let distance = u[lane] - u0[lane];
-            single[lane] += distance;
-            joint[lane] += distance * (v[lane] - v0[lane]);
+impl<T: Float, F: Fn([T; 3], [T; 3]) -> [T; 2]> Loop for JointSums<'_, T, F> {
+    type Output = [Vec<f64>; 2];
+
+    #[inline(always)]
+    fn run(self) -> [Vec<f64>; 2] {
+        let channels = self.coefficients[0].len();
+        let mut sums = [vec![0.0; channels], vec![0.0; channels]];
+        let mut first = 0;
+        while first < channels {
+            // A number of channels that the compiler knows keeps the sums in registers.
+            let sums = &mut sums.each_mut().map(|sums| &mut sums[first..]);
+            first += match channels - first {
+                64.. => self.lanes::<64>(first, 64, sums),
+                16.. => self.lanes::<16>(first, 16, sums),
+                few => self.lanes::<16>(first, few, sums),
+            };
         }
+        sums
     }
-    [single, joint]
+}
+
+impl<T: Float, F: Fn([T; 3], [T; 3]) -> [T; 2]> JointSums<'_, T, F> {
+    /// The sums of `lanes` channels, at most `LANES`; returns how many these are.
+    #[inline(always)]
+    fn lanes<const LANES: usize>(&self, first: usize, lanes: usize, totals: &mut [&mut [f64]; 2]) -> usize {
+        let channels = self.coefficients[0].len();
+        let coefficients = self.coefficients.map(|coefficients| {
+            let mut of_lane = [T::zero(); LANES];
+            of_lane[..lanes].copy_from_slice(&coefficients[first..first + lanes]);
+            of_lane
+        });
+        let [mut left, mut right] = [[T::zero(); LANES]; 2];
+        let [a, b, c] = self.arrays.map(|array| array.chunks_exact(channels));
+        for ((a, b), c) in a.zip(b).zip(c) {
+            let [a, b, c] = [a, b, c].map(|pixel| &pixel[first..first + lanes]);
+            for lane in 0..lanes {
+                let of_lane = [coefficients[0][lane], coefficients[1][lane], coefficients[2][lane]];
+                let [to_left, to_right] = (self.term)(of_lane, [a[lane], b[lane], c[lane]]);
+                left[lane] += to_left;
+                right[lane] += to_right;
+            }
+        }
+        for (totals, sums) in totals.iter_mut().zip([left, right]) {
+            for (total, sum) in totals.iter_mut().zip(&sums[..lanes]) {
+                *total = Float::to_f64(*sum);
+            }
+        }
+        lanes
+    }
 }

@@ -88,7 +88,8 @@ impl Algorithm {
             Self::Direct => direct::forward(x, weight, y, shape),
             Self::Im2col => im2col::forward(x, weight, y, shape),
             fast => {
-                run_plan(&Plan::forward(shape, fast, isa::active()), x, weight, y, false);
+                let plan = Plan::forward(shape, fast, isa::active());
+                run_plan(&plan, x, weight, y, &Epilogue::default(), false);
                 Ok(())
             }
         }
@@ -106,7 +107,8 @@ impl Algorithm {
             Self::Direct => direct::backward_data(dy, weight, dx, shape),
             Self::Im2col => im2col::backward_data(dy, weight, dx, shape),
             fast => {
-                run_plan(&Plan::backward_data(shape, fast, isa::active()), dy, weight, dx, false);
+                let plan = Plan::backward_data(shape, fast, isa::active());
+                run_plan(&plan, dy, weight, dx, &Epilogue::default(), false);
                 Ok(())
             }
         }
@@ -132,11 +134,12 @@ fn run_plan<T: Float>(
     x: &[T],
     weight: &[T],
     y: &mut [T],
+    epilogue: &Epilogue<'_>,
     with_statistics: bool,
 ) -> Option<BatchStatistics> {
     let packed = plan.pack(bytemuck::cast_slice(weight));
     let (x, y) = (bytemuck::cast_slice(x), bytemuck::cast_slice_mut(y));
-    plan.run(x, &packed, y, &Epilogue::default(), with_statistics)
+    plan.run(x, &packed, y, epilogue, with_statistics)
 }
 
 fn is_f32<T: Float>() -> bool {
@@ -188,6 +191,30 @@ pub fn backward_data<T: Float>(
     backward_data_with(algorithm, dy, weight, x_shape, geometry)
 }
 
+/// [`backward_data`], added to `dx`, a gradient that came another way. In `f32` that saves a pass
+/// over memory.
+///
+/// # Errors
+/// As [`backward_data`].
+pub fn accumulate_backward_data<T: Float>(
+    dy: &Tensor<T>,
+    weight: &Tensor<T>,
+    dx: &mut Tensor<T>,
+    geometry: &Conv2dGeometry,
+) -> Result<()> {
+    let shape = resolve_backward(dy, dx.shape(), weight.shape(), geometry)?;
+    let algorithm = choose::<T>(&shape, cost::backward_data);
+    if !algorithm.is_fast() || dx.layout() != Layout::ChannelsLast {
+        let other = backward_data_with(algorithm, dy, weight, dx.shape(), geometry)?;
+        return crate::add::accumulate(dx, &other);
+    }
+    let [dy, weight] = [dy, weight].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
+    let plan = Plan::backward_data(&shape, algorithm, isa::active());
+    let onto = Epilogue { accumulate: true, ..Epilogue::default() };
+    run_plan(&plan, dy.as_slice(), weight.as_slice(), dx.as_mut_slice(), &onto, false);
+    Ok(())
+}
+
 /// The gradient with respect to the weight, for the gradient `dy` of the output.
 ///
 /// # Shapes
@@ -226,7 +253,8 @@ pub fn forward_with_statistics<T: Float>(
     let mut statistics = None;
     let y = run(
         |x, weight, y, shape| {
-            statistics = run_plan(&Plan::forward(shape, algorithm, isa::active()), x, weight, y, true);
+            let plan = Plan::forward(shape, algorithm, isa::active());
+            statistics = run_plan(&plan, x, weight, y, &Epilogue::default(), true);
             Ok(())
         },
         x,

@@ -25,6 +25,11 @@ impl<'a> Shared<'a> {
         Self { start: slice.as_mut_ptr(), length: slice.len(), slice: PhantomData }
     }
 
+    /// The number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
     /// The address of element `index`; the end is allowed.
     pub(super) fn at(&self, index: usize) -> *mut f32 {
         assert!(index <= self.length, "element {index} of {}", self.length);

@@ -19,6 +19,7 @@ mod portable;
 mod simd;
 mod table;
 mod tile;
+mod vectorized;
 mod winograd;
 
 #[cfg(target_arch = "x86_64")]
@@ -34,6 +35,7 @@ pub(crate) use finish::Finish;
 pub(crate) use outer::{Outer, OuterKernel};
 pub(crate) use panel::{Copy, Gather, Scatter};
 pub(crate) use tile::{Segment, Tile, TileKernel};
+pub(crate) use vectorized::{Loop, vectorized};
 pub(crate) use winograd::{Emit, FilterGradients, Filters, Spread};
 
 /// The kernels of one instruction set.

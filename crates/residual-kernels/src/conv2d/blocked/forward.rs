@@ -58,11 +58,10 @@ impl Blocking {
         // Where units are few, panels are shared out as well: it costs copying the scratch again.
         let panels = correlation.groups * self.panels.len();
         let shares = (2 * rayon::current_num_threads()).div_ceil(units.max(1)).clamp(1, panels.max(1));
-        let outputs = y.len();
         let y = Shared::new(y);
         for_each_task(units * shares, |task| {
             let (unit, share) = (task / shares, task % shares);
-            let mut finish = epilogue.finish(correlation.out_channels(), outputs);
+            let mut finish = epilogue.finish(correlation.out_channels(), y);
             if let Some((sums, size)) = &moments {
                 finish.moments = sums.at(unit * size);
                 finish.moments_stride = moments_width;

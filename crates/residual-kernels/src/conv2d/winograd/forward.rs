@@ -146,10 +146,9 @@ impl Winograd {
             let (sums, unit) = partial.as_mut_slice();
             (Shared::new(sums), unit)
         });
-        let y_len = y.len();
         let y = Shared::new(y);
         let finish = |chunk: usize| {
-            let mut finish = epilogue.finish(outputs, y_len);
+            let mut finish = epilogue.finish(outputs, y);
             if let Some((sums, size)) = &moments {
                 finish.moments = sums.at(chunk * size);
                 finish.moments_stride = self.panels_width();
