@@ -3,7 +3,7 @@
 use residual_autograd::{Result, Var};
 use residual_tensor::{Float, Shape};
 
-use crate::{Mode, Module, Trace};
+use crate::{GraphBuilder, Mode, Module, NodeId, Op, Trace};
 
 /// Rectified linear unit, `max(x, 0)`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,5 +18,9 @@ impl<T: Float> Module<T> for Relu {
 
     fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape> {
         Ok(trace.layer("relu", "", [input, input], 0, 0))
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+        graph.push("", Op::Relu, &[x])
     }
 }

@@ -5,7 +5,7 @@ use residual_kernels::{BatchStatistics, KernelError};
 use residual_tensor::{Float, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{Mode, Module, Trace, Visitor};
+use crate::{GraphBuilder, Mode, Module, NodeId, Op, Trace, Visitor};
 
 /// What a [`BatchNorm2d`] is made from; the defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -123,6 +123,17 @@ impl<T: Float> Module<T> for BatchNorm2d<T> {
             ))?;
         }
         Ok(trace.layer("batch_norm", "", [input, input], 2 * c, 0))
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+        let op = Op::BatchNorm2d {
+            weight: self.weight.clone(),
+            bias: self.bias.clone(),
+            running_mean: self.running.mean.clone(),
+            running_var: self.running.variance.clone(),
+            eps: self.eps,
+        };
+        graph.push("", op, &[x])
     }
 
     fn visit(&self, visitor: &mut Visitor<'_, T>) {

@@ -6,8 +6,8 @@ use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Fan, Init, Mode, Module, Shortcut, ShortcutKind,
-    Trace, Visitor, conv_norm, norm_relu,
+    BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Fan, GraphBuilder, Init, Mode, Module, NodeId, Op,
+    Shortcut, ShortcutKind, Trace, Visitor, conv_norm, norm_relu,
 };
 
 /// The main branch of a block (He et al. 2015, figure 5).
@@ -235,6 +235,39 @@ impl<T: Float> Module<T> for Block<T> {
         let other = trace.child("downsample", shortcut, input)?;
         KernelError::unless_same("add", ("residual", &shape), ("shortcut", &other))?;
         Ok(trace.layer("residual block", "", [input, &shape], 0, 0))
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+        let (mut y, mut shortcut_input) = (x, x);
+        let last = self.branch.len() - 1;
+        let relu = |i: usize| format!("relu{}", i + 1);
+        for (i, ((conv, norm), (conv_name, norm_name))) in self.branch.iter().zip(self.names()).enumerate() {
+            match self.order {
+                BlockOrder::Post => {
+                    y = graph.child(&conv_name, conv, y);
+                    y = graph.child(&norm_name, norm, y);
+                    if i < last {
+                        y = graph.push(&relu(i), Op::Relu, &[y]);
+                    }
+                }
+                BlockOrder::Pre => {
+                    y = graph.child(&norm_name, norm, y);
+                    y = graph.push(&relu(i), Op::Relu, &[y]);
+                    if i == 0 && matches!(self.shortcut, Some(Shortcut::Projection(..))) {
+                        shortcut_input = y;
+                    }
+                    y = graph.child(&conv_name, conv, y);
+                }
+            }
+        }
+        if let Some(shortcut) = &self.shortcut {
+            let other = graph.child("downsample", shortcut, shortcut_input);
+            y = graph.push("add", Op::Add, &[y, other]);
+        }
+        match self.order {
+            BlockOrder::Post => graph.push(&relu(last), Op::Relu, &[y]),
+            BlockOrder::Pre => y,
+        }
     }
 
     fn visit(&self, visitor: &mut Visitor<'_, T>) {

@@ -5,7 +5,7 @@ use residual_kernels::{BatchStatistics, Conv2dGeometry};
 use residual_tensor::{Float, Generator, Layout, Shape};
 use serde::{Deserialize, Serialize};
 
-use crate::{Fan, Init, Mode, Module, Trace, Visitor};
+use crate::{Fan, GraphBuilder, Init, Mode, Module, NodeId, Op, Trace, Visitor};
 
 /// What a [`Conv2d`] is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,10 @@ impl<T: Float> Module<T> for Conv2d<T> {
         let shape = self.geometry.resolve(input, &weight)?;
         let detail = describe(&self.geometry);
         Ok(trace.layer("conv2d", detail, [input, &shape.y()], weight.elements(), shape.multiply_adds()))
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+        graph.push("", Op::Conv2d { weight: self.weight.clone(), geometry: self.geometry }, &[x])
     }
 
     fn visit(&self, visitor: &mut Visitor<'_, T>) {

@@ -1,7 +1,8 @@
 //! Layers of residual networks.
 //!
 //! **Decision.** A layer is a plain struct with a configuration and [`State`]s, and implements
-//! [`Module`]: run it, walk its states by path, work out its output shape without running it.
+//! [`Module`]: run it, walk its states by path, work out its output shape without running it,
+//! describe it as a [`Graph`] of operations.
 //! Whether a network trains or evaluates is an argument ([`Mode`]), never a flag inside.
 //! A plain block is a residual block whose configuration says `residual: false`: the paper's
 //! comparison is one line apart.
@@ -36,6 +37,7 @@ mod batch_norm;
 mod block;
 mod conv2d;
 mod fused;
+mod graph;
 mod init;
 mod linear;
 mod module;
@@ -49,6 +51,7 @@ pub use batch_norm::{BatchNorm2d, BatchNormConfig};
 pub use block::{Block, BlockConfig, BlockKind, BlockOrder, BottleneckStride};
 pub use conv2d::{Conv2d, Conv2dConfig};
 pub use fused::{conv_norm, norm_relu};
+pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
 pub use init::{Fan, Init};
 pub use linear::Linear;
 pub use module::{Mode, Module, Visitor};

@@ -4,7 +4,7 @@ use residual_autograd::{Result, State, Var};
 use residual_kernels::KernelError;
 use residual_tensor::{Float, Generator, Shape};
 
-use crate::{Init, Mode, Module, Trace, Visitor};
+use crate::{GraphBuilder, Init, Mode, Module, NodeId, Op, Trace, Visitor};
 
 /// Fully connected layer, `x·wᵀ + b`.
 #[derive(Debug)]
@@ -47,6 +47,10 @@ impl<T: Float> Module<T> for Linear<T> {
         let multiply_adds = (n * weight.elements()) as u64;
         let parameters = weight.elements() + weight[0];
         Ok(trace.layer("linear", "", [input, &[n, weight[0]].into()], parameters, multiply_adds))
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+        graph.push("", Op::Linear { weight: self.weight.clone(), bias: self.bias.clone() }, &[x])
     }
 
     fn visit(&self, visitor: &mut Visitor<'_, T>) {

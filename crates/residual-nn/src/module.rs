@@ -4,7 +4,7 @@ use residual_autograd::{Result, Role, State, Var};
 use residual_tensor::{Float, Shape};
 use serde::{Deserialize, Serialize};
 
-use crate::Trace;
+use crate::{GraphBuilder, NodeId, Trace};
 
 /// Whether a forward pass learns or only uses what was learnt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,6 +29,10 @@ pub trait Module<T: Float>: Send + Sync {
     /// # Errors
     /// If the input does not fit, with the path of the layer that would refuse it.
     fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape>;
+
+    /// Adds the operations that [`forward`](Self::forward) applies to `x` in [`Mode::Eval`] to
+    /// the graph, and returns the node of the result.
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId;
 
     /// Shows every state to the visitor, by name. A module without states has nothing to do.
     fn visit(&self, visitor: &mut Visitor<'_, T>) {

@@ -4,7 +4,7 @@ use residual_autograd::{Result, Var};
 use residual_kernels::pool::Pool2dGeometry;
 use residual_tensor::{Float, Shape};
 
-use crate::{Mode, Module, Trace};
+use crate::{GraphBuilder, Mode, Module, NodeId, Op, Trace};
 
 /// The largest value of each window.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,10 @@ impl<T: Float> Module<T> for MaxPool2d {
     fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape> {
         window("max_pool2d", &self.0, input, trace)
     }
+
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+        graph.push("", Op::MaxPool2d(self.0), &[x])
+    }
 }
 
 impl<T: Float> Module<T> for AvgPool2d {
@@ -39,6 +43,10 @@ impl<T: Float> Module<T> for AvgPool2d {
 
     fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape> {
         window("avg_pool2d", &self.0, input, trace)
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+        graph.push("", Op::AvgPool2d(self.0), &[x])
     }
 }
 
@@ -52,6 +60,10 @@ impl<T: Float> Module<T> for GlobalAvgPool {
     fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape> {
         let [n, c, _, _] = input.dims("global_avg_pool")?;
         Ok(trace.layer("global_avg_pool", "", [input, &[n, c].into()], 0, 0))
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+        graph.push("", Op::GlobalAvgPool, &[x])
     }
 }
 

@@ -5,7 +5,8 @@ use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Init, Mode, Module, Trace, Visitor, conv_norm,
+    BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, GraphBuilder, Init, Mode, Module, NodeId, Op, Trace,
+    Visitor, conv_norm,
 };
 
 /// How shortcuts deal with a change of shape (He et al. 2015, section 4.1).
@@ -85,6 +86,22 @@ impl<T: Float> Module<T> for Shortcut<T> {
                 match norm {
                     Some(norm) => trace.child("1", norm, &y),
                     None => Ok(y),
+                }
+            }
+        }
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+        match self {
+            Self::Identity => x,
+            &Self::SubsamplePad { stride, channels } => {
+                graph.push("", Op::SubsamplePad { stride, channels }, &[x])
+            }
+            Self::Projection(conv, norm) => {
+                let y = graph.child("0", conv, x);
+                match norm {
+                    Some(norm) => graph.child("1", norm, y),
+                    None => y,
                 }
             }
         }

@@ -3,7 +3,8 @@
 use residual_autograd::{Result, Var};
 use residual_nn::{
     BatchNorm2d, BatchNormConfig, Block, BlockOrder, Conv2d, Conv2dConfig, Conv2dGeometry, GlobalAvgPool,
-    Linear, MaxPool2d, Mode, Module, Pool2dGeometry, Trace, Visitor, conv_norm, norm_relu,
+    GraphBuilder, Linear, MaxPool2d, Mode, Module, NodeId, Op, Pool2dGeometry, Trace, Visitor, conv_norm,
+    norm_relu,
 };
 use residual_tensor::{Float, Generator, Shape};
 
@@ -105,6 +106,28 @@ impl<T: Float> Module<T> for ResNet<T> {
         }
         shape = trace.child::<T>("avgpool", &GlobalAvgPool, &shape)?;
         trace.child("fc", &self.fc, &shape)
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+        let mut y = graph.child("conv1", &self.conv1, x);
+        if let Some(bn1) = &self.bn1 {
+            y = graph.child("bn1", bn1, y);
+            y = graph.push("relu", Op::Relu, &[y]);
+        }
+        if let Some(maxpool) = &self.maxpool {
+            y = graph.child("maxpool", maxpool, y);
+        }
+        for (stage, blocks) in self.stages.iter().enumerate() {
+            for (i, block) in blocks.iter().enumerate() {
+                y = graph.child(&format!("layer{}.{i}", stage + 1), block, y);
+            }
+        }
+        if let Some(norm) = &self.norm {
+            y = graph.child("norm", norm, y);
+            y = graph.push("relu", Op::Relu, &[y]);
+        }
+        y = graph.child("avgpool", &GlobalAvgPool, y);
+        graph.child("fc", &self.fc, y)
     }
 
     fn visit(&self, visitor: &mut Visitor<'_, T>) {
