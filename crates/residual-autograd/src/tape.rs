@@ -21,6 +21,10 @@ pub(crate) struct Recording<T: Float> {
     /// The names of the open scopes.
     path: Vec<String>,
     observer: Option<Observer<T>>,
+    /// Whether modules keep their input only, and run again in the backward pass.
+    checkpointing: bool,
+    /// Whether all that runs here has run before.
+    replay: bool,
     /// Value and node of each state that is used, so that it gets one gradient.
     pub(crate) states: HashMap<usize, (Tensor<T>, Option<usize>)>,
 }
@@ -65,12 +69,41 @@ impl<T: Float> Tape<T> {
         Self::with_recording(false)
     }
 
+    /// A tape on which blocks keep their input only, and run again when the backward pass comes to
+    /// them: less memory for one more forward pass (Chen et al. 2016, "Training Deep Nets with
+    /// Sublinear Memory Cost").
+    pub fn checkpointing() -> Self {
+        let tape = Self::new();
+        tape.0.borrow_mut().checkpointing = true;
+        tape
+    }
+
+    /// Whether blocks should keep their input only.
+    pub fn is_checkpointing(&self) -> bool {
+        self.0.borrow().checkpointing
+    }
+
+    /// A tape for what has run before, and runs again for its gradient: running statistics do not
+    /// follow a second time.
+    pub fn replay() -> Self {
+        let tape = Self::new();
+        tape.0.borrow_mut().replay = true;
+        tape
+    }
+
+    /// Whether all that runs here has run before.
+    pub fn is_replay(&self) -> bool {
+        self.0.borrow().replay
+    }
+
     fn with_recording(recording: bool) -> Self {
         Self(Rc::new(RefCell::new(Recording {
             nodes: Vec::new(),
             recording,
             path: Vec::new(),
             observer: None,
+            checkpointing: false,
+            replay: false,
             states: HashMap::new(),
         })))
     }

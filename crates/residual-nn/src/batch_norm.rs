@@ -35,7 +35,7 @@ impl BatchNormConfig {
 
 /// Normalises each channel of `[n, c, h, w]` over the batch and all positions, then scales by γ
 /// and shifts by β.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BatchNorm2d<T: Float> {
     /// γ, `[c]`.
     pub weight: State<T>,
@@ -84,14 +84,21 @@ impl<T: Float> BatchNorm2d<T> {
         relu: bool,
     ) -> Result<Var<T>> {
         let [gamma, beta] = [&self.weight, &self.bias].map(|state| x.tape().state(state));
-        let running = Some(&self.running);
+        let running = self.following(x);
         let y = x.batch_norm_fused(statistics, [&gamma, &beta], running, self.eps, addend, relu)?;
-        self.count_batch();
+        self.count_batch(x);
         Ok(y)
     }
 
-    fn count_batch(&self) {
-        self.num_batches_tracked.update(|count| count.as_mut_slice()[0] += T::one());
+    /// The running statistics, unless they have followed this batch already.
+    fn following(&self, x: &Var<T>) -> Option<&RunningStatistics<T>> {
+        (!x.tape().is_replay()).then_some(&self.running)
+    }
+
+    fn count_batch(&self, x: &Var<T>) {
+        if !x.tape().is_replay() {
+            self.num_batches_tracked.update(|count| count.as_mut_slice()[0] += T::one());
+        }
     }
 }
 
@@ -102,8 +109,8 @@ impl<T: Float> Module<T> for BatchNorm2d<T> {
         let (gamma, beta) = (x.tape().state(&self.weight), x.tape().state(&self.bias));
         match mode {
             Mode::Train => {
-                let y = x.batch_norm(&gamma, &beta, Some(&self.running), self.eps)?;
-                self.count_batch();
+                let y = x.batch_norm(&gamma, &beta, self.following(x), self.eps)?;
+                self.count_batch(x);
                 Ok(y)
             }
             Mode::Eval => x.batch_norm_eval(&gamma, &beta, &self.running, self.eps),

@@ -134,7 +134,7 @@ impl BlockConfig {
 }
 
 /// A residual block, or a plain one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Block<T: Float> {
     /// The main branch: `conv1`, `bn1`, `conv2`, …
     branch: Vec<(Conv2d<T>, BatchNorm2d<T>)>,

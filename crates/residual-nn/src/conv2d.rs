@@ -59,7 +59,7 @@ impl Conv2dConfig {
 }
 
 /// Convolution over `[n, c, h, w]`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Conv2d<T: Float> {
     /// `[out_channels, in_channels / groups, kernel height, width]`, channels-last in memory.
     pub weight: State<T>,

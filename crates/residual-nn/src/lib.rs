@@ -35,6 +35,7 @@
 mod activation;
 mod batch_norm;
 mod block;
+mod checkpoint;
 mod conv2d;
 mod fused;
 mod graph;
@@ -49,6 +50,7 @@ mod trace;
 pub use activation::Relu;
 pub use batch_norm::{BatchNorm2d, BatchNormConfig};
 pub use block::{Block, BlockConfig, BlockKind, BlockOrder, BottleneckStride};
+pub use checkpoint::call_checkpointed;
 pub use conv2d::{Conv2d, Conv2dConfig};
 pub use fused::{conv_norm, norm_relu};
 pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};

@@ -21,7 +21,7 @@ pub enum ShortcutKind {
 }
 
 /// One shortcut.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Shortcut<T: Float> {
     /// The input as it is: the solid lines of the paper's figure 3.
     Identity,

@@ -1,8 +1,9 @@
 //! What holds for every layer and block, whatever its configuration.
 
-use residual_autograd::{GradCheck, Tape, Tolerance};
+use residual_autograd::{GradCheck, Tape, Tolerance, Var};
 use residual_nn::{
-    Block, BlockConfig, BlockOrder, Mode, Module, Role, Shortcut, ShortcutKind, Trace, layers,
+    Block, BlockConfig, BlockOrder, LayerSample, Mode, Module, Result, Role, Shortcut, ShortcutKind, Trace,
+    call_checkpointed, layers,
 };
 use residual_tensor::{Generator, Tensor};
 
@@ -26,28 +27,36 @@ fn gradients_of_inputs_and_parameters_agree_with_difference_quotients() {
     }
 }
 
+/// Output, gradient of the input, and all states and their gradients after a step forward and
+/// back on `tape`.
+fn step(
+    module: &dyn Module<f64>,
+    forward: impl Fn(&Var<f64>) -> Result<Var<f64>>,
+    tape: Tape<f64>,
+    input: &Tensor<f64>,
+) -> Vec<Tensor<f64>> {
+    let x = tape.leaf(input.clone());
+    let y = forward(&x).unwrap();
+    let upstream = Generator::new(8).normal_tensor(y.shape(), 1.0);
+    let gradients = y.backward_with(upstream).unwrap();
+    let states = module.states();
+    let of_states = states.iter().filter_map(|(_, state)| gradients.of_state(state).cloned());
+    let results = [y.value().clone(), gradients.of(&x).unwrap().clone()].into_iter().chain(of_states);
+    results.chain(states.iter().map(|(_, state)| state.value())).collect()
+}
+
 #[test]
 fn what_runs_fused_gives_what_runs_layer_by_layer_gives() {
     for entry in layers() {
         for case in 0..20u64 {
-            let run = |observed: bool| {
-                let mut generator = Generator::new(4).split(entry.name).split(case);
-                let sample = entry.sample(&mut generator);
-                let tape = Tape::new();
-                if observed {
-                    tape.observe(|_, _| ());
-                }
-                let x = tape.leaf(sample.input.clone());
-                let y = sample.module.forward(&x, Mode::Train).unwrap();
-                let upstream = generator.normal_tensor(y.shape(), 1.0);
-                let gradients = y.backward_with(upstream).unwrap();
-                let states = sample.module.states();
-                let of_states = states.iter().filter_map(|(_, state)| gradients.of_state(state).cloned());
-                let of_states = of_states.collect::<Vec<_>>();
-                let values = states.iter().map(|(_, state)| state.value()).chain(of_states);
-                [y.value().clone(), gradients.of(&x).unwrap().clone()].into_iter().chain(values).collect()
+            let run = |tape: Tape<f64>| {
+                let LayerSample { module, input } =
+                    entry.sample(&mut Generator::new(4).split(entry.name).split(case));
+                step(&*module, |x| module.forward(x, Mode::Train), tape, &input)
             };
-            let [fused, plain]: [Vec<Tensor<f64>>; 2] = [run(false), run(true)];
+            let observed = Tape::new();
+            observed.observe(|_, _| ());
+            let [fused, plain] = [Tape::new(), observed].map(run);
             assert_eq!(fused.len(), plain.len());
             for (which, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
                 for (fused, plain) in fused.to_vec().into_iter().zip(plain.to_vec()) {
@@ -60,6 +69,25 @@ fn what_runs_fused_gives_what_runs_layer_by_layer_gives() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn what_is_run_again_gives_the_same_bits() {
+    for order in [BlockOrder::Post, BlockOrder::Pre] {
+        let config = BlockConfig { order, ..BlockConfig::bottleneck(6, 3) }.stride(2);
+        let run = |tape: Tape<f64>| {
+            let mut generator = Generator::new(5);
+            let block = Block::new(&config, &mut generator);
+            let input = generator.normal_tensor([2, 6, 5, 7], 1.0);
+            let kept = tape.clone();
+            let forward = |x: &Var<f64>| call_checkpointed(&block, "block", x, Mode::Train);
+            (step(&block, forward, tape, &input), kept.len())
+        };
+        let [(plain, nodes), (again, fewer)] = [Tape::new(), Tape::checkpointing()].map(run);
+        assert!(plain.iter().eq(&again), "{order:?}");
+        let parameters = Block::<f64>::new(&config, &mut Generator::new(5)).parameters().len();
+        assert!(fewer == parameters + 2 && nodes > fewer, "{order:?}: {fewer} of {nodes}");
     }
 }
 

@@ -48,6 +48,9 @@ pub struct TrainConfig {
     pub corrupt: Corrupt,
     /// How much of the target is spread over all classes (Szegedy et al. 2016).
     pub label_smoothing: f64,
+    /// Whether blocks keep their input only and run again in the backward pass: very deep networks
+    /// fit the memory then, for about a third more time. Does not change the result.
+    pub checkpoint_gradients: bool,
     /// Whether blocks start as their shortcut: the last γ of each at 0 (Goyal et al. 2017).
     pub zero_init: bool,
     /// How training pictures are varied.
@@ -158,6 +161,7 @@ impl TrainConfig {
             standardise: Standardise::Channel,
             corrupt: Corrupt::Refuse,
             label_smoothing: 0.0,
+            checkpoint_gradients: false,
             zero_init: false,
             augment: Augment::CIFAR,
             optimizer: OptimizerConfig { nesterov: true, weight_decay: 5e-4, ..OptimizerConfig::default() },

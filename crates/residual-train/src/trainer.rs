@@ -288,7 +288,8 @@ impl<T: Float> Trainer<T> {
         let learning_rate = self.learning_rate(self.state.training.position.iterations());
         let Checkpoint { net, optimizer, training, .. } = &mut self.state;
         let gradients = {
-            let tape = Tape::new();
+            let checkpointing = training.config.checkpoint_gradients;
+            let tape = if checkpointing { Tape::checkpointing() } else { Tape::new() };
             let logits = net.forward(&tape.input(in_precision(batch.images)), Mode::Train)?;
             let loss = logits.cross_entropy(&batch.labels, training.config.label_smoothing)?;
             let value = loss.value().as_slice()[0].to_f64();

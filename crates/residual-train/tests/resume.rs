@@ -167,6 +167,19 @@ fn a_run_of_iterations_that_is_made_longer_goes_on_inside_its_last_epoch() {
 }
 
 #[test]
+fn gradient_checkpointing_does_not_change_a_bit() {
+    let [expected, found] = [false, true].map(|checkpoint_gradients| {
+        let config = TrainConfig { checkpoint_gradients, length: Span::Iterations(5), ..config() };
+        let folder = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(folder.path()).unwrap();
+        let mut trainer = Trainer::<f32>::new(config.clone(), data(&config)).unwrap();
+        assert_eq!(trainer.fit(Some(&folder), &mut (), &false.into()).unwrap(), Outcome::Finished);
+        contents(folder.last())
+    });
+    assert_same(&found, &expected, "with gradient checkpointing");
+}
+
+#[test]
 fn a_checkpoint_of_another_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), false, Some((1, false)));

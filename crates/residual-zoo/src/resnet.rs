@@ -3,8 +3,8 @@
 use residual_autograd::{Result, Var};
 use residual_nn::{
     BatchNorm2d, BatchNormConfig, Block, BlockOrder, Conv2d, Conv2dConfig, Conv2dGeometry, GlobalAvgPool,
-    GraphBuilder, Linear, MaxPool2d, Mode, Module, NodeId, Op, Pool2dGeometry, Trace, Visitor, conv_norm,
-    norm_relu,
+    GraphBuilder, Linear, MaxPool2d, Mode, Module, NodeId, Op, Pool2dGeometry, Trace, Visitor,
+    call_checkpointed, conv_norm, norm_relu,
 };
 use residual_tensor::{Float, Generator, Shape};
 
@@ -78,7 +78,7 @@ impl<T: Float> Module<T> for ResNet<T> {
         for (stage, blocks) in self.stages.iter().enumerate() {
             y = tape.scope(&format!("layer{}", stage + 1), || {
                 let mut blocks = blocks.iter().enumerate();
-                blocks.try_fold(y, |y, (i, block)| block.call(&i.to_string(), &y, mode))
+                blocks.try_fold(y, |y, (i, block)| call_checkpointed(block, &i.to_string(), &y, mode))
             })?;
         }
         if let Some(norm) = &self.norm {

@@ -56,6 +56,10 @@ pub(crate) struct Args {
     /// What first weights, order and variation of the pictures follow from.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Keep the input of each block only and run it again in the backward pass: less memory for a
+    /// third more time.
+    #[arg(long)]
+    checkpoint_gradients: bool,
     /// Leave out pictures that cannot be read, instead of refusing to start.
     #[arg(long)]
     skip_corrupt: bool,
@@ -178,6 +182,7 @@ impl Args {
         if self.skip_corrupt {
             config.corrupt = Corrupt::Skip;
         }
+        config.checkpoint_gradients |= self.checkpoint_gradients;
         config.batch = self.batch.unwrap_or(config.batch);
         config.optimizer.learning_rate = self.learning_rate.unwrap_or(config.optimizer.learning_rate);
         config.seed = self.seed.unwrap_or(config.seed);
