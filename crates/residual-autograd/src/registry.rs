@@ -33,6 +33,7 @@ pub fn registry() -> Vec<Entry> {
         entry("batch_norm", op::batch_norm::sample_train),
         entry("batch_norm_eval", op::batch_norm::sample_eval),
         entry("batch_norm_fused", op::batch_norm::sample_fused),
+        entry("checkpoint", op::checkpoint::sample),
         entry("conv2d", op::conv2d::sample),
         entry("cross_entropy", op::cross_entropy::sample),
         entry("global_avg_pool", op::pool::sample_global_avg),

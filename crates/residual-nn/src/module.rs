@@ -68,6 +68,27 @@ pub trait Module<T: Float>: Send + Sync {
     }
 }
 
+/// [`Module::call`], of which only the input is kept if the tape
+/// [asks for that](residual_autograd::Tape::checkpointing): of a network of n blocks that leaves n
+/// inputs and the inside of one block, and costs one more forward pass. The results are the same, bit
+/// for bit.
+///
+/// # Errors
+/// As [`Module::call`].
+pub fn call_checkpointed<T: Float, M: Module<T> + Clone + 'static>(
+    module: &M,
+    name: &str,
+    x: &Var<T>,
+    mode: Mode,
+) -> Result<Var<T>> {
+    if !x.tape().is_checkpointing() {
+        return module.call(name, x, mode);
+    }
+    let parameters = module.parameters().into_iter().map(|(_, state)| state).collect();
+    let module = module.clone(); // which has the same states
+    x.tape().scope(name, || x.checkpoint(parameters, move |x| module.forward(x, mode)))
+}
+
 /// Walks over a module and its children, keeping the path.
 pub struct Visitor<'a, T: Float> {
     path: String,

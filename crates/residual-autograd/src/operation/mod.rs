@@ -3,6 +3,7 @@
 
 pub(crate) mod add;
 pub(crate) mod batch_norm;
+pub(crate) mod checkpoint;
 pub(crate) mod conv2d;
 pub(crate) mod cross_entropy;
 pub(crate) mod linear;
