@@ -28,6 +28,14 @@ impl BlockKind {
             Self::Bottleneck => 4,
         }
     }
+
+    /// Convolutions of the main branch.
+    pub fn layers(self) -> usize {
+        match self {
+            Self::Basic => 2,
+            Self::Bottleneck => 3,
+        }
+    }
 }
 
 /// Which convolution of a bottleneck has the stride. Shapes and keys agree, results do not.

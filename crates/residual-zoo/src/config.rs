@@ -110,8 +110,10 @@ fn he_fan_out() -> Init {
 }
 
 impl ResNetConfig {
-    /// The network of this name: torchvision's (`resnet18`, `wide_resnet50_2`), or the paper's on
-    /// CIFAR-10 (`cifar_resnet20`, `cifar_plain56`, any depth that the rule allows).
+    /// The network of this name: torchvision's (`resnet18`, `wide_resnet50_2`), or the papers' on
+    /// CIFAR-10 (`cifar_resnet20`, `cifar_plain56`, `cifar_wrn28_10`, any depth that the rule
+    /// allows). Any name may be followed by the shortcut (`resnet34_a`, `cifar_resnet20_b`), that of
+    /// an ImageNet network by the stem of CIFAR networks (`resnet18_cifar`).
     ///
     /// # Errors
     /// [`ZooError::Unknown`] with the closest name, [`ZooError::Depth`] with the rule.
@@ -139,6 +141,12 @@ impl ResNetConfig {
     #[must_use]
     pub fn input_channels(self, input_channels: usize) -> Self {
         Self { input_channels, ..self }
+    }
+
+    /// Sets how it begins.
+    #[must_use]
+    pub fn stem(self, stem: Stem) -> Self {
+        Self { stem, ..self }
     }
 
     /// Sets the shortcut.
@@ -178,11 +186,7 @@ impl ResNetConfig {
 
     /// The number of layers with weights on the longest path: what networks are named by.
     pub fn layers(&self) -> usize {
-        let per_block = match self.block {
-            BlockKind::Basic => 2,
-            BlockKind::Bottleneck => 3,
-        };
-        2 + per_block * self.depths.iter().sum::<usize>()
+        2 + self.block.layers() * self.depths.iter().sum::<usize>()
     }
 
     /// Channels that leave the stem.

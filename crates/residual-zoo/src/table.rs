@@ -56,106 +56,150 @@ fn groups(config: &mut ResNetConfig, groups: usize, width_per_group: usize) {
 struct Family {
     prefix: &'static str,
     block: BlockKind,
-    rule: &'static str,
-    /// Depths that are published, and listed.
+    /// Depths that are published, and listed. Where two families allow a depth, the one that has it
+    /// here is meant.
     depths: &'static [usize],
     adjust: fn(&mut ResNetConfig),
 }
 
-/// He et al. 2015, section 4.2 (6n+2 layers, option A); He et al. 2016 (pre-activation; bottleneck
-/// from 164 layers on).
+/// He et al. 2015, section 4.2 (6n+2 layers, option A); He et al. 2016 (pre-activation; 9n+2 layers
+/// of bottlenecks, option B).
 const CIFAR: &[Family] = &[
-    Family {
-        prefix: "cifar_resnet",
-        block: Basic,
-        rule: "6n + 2",
-        depths: &[20, 32, 44, 56, 110, 1202],
-        adjust: |_| (),
-    },
-    Family {
-        prefix: "cifar_plain",
-        block: Basic,
-        rule: "6n + 2",
-        depths: &[20, 32, 44, 56, 110],
-        adjust: plain,
-    },
-    Family { prefix: "cifar_preresnet", block: Basic, rule: "6n + 2", depths: &[110], adjust: pre },
+    Family { prefix: "cifar_resnet", block: Basic, depths: &[20, 32, 44, 56, 110, 1202], adjust: |_| () },
+    Family { prefix: "cifar_resnet", block: Bottleneck, depths: &[164, 1001], adjust: projected },
+    Family { prefix: "cifar_plain", block: Basic, depths: &[20, 32, 44, 56, 110], adjust: plain },
+    Family { prefix: "cifar_preresnet", block: Basic, depths: &[110], adjust: pre },
     Family {
         prefix: "cifar_preresnet",
         block: Bottleneck,
-        rule: "6n + 2 or 9n + 2",
         depths: &[164, 1001],
         adjust: |config| {
             pre(config);
-            config.shortcut = ShortcutKind::B;
+            projected(config);
         },
     },
 ];
 
-/// Every name that is listed; families hold more.
+fn projected(config: &mut ResNetConfig) {
+    config.shortcut = ShortcutKind::B;
+}
+
+/// Wide ResNets (Zagoruyko & Komodakis 2016, tables 4 and 5): depth and factor.
+const WIDE: &[(usize, usize)] =
+    &[(16, 4), (16, 8), (16, 10), (22, 8), (22, 10), (28, 10), (28, 12), (40, 1), (40, 2), (40, 4), (40, 8)];
+
+/// ResNeXt on CIFAR (Xie et al. 2017, table 7): depth, groups and their width.
+const GROUPED: &[(usize, usize, usize)] = &[(29, 8, 64), (29, 16, 64)];
+
+/// What may follow a name: the stem of CIFAR networks after that of an ImageNet network, and the
+/// shortcut after any but a plain one.
+const CIFAR_STEM: &str = "_cifar";
+const SHORTCUTS: &[(&str, ShortcutKind)] =
+    &[("_a", ShortcutKind::A), ("_b", ShortcutKind::B), ("_c", ShortcutKind::C)];
+
+/// Every name that is listed; families hold more, and suffixes make more of each.
 pub fn names() -> Vec<String> {
     let imagenet = IMAGENET.iter().map(|(name, ..)| (*name).to_owned());
     let cifar =
         CIFAR.iter().flat_map(|family| family.depths.iter().map(|depth| format!("{}{depth}", family.prefix)));
-    imagenet.chain(cifar).chain(["cifar_wrn28_10".to_owned()]).collect()
+    let wide = WIDE.iter().map(|(depth, factor)| format!("cifar_wrn{depth}_{factor}"));
+    let grouped =
+        GROUPED.iter().map(|(depth, groups, width)| format!("cifar_resnext{depth}_{groups}x{width}d"));
+    imagenet.chain(cifar).chain(wide).chain(grouped).collect()
 }
 
 /// The configuration of this name.
 pub(crate) fn find(name: &str) -> Result<ResNetConfig> {
+    let unknown = || ZooError::Unknown { name: name.to_owned(), closest: closest(name) };
+    if let Some(found) = unadorned(name) {
+        return found;
+    }
+    let mut shortcuts = SHORTCUTS.iter();
+    let (base, shortcut) = shortcuts
+        .find_map(|(suffix, kind)| Some((name.strip_suffix(suffix)?, Some(*kind))))
+        .unwrap_or((name, None));
+    let (base, cifar_stem) = base.strip_suffix(CIFAR_STEM).map_or((base, false), |base| (base, true));
+    let mut config = unadorned(base).ok_or_else(unknown)??;
+    if shortcut.is_some() && !config.residual || cifar_stem && config.stem == Stem::Cifar {
+        return Err(unknown());
+    }
+    if cifar_stem {
+        config = config.stem(Stem::Cifar).classes(10);
+    }
+    let shortcut = shortcut.unwrap_or(config.shortcut);
+    Ok(ResNetConfig { name: name.to_owned(), shortcut, ..config })
+}
+
+/// The configuration of a name without suffix, if there is one.
+fn unadorned(name: &str) -> Option<Result<ResNetConfig>> {
     if let Some((name, block, depths, adjust)) = IMAGENET.iter().find(|(row, ..)| *row == name) {
         let mut config = ResNetConfig::row(name, Stem::ImageNet, *block, depths, &[64, 128, 256, 512]);
         adjust(&mut config);
-        return Ok(config);
+        return Some(Ok(config));
     }
-    if let Some(config) = wide(name) {
-        return config;
-    }
-    let mut refused = None;
-    for family in CIFAR {
-        let Some(Ok(depth)) = name.strip_prefix(family.prefix).map(str::parse::<usize>) else { continue };
-        match cifar(name, family, depth) {
-            Some(config) => return Ok(config),
-            None => refused = Some((family, depth)),
-        }
-    }
-    if let Some((family, depth)) = refused {
-        let (rule, example) = (family.rule, family.depths[0]);
-        return Err(ZooError::Depth { family: family.prefix, depth, rule, example });
-    }
-    Err(ZooError::Unknown { name: name.to_owned(), closest: closest(name) })
+    [cifar, wide, grouped].iter().find_map(|family| family(name))
+}
+
+/// Blocks per stage of a network with three stages and so many layers besides.
+fn per_stage(depth: usize, block: BlockKind, besides: usize) -> Option<usize> {
+    let layers = 3 * block.layers();
+    let fits = depth >= layers + besides && (depth - besides).is_multiple_of(layers) && depth <= 10_000;
+    fits.then(|| (depth - besides) / layers)
 }
 
 /// Three stages of equally many blocks, of 16, 32 and 64 channels.
-fn cifar(name: &str, family: &Family, depth: usize) -> Option<ResNetConfig> {
-    let per_stage = match family.block {
-        Basic => 6,
-        Bottleneck => 9,
+fn cifar(name: &str) -> Option<Result<ResNetConfig>> {
+    let digits = name.rfind(|letter: char| !letter.is_ascii_digit())? + 1;
+    let (prefix, depth) = (&name[..digits], name[digits..].parse::<usize>().ok()?);
+    let mut families: Vec<_> = CIFAR.iter().filter(|family| family.prefix == prefix).collect();
+    families.sort_by_key(|family| !family.depths.contains(&depth));
+    let first = families.first()?;
+    let fitting = families.iter().find_map(|family| Some((family, per_stage(depth, family.block, 2)?)));
+    let Some((family, n)) = fitting else {
+        let rule = if families.len() == 1 { "6n + 2" } else { "6n + 2 or 9n + 2" };
+        let (family, example) = (first.prefix, first.depths[0]);
+        return Some(Err(ZooError::Depth { family, depth, rule, example }));
     };
-    if depth < per_stage + 2 || !(depth - 2).is_multiple_of(per_stage) || depth > 10_000 {
-        return None;
-    }
-    let n = (depth - 2) / per_stage;
     let mut config = ResNetConfig::row(name, Stem::Cifar, family.block, &[n; 3], &[16, 32, 64]);
     config.shortcut = ShortcutKind::A;
     config.init = Init::He(Fan::In);
     (family.adjust)(&mut config);
-    Some(config)
+    Some(Ok(config))
 }
 
-/// Wide ResNets (Zagoruyko & Komodakis 2016): `cifar_wrn28_10` is 6n + 4 = 28 layers deep and 10
-/// times as wide. Pre-activated, projections where the shape changes; the stem stays at 16.
+/// `cifar_wrn28_10` is 6n + 4 = 28 layers deep and 10 times as wide. Pre-activated, projections
+/// where the shape changes; the stem stays at 16.
 fn wide(name: &str) -> Option<Result<ResNetConfig>> {
     let (depth, factor) = name.strip_prefix("cifar_wrn")?.split_once('_')?;
     let (depth, factor) = (depth.parse::<usize>().ok()?, factor.parse::<usize>().ok()?);
-    if depth < 10 || !(depth - 4).is_multiple_of(6) || depth > 10_000 || !(1..=100).contains(&factor) {
+    let n = per_stage(depth, Basic, 4).filter(|_| (1..=100).contains(&factor));
+    let Some(n) = n else {
         let (rule, example) = ("6n + 4, and the factor up to 100", 28);
         return Some(Err(ZooError::Depth { family: "cifar_wrn", depth, rule, example }));
-    }
-    let widths = [16, 32, 64].map(|width| width * factor);
-    let mut config = ResNetConfig::row(name, Stem::Cifar, Basic, &[(depth - 4) / 6; 3], &widths);
+    };
+    let mut config =
+        ResNetConfig::row(name, Stem::Cifar, Basic, &[n; 3], &[16, 32, 64].map(|width| width * factor));
     config.stem_width = Some(16);
     config.init = Init::He(Fan::In);
     pre(&mut config);
+    Some(Ok(config))
+}
+
+/// `cifar_resnext29_8x64d` is 9n + 2 = 29 layers deep, its bottlenecks 8 groups of 64 channels wide
+/// in the first stage (Xie et al. 2017, section 5.3).
+fn grouped(name: &str) -> Option<Result<ResNetConfig>> {
+    let (depth, shape) = name.strip_prefix("cifar_resnext")?.split_once('_')?;
+    let (cardinality, width) = shape.strip_suffix('d')?.split_once('x')?;
+    let [depth, cardinality, width] = [depth, cardinality, width].map(|number| number.parse::<usize>().ok());
+    let (depth, cardinality, width) = (depth?, cardinality?, width?);
+    let sizes = [cardinality, width].iter().all(|size| (1..=1024).contains(size));
+    let Some(n) = per_stage(depth, Bottleneck, 2).filter(|_| sizes) else {
+        let (rule, example) = ("9n + 2, with up to 1024 groups of up to 1024 channels", 29);
+        return Some(Err(ZooError::Depth { family: "cifar_resnext", depth, rule, example }));
+    };
+    let mut config = ResNetConfig::row(name, Stem::Cifar, Bottleneck, &[n; 3], &[64, 128, 256]);
+    config.init = Init::He(Fan::In);
+    groups(&mut config, cardinality, width);
     Some(Ok(config))
 }
 

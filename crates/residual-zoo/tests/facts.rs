@@ -1,8 +1,8 @@
 //! Published numbers: parameters, multiply-adds, state_dict entries, table 1, shortcuts.
 
-use residual_nn::{Module, Shortcut, ShortcutKind};
+use residual_nn::{BlockKind, Module, Shortcut, ShortcutKind};
 use residual_tensor::Generator;
-use residual_zoo::{ResNet, ResNetConfig, Summary, ZooError, names};
+use residual_zoo::{ResNet, ResNetConfig, Stem, Summary, ZooError, names};
 
 fn build(name: &str) -> ResNet<f32> {
     ResNetConfig::named(name).unwrap().build(&mut Generator::new(0)).unwrap()
@@ -71,6 +71,75 @@ fn cifar_networks_have_the_papers_parameters_and_their_plain_twins_too() {
 }
 
 #[test]
+fn later_cifar_networks_have_their_papers_parameters() {
+    // Millions, of which the papers give one decimal. Zagoruyko & Komodakis 2016, tables 4 and 5; Xie
+    // et al. 2017, table 7; He et al. 2016, table 4.
+    let rows = [
+        ("cifar_wrn16_8", 11.0),
+        ("cifar_wrn16_10", 17.1),
+        ("cifar_wrn22_8", 17.2),
+        ("cifar_wrn22_10", 26.8),
+        ("cifar_wrn28_10", 36.5),
+        ("cifar_wrn28_12", 52.5),
+        ("cifar_wrn40_1", 0.6),
+        ("cifar_wrn40_2", 2.2),
+        ("cifar_wrn40_4", 8.9),
+        ("cifar_wrn40_8", 35.7),
+        ("cifar_resnext29_8x64d", 34.4),
+        ("cifar_resnext29_16x64d", 68.1),
+        ("cifar_preresnet110", 1.7),
+        ("cifar_preresnet164", 1.7),
+        ("cifar_resnet164", 1.7),
+    ];
+    for (name, millions) in rows {
+        let ours = build(name).parameter_count() as f64 / 1e6;
+        assert!((ours - millions).abs() < 0.1, "{name}: {ours}");
+    }
+}
+
+#[test]
+fn suffixes_choose_the_shortcut_and_the_stem() {
+    let rows = [
+        // Of kuangliu/pytorch-cifar; with a hundred classes, 11,220,132.
+        ("resnet18_cifar", 11_173_962),
+        // Of chenyaofo/pytorch-cifar-models: 0.27, 0.47, 0.66, 0.86 M.
+        ("cifar_resnet20_b", 272_474),
+        ("cifar_resnet32_b", 466_906),
+        ("cifar_resnet44_b", 661_338),
+        ("cifar_resnet56_b", 855_770),
+        // Without the three projections and their normalization: 64·128 + 2·128 + ….
+        ("resnet34_a", 21_797_672 - 64 * 128 - 128 * 256 - 256 * 512 - 2 * (128 + 256 + 512)),
+        ("resnet34_b", 21_797_672),
+    ];
+    for (name, parameters) in rows {
+        let net = build(name);
+        assert_eq!(net.config().name, name);
+        assert_eq!(net.parameter_count(), parameters, "{name}");
+    }
+    let grey = ResNetConfig::named("resnet50_cifar_c").unwrap().classes(7).input_channels(1);
+    assert_eq!((grey.stem, grey.shortcut), (Stem::Cifar, ShortcutKind::C));
+    let net = grey.build::<f32>(&mut Generator::new(0)).unwrap();
+    assert_eq!(*Summary::of(&net, [2, 1, 32, 32]).unwrap().layers.last().unwrap().output, [2, 7]);
+    for nonsense in ["plain18_a", "cifar_resnet20_cifar", "resnet18_a_b", "resnet18_d", "_a", "_cifar"] {
+        assert!(matches!(ResNetConfig::named(nonsense), Err(ZooError::Unknown { .. })), "{nonsense}");
+    }
+}
+
+#[test]
+fn a_depth_of_two_rules_is_the_published_network() {
+    // 164 = 6·27 + 2 = 9·18 + 2.
+    for (name, block) in [
+        ("cifar_preresnet164", BlockKind::Bottleneck),
+        ("cifar_preresnet110", BlockKind::Basic),
+        ("cifar_resnet164", BlockKind::Bottleneck),
+        ("cifar_resnet20", BlockKind::Basic),
+        ("cifar_resnet29", BlockKind::Bottleneck),
+    ] {
+        assert_eq!(ResNetConfig::named(name).unwrap().block, block, "{name}");
+    }
+}
+
+#[test]
 fn stages_have_the_shapes_of_table_1() {
     for (name, channels) in [("resnet34", [64, 128, 256, 512]), ("resnet50", [256, 512, 1024, 2048])] {
         let net = build(name);
@@ -131,10 +200,13 @@ fn what_does_not_exist_says_what_does() {
     assert!(message("resnt18").contains("did you mean 'resnet18'?"));
     assert_eq!(
         message("cifar_resnet21"),
-        "there is no cifar_resnet with 21 layers: the depth must be 6n + 2, such as 20"
+        "there is no cifar_resnet with 21 layers: the depth must be 6n + 2 or 9n + 2, such as 20"
     );
+    assert!(message("cifar_plain21_a").contains("6n + 2, such as 20"));
     assert!(message("cifar_preresnet111").contains("6n + 2 or 9n + 2"));
     assert!(message("cifar_wrn29_10").contains("6n + 4"));
+    assert!(message("cifar_resnext30_8x64d").contains("9n + 2"));
+    assert!(message("cifar_resnext29_0x64d").contains("9n + 2, with up to 1024 groups"));
     let described = |text: &str| ResNetConfig::from_toml(text).unwrap_err();
     assert!(matches!(described("name = 3"), ZooError::Toml(_)));
     let base = "name='x'\nstem='cifar'\nblock='basic'\n";

@@ -12,6 +12,9 @@ pub(super) fn run(_settings: &Settings, recorder: &mut Recorder) -> Result<(), F
     for row in NETWORKS {
         recorder.check(row.name, || network(row));
     }
+    for (name, millions) in MILLIONS {
+        recorder.check(*name, || rounded(name, *millions));
+    }
     for depth in [20, 32, 44, 56, 110] {
         recorder.check(format!("cifar_plain{depth} twin"), || plain_twin(depth));
     }
@@ -74,6 +77,31 @@ const NETWORKS: &[Published] = &[
     cifar("cifar_resnet110", 1_727_962, 252.89),
     cifar("cifar_resnet1202", 19_421_274, 2829.0),
 ];
+
+/// Parameters that are published as millions with one decimal, rounded or cut off: Zagoruyko &
+/// Komodakis 2016, tables 4 and 5; Xie et al. 2017, table 7; He et al. 2016, table 4.
+const MILLIONS: &[(&str, f64)] = &[
+    ("cifar_wrn16_8", 11.0),
+    ("cifar_wrn16_10", 17.1),
+    ("cifar_wrn22_8", 17.2),
+    ("cifar_wrn22_10", 26.8),
+    ("cifar_wrn28_10", 36.5),
+    ("cifar_wrn28_12", 52.5),
+    ("cifar_wrn40_1", 0.6),
+    ("cifar_wrn40_2", 2.2),
+    ("cifar_wrn40_4", 8.9),
+    ("cifar_wrn40_8", 35.7),
+    ("cifar_resnext29_8x64d", 34.4),
+    ("cifar_resnext29_16x64d", 68.1),
+    ("cifar_preresnet110", 1.7),
+    ("cifar_preresnet164", 1.7),
+];
+
+fn rounded(name: &str, millions: f64) -> Outcome {
+    let parameters = build(name)?.parameter_count();
+    let text = format!("parameters {}, published {millions:.1} M", grouped(parameters));
+    if (parameters as f64 / 1e6 - millions).abs() < 0.1 { Ok(text) } else { Err(text.into()) }
+}
 
 fn network(published: &Published) -> Outcome {
     let net = build(published.name)?;

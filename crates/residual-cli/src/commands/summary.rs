@@ -61,7 +61,9 @@ fn list(context: &Context) {
     }
     names.iter().for_each(line);
     line(
-        "\nFamilies have more depths: cifar_resnet8, cifar_plain26, cifar_wrn16_4, … (6n + 2, or 6n + 4 if wide)",
+        "\nFamilies have more depths: cifar_resnet8, cifar_plain26, cifar_wrn10_2, cifar_resnext38_4x16d, …\n\
+         Any name may be followed by the shortcut (resnet34_a, _b or _c), and that of an ImageNet network\n\
+         before it by _cifar, for the stem of the CIFAR networks (resnet18_cifar).",
     );
 }
 
