@@ -99,6 +99,9 @@ pub enum KernelError {
         /// The number of classes.
         classes: usize,
     },
+    /// A tensor to add, and another one in the output's place.
+    #[error("conv2d: an epilogue adds either a tensor or what the output holds; leave one out")]
+    TwoAddends,
     /// Too few values for a mean or a variance.
     #[error("{operation}: {shape} has {count} values to average, but needs at least {needed}")]
     TooFewValues {
@@ -157,4 +160,13 @@ impl KernelError {
         let (left_shape, right_shape) = (left_shape.clone(), right_shape.clone());
         Self::ShapeMismatch { operation, left, left_shape, right, right_shape, rule }
     }
+}
+
+/// An error unless a slice has as many elements as its shape. (A [`Shape`] takes memory, and what
+/// runs on slices must not.)
+pub(crate) fn check_length<const N: usize>(shape: [usize; N], given: usize) -> crate::Result<()> {
+    if shape.iter().product::<usize>() == given {
+        return Ok(());
+    }
+    Err(TensorError::Length { shape: shape.into(), given })?
 }

@@ -30,6 +30,9 @@
 //! | [`softmax`], [`cross_entropy`] | `forward` | [`backward`](cross_entropy::backward) of the loss |
 //! | [`sgd`], [`gemm`](mod@gemm), [`isa`] | the step, the product beneath, instruction sets | |
 //!
+//! What a compiled network runs takes slices and allocates nothing: [`PackedConv2d`](conv2d::PackedConv2d),
+//! [`affine`], and the `…_into` forms of pooling and shortcut.
+//!
 //! A convolution and its gradients, on arrays that exist already:
 //!
 //! ```
@@ -55,6 +58,7 @@
 //! ```
 
 pub mod add;
+pub mod affine;
 pub mod batch_norm;
 pub mod conv2d;
 pub mod cross_entropy;
@@ -69,11 +73,12 @@ pub mod sgd;
 pub mod shortcut;
 pub mod softmax;
 mod window;
+mod workspace;
 
 pub use batch_norm::BatchStatistics;
 pub use conv2d::{Conv2dGeometry, Conv2dShape};
 pub use error::KernelError;
-pub use pool::{MaxIndices, Pool2dGeometry};
+pub use pool::{MaxIndices, Pool2dGeometry, Pool2dShape};
 pub use sgd::SgdRule;
 pub use window::Pair;
 

@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
-use crate::{KernelError, Result, parallel::chunks_per_task};
+use crate::{KernelError, Result, error::check_length, parallel::chunks_per_task};
 
 /// Every `stride`-th pixel of `x`, with zeros for the channels that `x` does not have.
 ///
@@ -22,19 +22,28 @@ pub fn subsample_pad_forward<T: Float>(
     let sizes = Sizes::new("shortcut", x.shape(), stride, out_channels)?;
     let x = x.to_layout(Layout::ChannelsLast);
     let mut y = Tensor::unfilled(sizes.y(), Layout::ChannelsLast);
-    if y.is_empty() {
-        return Ok(y);
-    }
-    let row_size = sizes.output[1] * out_channels;
-    let rows = y.as_mut_slice().par_chunks_mut(row_size).enumerate();
-    rows.with_min_len(chunks_per_task(row_size)).for_each(|(row, y)| {
-        for (column, y) in y.chunks_exact_mut(out_channels).enumerate() {
-            let from = sizes.x_pixel(row, column);
-            y.fill(T::zero());
-            y[sizes.before..][..sizes.channels].copy_from_slice(&x.as_slice()[from..][..sizes.channels]);
-        }
-    });
+    sizes.subsample_pad(x.as_slice(), y.as_mut_slice());
     Ok(y)
+}
+
+/// [`subsample_pad_forward`] between slices of channels-last memory.
+///
+/// # Errors
+/// As [`subsample_pad_forward`] for an input of shape `x_shape`, and if a slice does not have as
+/// many elements as its shape.
+pub fn subsample_pad_into<T: Float>(
+    x: &[T],
+    y: &mut [T],
+    x_shape: [usize; 4],
+    stride: usize,
+    out_channels: usize,
+) -> Result<()> {
+    let sizes = Sizes::of("shortcut", x_shape, stride, out_channels)?;
+    let [rows, columns] = sizes.output;
+    check_length(x_shape, x.len())?;
+    check_length([sizes.batch, out_channels, rows, columns], y.len())?;
+    sizes.subsample_pad(x, y);
+    Ok(())
 }
 
 /// The gradient: that of the old channels, at the pixels that were taken; zero elsewhere.
@@ -75,7 +84,11 @@ struct Sizes {
 
 impl Sizes {
     fn new(operation: &'static str, x: &Shape, stride: usize, out_channels: usize) -> Result<Self> {
-        let [batch, channels, height, width] = x.dims(operation)?;
+        Self::of(operation, x.dims(operation)?, stride, out_channels)
+    }
+
+    fn of(operation: &'static str, x: [usize; 4], stride: usize, out_channels: usize) -> Result<Self> {
+        let [batch, channels, height, width] = x;
         if stride == 0 {
             return Err(KernelError::ZeroGeometry { operation, parameter: "stride", value: [0, 0] });
         }
@@ -83,7 +96,7 @@ impl Sizes {
         let Some(extra) = out_channels.checked_sub(channels) else {
             let y = [batch, out_channels, output[0], output[1]].into();
             let rule = "channels can be added, but not taken away";
-            return Err(KernelError::mismatch(operation, ("x", x), ("the output", &y), rule));
+            return Err(KernelError::mismatch(operation, ("x", &x.into()), ("the output", &y), rule));
         };
         let input = [height, width];
         Ok(Self { batch, channels, out_channels, input, output, stride, before: extra / 2 })
@@ -91,6 +104,21 @@ impl Sizes {
 
     fn y(&self) -> Shape {
         [self.batch, self.out_channels, self.output[0], self.output[1]].into()
+    }
+
+    fn subsample_pad<T: Float>(&self, x: &[T], y: &mut [T]) {
+        let (channels, out_channels) = (self.channels, self.out_channels);
+        let row_size = (self.output[1] * out_channels).max(1);
+        let rows = y.par_chunks_mut(row_size).enumerate();
+        rows.with_min_len(chunks_per_task(row_size)).for_each(|(row, y)| {
+            for (column, y) in y.chunks_exact_mut(out_channels).enumerate() {
+                let (before, old) = y.split_at_mut(self.before);
+                let (old, after) = old.split_at_mut(channels);
+                before.fill(T::zero());
+                old.copy_from_slice(&x[self.x_pixel(row, column)..][..channels]);
+                after.fill(T::zero());
+            }
+        });
     }
 
     /// Where the pixel of `x` begins that output row `row` (counted through the batch) takes

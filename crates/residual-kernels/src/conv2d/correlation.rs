@@ -280,11 +280,14 @@ pub(super) fn even(least: usize) -> usize {
 /// Divides `0..count` into as few nearly equal ranges of at most `most` as possible.
 pub(super) fn near_equal(count: usize, most: usize) -> impl Iterator<Item = Range<usize>> {
     let parts = count.div_ceil(most);
+    (0..parts).map(move |part| near_equal_part(count, parts, part))
+}
+
+/// One of `parts` nearly equal ranges of `0..count`.
+pub(super) fn near_equal_part(count: usize, parts: usize, part: usize) -> Range<usize> {
     let (size, longer) = (count / parts.max(1), count % parts.max(1));
-    (0..parts).map(move |part| {
-        let start = part * size + part.min(longer);
-        start..start + size + usize::from(part < longer)
-    })
+    let start = part * size + part.min(longer);
+    start..start + size + usize::from(part < longer)
 }
 
 #[cfg(test)]

@@ -7,36 +7,40 @@ use super::shared::Shared;
 use crate::{BatchStatistics, isa::Finish};
 
 /// Steps that follow a convolution, done while its results are still in registers: add a bias,
-/// add a tensor or what the output holds, cut off negative values, in this order.
+/// add a tensor, cut off negative values, in this order.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Epilogue<'a> {
     /// A number per output channel, added to every pixel.
     pub bias: Option<&'a [f32]>,
     /// A tensor like the output in the same (channels-last) memory, added element by element.
     pub addend: Option<&'a [f32]>,
-    /// Whether what the output holds is added, in place of an addend.
+    /// Whether what the output held before is the addend, and no other is given.
     pub accumulate: bool,
     /// Whether negative results become zero.
     pub relu: bool,
 }
 
 impl<'a> Epilogue<'a> {
-    /// The kernels' form, for output channel 0 of pixel 0 of `y`.
+    /// The kernels' form, for output channel 0 of pixel 0.
     pub(super) fn finish(&self, channels: usize, y: Shared<'_>) -> Finish {
         if let Some(bias) = self.bias {
             assert_eq!(bias.len(), channels, "a bias per output channel");
         }
+        if let Some(addend) = self.addend {
+            assert_eq!(addend.len(), y.len(), "an addend per output");
+            assert!(!self.accumulate, "one addend, not two");
+        }
         let addend = match self.addend {
-            Some(addend) => {
-                assert!(!self.accumulate, "an addend, or what the output holds");
-                assert_eq!(addend.len(), y.len(), "an addend per output");
-                addend.as_ptr()
-            }
+            Some(addend) => addend.as_ptr(),
             None if self.accumulate => y.at(0).cast_const(),
             None => std::ptr::null(),
         };
-        let bias = self.bias.map_or(std::ptr::null(), <[f32]>::as_ptr);
-        Finish { bias, addend, relu: self.relu, ..Finish::NONE }
+        Finish {
+            bias: self.bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
+            addend,
+            relu: self.relu,
+            ..Finish::NONE
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! cheap to make and are made for every call; weights that stay the same are better packed once
 //! ([`PackedConv2d`]).
 
-use residual_tensor::{Layout, Tensor, TensorError};
+use residual_tensor::{Layout, Tensor};
 
 use super::{
     Algorithm, Conv2dShape,
@@ -14,7 +14,7 @@ use super::{
     epilogue::Epilogue,
     winograd::{TileSize, Winograd, WinogradGradient},
 };
-use crate::{BatchStatistics, KernelError, Result, isa::Isa};
+use crate::{BatchStatistics, KernelError, Result, error::check_length, isa::Isa};
 
 /// A forward convolution, or its gradient with respect to the data.
 #[derive(Debug, Clone)]
@@ -189,19 +189,20 @@ impl PackedConv2d {
     }
 
     /// The convolution of `x`, followed by the epilogue, written to `y`; all in channels-last
-    /// memory.
+    /// memory. Once every thread has done it, it takes no memory from the system.
     ///
     /// # Errors
-    /// If a slice does not have as many elements as its shape.
+    /// If a slice does not have as many elements as its shape, or there are two addends.
     pub fn run(&self, x: &[f32], y: &mut [f32], epilogue: &Epilogue<'_>) -> Result<()> {
-        let check = |shape: residual_tensor::Shape, given: usize| match shape.elements() == given {
-            true => Ok(()),
-            false => Err(TensorError::Length { shape, given }),
-        };
-        check(self.shape.x(), x.len())?;
-        check(self.shape.y(), y.len())?;
-        epilogue.bias.map_or(Ok(()), |bias| check([self.shape.out_channels].into(), bias.len()))?;
-        epilogue.addend.map_or(Ok(()), |addend| check(self.shape.y(), addend.len()))?;
+        let Conv2dShape { batch, in_channels, out_channels, input, output, .. } = self.shape;
+        check_length([batch, in_channels, input[0], input[1]], x.len())?;
+        let output = [batch, out_channels, output[0], output[1]];
+        check_length(output, y.len())?;
+        epilogue.bias.map_or(Ok(()), |bias| check_length([out_channels], bias.len()))?;
+        epilogue.addend.map_or(Ok(()), |addend| check_length(output, addend.len()))?;
+        if epilogue.accumulate && epilogue.addend.is_some() {
+            return Err(KernelError::TwoAddends);
+        }
         self.plan.run(x, &self.weights, y, epilogue, false);
         Ok(())
     }

@@ -25,7 +25,7 @@ impl<'a> Shared<'a> {
         Self { start: slice.as_mut_ptr(), length: slice.len(), slice: PhantomData }
     }
 
-    /// The number of elements.
+    /// How many elements there are.
     pub(super) fn len(&self) -> usize {
         self.length
     }

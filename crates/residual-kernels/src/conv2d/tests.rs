@@ -161,6 +161,11 @@ fn epilogues_and_statistics_are_those_of_separate_passes() {
                 .collect();
             assert_close(got.as_slice(), &want, bound(algorithm), &name);
 
+            let mut accumulated = dy.clone();
+            let epilogue = Epilogue { accumulate: true, relu: true, ..Default::default() };
+            plan.run(x.as_slice(), &packed, accumulated.as_mut_slice(), &epilogue, false);
+            assert_eq!(accumulated.as_slice(), got.as_slice(), "{}", name());
+
             let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
             let statistics = plan.run(x.as_slice(), &packed, got.as_mut_slice(), &epilogue, true).unwrap();
             let want: Vec<f64> = (0..plain.len()).map(biased).collect();
@@ -230,6 +235,9 @@ fn packed_convolutions_check_what_they_are_given() {
     ] {
         assert!(result.unwrap_err().contains("elements, but"));
     }
+    let addend = [0.0; 100];
+    let both = Epilogue { addend: Some(&addend), accumulate: true, ..Default::default() };
+    assert!(run(50, 100, &both).unwrap_err().contains("leave one out"));
     let other = geometry.resolve(&[1, 3, 5, 5].into(), &[4, 3, 3, 3].into()).unwrap();
     assert!(PackedConv2d::new(&weight, &other).is_err());
     let algorithm = |algorithm, shape| PackedConv2d::with(algorithm, &weight, shape).unwrap().algorithm();

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
-use super::{Pool2dGeometry, PoolShape};
+use super::{Pool2dGeometry, Pool2dShape};
 use crate::{
     KernelError, Result,
     parallel::{add_assign, chunks_per_task},
@@ -20,20 +20,30 @@ pub fn avg_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result
     let shape = geometry.resolve(x.shape())?;
     let x = x.to_layout(Layout::ChannelsLast);
     let mut y = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
+    avg_into(x.as_slice(), y.as_mut_slice(), &shape)?;
+    Ok(y)
+}
+
+/// [`avg_forward`] between slices of channels-last memory.
+///
+/// # Errors
+/// If a slice does not have as many elements as its shape.
+pub fn avg_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
+    shape.check(x, y)?;
     let (channels, [rows, columns]) = (shape.channels, shape.output);
     let row_size = (columns * channels).max(1);
-    let lines = y.as_mut_slice().par_chunks_mut(row_size).enumerate();
+    let lines = y.par_chunks_mut(row_size).enumerate();
     lines.with_min_len(chunks_per_task(row_size)).for_each(|(row, y)| {
         let image = row / rows * shape.input[0] * shape.input[1];
         for (column, y) in y.chunks_exact_mut(channels).enumerate() {
             y.fill(T::zero());
             for pixel in shape.window_pixels(row % rows, column) {
-                add_assign(y, &x.as_slice()[(image + pixel) * channels..][..channels]);
+                add_assign(y, &x[(image + pixel) * channels..][..channels]);
             }
-            y.iter_mut().for_each(|y| *y *= share(&shape));
+            y.iter_mut().for_each(|y| *y *= share(shape));
         }
     });
-    Ok(y)
+    Ok(())
 }
 
 /// The gradient: each pixel of a window gets an equal share of `dy`.
@@ -74,7 +84,7 @@ pub fn avg_backward<T: Float>(
 }
 
 /// The weight of a pixel in an average.
-fn share<T: Float>(shape: &PoolShape) -> T {
+fn share<T: Float>(shape: &Pool2dShape) -> T {
     T::of(1.0 / shape.geometry.kernel.iter().product::<usize>() as f64)
 }
 

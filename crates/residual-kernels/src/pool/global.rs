@@ -5,6 +5,7 @@ use residual_tensor::{Float, Layout, Shape, Tensor};
 
 use crate::{
     KernelError, Result,
+    error::check_length,
     parallel::{add_assign, chunks_per_task},
 };
 
@@ -17,19 +18,34 @@ use crate::{
 /// If `x` does not have four axes or its images have no pixels.
 pub fn global_avg_forward<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
     let [batch, channels, height, width] = x.dims("global_avg_pool")?;
-    let share = share("global_avg_pool", x.shape(), height * width)?;
+    share::<T>("global_avg_pool", x.shape(), height * width)?;
     let x = x.to_layout(Layout::ChannelsLast);
-    let mut y = Tensor::zeros([batch, channels]);
+    let mut y = Tensor::unfilled([batch, channels], Layout::Contiguous);
+    global_avg_into(x.as_slice(), y.as_mut_slice(), [batch, channels, height, width])?;
+    Ok(y)
+}
+
+/// [`global_avg_forward`] between slices of channels-last memory.
+///
+/// # Errors
+/// If a slice does not have as many elements as its shape.
+pub fn global_avg_into<T: Float>(
+    x: &[T],
+    y: &mut [T],
+    [batch, channels, height, width]: [usize; 4],
+) -> Result<()> {
+    check_length([batch, channels, height, width], x.len())?;
+    check_length([batch, channels], y.len())?;
+    let share = T::of(1.0 / (height * width) as f64);
     let image = (height * width * channels).max(1);
-    y.as_mut_slice()
-        .par_chunks_mut(channels.max(1))
-        .zip(x.as_slice().par_chunks(image))
-        .with_min_len(chunks_per_task(image))
-        .for_each(|(y, x)| {
+    y.par_chunks_mut(channels.max(1)).zip(x.par_chunks(image)).with_min_len(chunks_per_task(image)).for_each(
+        |(y, x)| {
+            y.fill(T::zero());
             x.chunks_exact(channels).for_each(|x| add_assign(y, x));
             y.iter_mut().for_each(|y| *y *= share);
-        });
-    Ok(y)
+        },
+    );
+    Ok(())
 }
 
 /// The gradient: each pixel gets an equal share of `dy`.

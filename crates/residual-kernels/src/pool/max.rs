@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
-use super::{Pool2dGeometry, PoolShape};
+use super::{Pool2dGeometry, Pool2dShape};
 use crate::{KernelError, Result, parallel::chunks_per_task};
 
 /// Channels that are compared at the same time, in registers.
@@ -58,12 +58,35 @@ pub fn max_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result
     Ok((y, MaxIndices { x: shape.x(), pixels }))
 }
 
+/// [`max_forward`] between slices of channels-last memory, without indices.
+///
+/// # Errors
+/// If a slice does not have as many elements as its shape.
+pub fn max_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
+    shape.check(x, y)?;
+    let (channels, [rows, columns]) = (shape.channels, shape.output);
+    let row_size = (columns * channels).max(1);
+    let lines = y.par_chunks_mut(row_size).enumerate();
+    lines.with_min_len(chunks_per_task(row_size)).for_each(|(row, y)| {
+        let image = row / rows * shape.input[0] * shape.input[1];
+        for (column, y) in y.chunks_exact_mut(channels).enumerate() {
+            y.fill(T::neg_infinity());
+            for pixel in shape.window_pixels(row % rows, column) {
+                for (y, &x) in y.iter_mut().zip(&x[(image + pixel) * channels..][..channels]) {
+                    *y = if (x > *y) | x.is_nan() { x } else { *y };
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
 /// The largest value under a window in each of the first `lanes` channels of `x`, and the pixel
 /// that it comes from.
 #[inline(always)]
 fn largest<T: Float>(
     x: &[T],
-    shape: &PoolShape,
+    shape: &Pool2dShape,
     [rows, columns]: &[Range<usize>; 2],
     y: &mut [T],
     pixels: &mut [i32],
@@ -126,8 +149,12 @@ mod tests {
     #[test]
     fn ties_take_the_first_and_nan_stays() {
         let x = Tensor::from_vec([1, 1, 2, 4], vec![1.0, 3.0, f32::NAN, 0.0, 3.0, 3.0, 5.0, 7.0]).unwrap();
-        let (y, indices) = max_forward(&x, &Pool2dGeometry::new(2, 2)).unwrap();
+        let geometry = Pool2dGeometry::new(2, 2);
+        let (y, indices) = max_forward(&x, &geometry).unwrap();
         assert!(y.to_vec()[0] == 3.0 && y.to_vec()[1].is_nan());
+        let mut without_indices = [0.0; 2];
+        max_into(x.as_slice(), &mut without_indices, &geometry.resolve(x.shape()).unwrap()).unwrap();
+        assert!(without_indices[0] == 3.0 && without_indices[1].is_nan());
         let dy = Tensor::from_vec([1, 1, 1, 2], vec![10.0, 20.0]).unwrap();
         let dx = max_backward(&dy, &indices, x.shape()).unwrap();
         assert_eq!(dx.to_vec(), [0.0, 10.0, 20.0, 0.0, 0.0, 0.0, 0.0, 0.0]);

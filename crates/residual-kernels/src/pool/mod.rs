@@ -12,9 +12,9 @@ use std::ops::Range;
 use residual_tensor::Shape;
 use serde::{Deserialize, Serialize};
 
-pub use average::{avg_backward, avg_forward};
-pub use global::{global_avg_backward, global_avg_forward};
-pub use max::{MaxIndices, max_backward, max_forward};
+pub use average::{avg_backward, avg_forward, avg_into};
+pub use global::{global_avg_backward, global_avg_forward, global_avg_into};
+pub use max::{MaxIndices, max_backward, max_forward, max_into};
 
 use crate::{
     KernelError, Result,
@@ -71,29 +71,48 @@ impl Pool2dGeometry {
         Ok(output)
     }
 
-    fn resolve(&self, x: &Shape) -> Result<PoolShape> {
+    /// Checks the geometry against the shape of the input, and works out the rest.
+    ///
+    /// # Errors
+    /// If `x` does not have four axes, or as [`output_size`](Self::output_size).
+    pub fn resolve(&self, x: &Shape) -> Result<Pool2dShape> {
         let [batch, channels, height, width] = x.dims("pool2d")?;
         let input = [height, width];
-        Ok(PoolShape { batch, channels, input, output: self.output_size(input)?, geometry: *self })
+        Ok(Pool2dShape { batch, channels, input, output: self.output_size(input)?, geometry: *self })
     }
 }
 
-/// A pooling with all its sizes.
-struct PoolShape {
-    batch: usize,
-    channels: usize,
-    input: [usize; 2],
-    output: [usize; 2],
-    geometry: Pool2dGeometry,
+/// A pooling with all its sizes, computed once and passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool2dShape {
+    /// Number of images.
+    pub batch: usize,
+    /// Channels of input and output.
+    pub channels: usize,
+    /// Height and width of the input.
+    pub input: [usize; 2],
+    /// Height and width of the output.
+    pub output: [usize; 2],
+    /// The geometry that led here.
+    pub geometry: Pool2dGeometry,
 }
 
-impl PoolShape {
-    fn x(&self) -> Shape {
+impl Pool2dShape {
+    /// The shape of the input, `[batch, channels, height, width]`.
+    pub fn x(&self) -> Shape {
         [self.batch, self.channels, self.input[0], self.input[1]].into()
     }
 
-    fn y(&self) -> Shape {
+    /// The shape of the output, `[batch, channels, height, width]`.
+    pub fn y(&self) -> Shape {
         [self.batch, self.channels, self.output[0], self.output[1]].into()
+    }
+
+    /// An error unless slices have as many elements as input and output.
+    fn check<T>(&self, x: &[T], y: &[T]) -> Result<()> {
+        let &Self { batch, channels, input, output, .. } = self;
+        crate::error::check_length([batch, channels, input[0], input[1]], x.len())?;
+        crate::error::check_length([batch, channels, output[0], output[1]], y.len())
     }
 
     /// The rows and the columns of the input under the window of output pixel `[i, j]`, without

@@ -25,6 +25,7 @@ use crate::{
     },
     isa::{Copy, Isa, Outer},
     parallel::for_each_task,
+    workspace::Workspace,
 };
 
 /// Output pixels of a unit at most: what a tile sums over stays in L1.
@@ -40,7 +41,7 @@ impl Blocking {
     /// For [`backward_weights`](Self::backward_weights). Inputs are copied even where they could be
     /// read in place: each is read once per tile of channels, and from L1 that way.
     pub(in crate::conv2d) fn backward(correlation: &Correlation, isa: &Isa) -> Self {
-        Self { in_place: false, ..Self::new(correlation, UNIT_PIXELS, isa) }
+        Self { in_place: false, ..Self::new(correlation, UNIT_PIXELS, isa) }.with_field()
     }
 
     /// In how many parts sums are made.
@@ -94,27 +95,18 @@ impl Blocking {
         let panel = |index: usize| (index / self.panels.len(), &self.panels[index % self.panels.len()]);
         for (index, unit) in units.map(|unit| self.ranges(unit)).enumerate() {
             let pixels = unit.iter().map(|range| range.len()).product::<usize>();
-            let mut scratch = Tensor::unfilled([self.scratch_len(&unit)], Layout::Contiguous);
-            let mut gradients = Tensor::unfilled([pixels * self.widest()], Layout::Contiguous);
+            let mut scratch = Workspace::take(self.scratch_len());
+            let mut gradients = Workspace::take(pixels * self.widest());
             let field = self.field(&unit, 0);
             let mut copied = None;
             for (group, panel) in panels.clone().map(panel) {
                 if copied != Some(group) {
-                    self.copy(isa, &unit, group, x, scratch.as_mut_slice(), &field);
+                    self.copy(isa, &unit, group, x, &mut scratch);
                     copied = Some(group);
                 }
-                self.copy_gradients(isa, &unit, group, panel, dy, gradients.as_mut_slice());
+                self.copy_gradients(isa, &unit, group, panel, dy, &mut gradients);
                 let sums = sums.at(first + self.packed_at(group, panel));
-                self.products(
-                    isa,
-                    &unit,
-                    panel,
-                    scratch.as_slice(),
-                    &field,
-                    gradients.as_slice(),
-                    sums,
-                    index > 0,
-                );
+                self.products(isa, &unit, panel, &scratch, &field, &gradients, sums, index > 0);
             }
         }
     }
@@ -161,7 +153,7 @@ impl Blocking {
         [images, rows, columns]: &[Range<usize>; 3],
         panel: &Panel,
         source: &[f32],
-        field: &Field,
+        field: &Field<'_>,
         gradients: &[f32],
         sums: *mut f32,
         add: bool,
@@ -169,20 +161,21 @@ impl Blocking {
         let kernels = panel.family(isa).outer;
         let lines: Vec<usize> = (0..images.len())
             .flat_map(|image| {
-                (0..rows.len()).map(move |row| field.start + image * field.image + row * field.row)
+                (0..rows.len())
+                    .map(move |row| field.start + image * field.strides.image + row * field.strides.row)
             })
             .collect();
         let Some(last) = lines.last() else { return };
-        let last = last + columns.len().saturating_sub(1) * field.pixel;
+        let last = last + columns.len().saturating_sub(1) * field.strides.pixel;
         assert!(field.segments.iter().all(|segment| last + segment.offset + segment.length <= source.len()));
         assert!(gradients.len() >= lines.len() * columns.len() * panel.width);
         let mut term = 0;
-        for segment in &field.segments {
+        for segment in field.segments {
             for inputs in near_equal(segment.length, kernels.len()) {
                 let outer = Outer {
                     a: source.as_ptr().wrapping_add(segment.offset + inputs.start),
                     a_lines: lines.as_ptr(),
-                    a_pixel: field.pixel,
+                    a_pixel: field.strides.pixel,
                     b: gradients.as_ptr(),
                     b_pixel: panel.width,
                     b_vector: isa.lanes,

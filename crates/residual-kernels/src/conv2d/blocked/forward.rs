@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use residual_tensor::{Layout, Tensor};
-
 use super::{Axis, Blocking, Correlation, Panel, scratch::Field};
 use crate::{
     BatchStatistics,
@@ -14,6 +12,7 @@ use crate::{
     },
     isa::{Finish, Isa, Tile},
     parallel::for_each_task,
+    workspace::Workspace,
 };
 
 /// Output pixels of a unit at most.
@@ -88,19 +87,18 @@ impl Blocking {
         y: Shared<'_>,
         finish: Finish,
     ) {
-        let mut scratch = Tensor::unfilled([self.scratch_len(&unit)], Layout::Contiguous);
-        let mut field = Field::default();
+        let mut scratch = Workspace::take(self.scratch_len());
         let mut current = None;
         for index in panels {
             let (group, panel) = (index / self.panels.len(), &self.panels[index % self.panels.len()]);
             if current != Some(group) {
                 current = Some(group);
-                field = self.field(&unit, group);
                 if !self.in_place {
-                    self.copy(isa, &unit, group, x, scratch.as_mut_slice(), &field);
+                    self.copy(isa, &unit, group, x, &mut scratch);
                 }
             }
-            let source = if self.in_place { x } else { scratch.as_slice() };
+            let field = self.field(&unit, group);
+            let source = if self.in_place { x } else { &scratch };
             let weights = &packed[self.packed_at(group, panel)..][..panel.width * self.correlation.terms()];
             self.tiles(isa, &unit, group, panel, source, &field, weights, y, finish);
         }
@@ -114,7 +112,7 @@ impl Blocking {
         group: usize,
         panel: &Panel,
         source: &[f32],
-        field: &Field,
+        field: &Field<'_>,
         weights: &[f32],
         y: Shared<'_>,
         finish: Finish,
@@ -127,8 +125,9 @@ impl Blocking {
         let pair = columns.len() <= family.two_rows.len();
         let lines = images.len() * rows.len();
 
-        let from =
-            |line: usize| field.start + line / rows.len() * field.image + line % rows.len() * field.row;
+        let from = |line: usize| {
+            field.start + line / rows.len() * field.strides.image + line % rows.len() * field.strides.row
+        };
         let to = |line: usize| {
             let image = images.start + line / rows.len();
             let row = vertical.first + (rows.start + line % rows.len()) * vertical.step;
@@ -137,7 +136,9 @@ impl Blocking {
         };
         let reach = field.segments.iter().map(|segment| segment.offset + segment.length).max().unwrap_or(0);
         let last = |count: usize, step: usize| count.saturating_sub(1) * step;
-        assert!(lines == 0 || from(lines - 1) + last(columns.len(), field.pixel) + reach <= source.len());
+        assert!(
+            lines == 0 || from(lines - 1) + last(columns.len(), field.strides.pixel) + reach <= source.len()
+        );
 
         let moments_channel = group * self.panels_width() + panel.first;
         let mut line = 0;
@@ -151,8 +152,8 @@ impl Blocking {
                 let mut finish = finish.at(channel, moments_channel, out);
                 finish.first = line == 0 && pixels.start == 0;
                 let tile = Tile {
-                    a: source.as_ptr().wrapping_add(a + pixels.start * field.pixel),
-                    a_pixel: field.pixel,
+                    a: source.as_ptr().wrapping_add(a + pixels.start * field.strides.pixel),
+                    a_pixel: field.strides.pixel,
                     a_row,
                     segments: field.segments.as_ptr(),
                     segment_count: field.segments.len(),

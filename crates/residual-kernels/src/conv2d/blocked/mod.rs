@@ -22,7 +22,8 @@ mod scratch;
 use std::ops::Range;
 
 use super::correlation::{Axis, Correlation, Panel, even};
-use crate::isa::Isa;
+use crate::isa::{Isa, Segment};
+use scratch::Strides;
 
 /// Channels of a scratch block: 16 pixels of three rows of them fit L1 beside the weights.
 const CHANNEL_BLOCK: usize = 64;
@@ -48,6 +49,10 @@ pub(in crate::conv2d) struct Blocking {
     scratch_step: [usize; 2],
     /// How many units there are, along images, rows and columns.
     units: [usize; 3],
+    /// The distances in the inputs of a unit.
+    strides: Strides,
+    /// What a pixel sees, from its own address.
+    segments: Vec<Segment>,
 }
 
 impl Blocking {
@@ -64,9 +69,11 @@ impl Blocking {
             in_place: pointwise && correlation.inputs <= MOST_IN_PLACE,
             scratch_step,
             units: [0; 3],
+            strides: Strides::default(),
+            segments: Vec::new(),
             correlation,
         };
-        Self { units: blocking.divide(pixels), ..blocking }
+        Self { units: blocking.divide(pixels), ..blocking }.with_field()
     }
 
     /// How many units there are to be, for the largest within the limits: of columns first, then
@@ -98,6 +105,13 @@ impl Blocking {
         let at = [index / (rows * columns), index / columns % rows, index % columns];
         let counts = [*batch, vertical.count, horizontal.count];
         std::array::from_fn(|i| at[i] * counts[i] / self.units[i]..(at[i] + 1) * counts[i] / self.units[i])
+    }
+
+    /// Images, rows and columns of the largest unit.
+    fn largest_unit(&self) -> [usize; 3] {
+        let Correlation { batch, axes: [vertical, horizontal], .. } = &self.correlation;
+        let counts = [*batch, vertical.count, horizontal.count];
+        std::array::from_fn(|i| counts[i].div_ceil(self.units[i].max(1)))
     }
 
     /// The blocks of input channels.

@@ -109,10 +109,10 @@ impl WinogradGradient {
             let chunk = tiles.start + chunk.start..tiles.start + chunk.end;
             let spread = Spread::new(self, chunk.len(), true, isa);
             let [mut v, mut z] = [spread.v.planes(self.tiling.size), spread.z.planes(self.tiling.size)];
-            let planes = [v.as_mut_slice().as_mut_ptr(), z.as_mut_slice().as_mut_ptr()];
+            let planes = [v.as_mut_ptr(), z.as_mut_ptr()];
             // SAFETY: the planes were made for these tiles, here.
             unsafe { spread.tiles(self, isa, chunk, x, dy, planes) };
-            let [v, z] = [v.as_slice(), z.as_slice()];
+            let [v, z] = [&*v, &*z];
             for point in 0..self.tiling.size.planes() {
                 for panel in &self.panels {
                     let at = self.sums_at(panel) + point * self.sums_plane(panel);
@@ -133,7 +133,7 @@ impl WinogradGradient {
         for (round, tiles) in near_equal(self.tiling.count(), most).enumerate() {
             let spread = Spread::new(self, tiles.len(), false, isa);
             let [mut v, mut z] = [spread.v.planes(size), spread.z.planes(size)];
-            let [v_shared, z_shared] = [&mut v, &mut z].map(|planes| Shared::new(planes.as_mut_slice()));
+            let [v_shared, z_shared] = [&mut v, &mut z].map(|planes| Shared::new(planes));
             for_each_task(tiles.len().div_ceil(TILES), |task| {
                 let first = task * TILES;
                 let some = tiles.start + first..tiles.end.min(tiles.start + first + TILES);
@@ -147,7 +147,7 @@ impl WinogradGradient {
                 // SAFETY: the sums of this point and panel are this task's own.
                 let sums =
                     unsafe { std::slice::from_raw_parts_mut(sums_shared.at(at), self.inputs * panel.width) };
-                spread.multiply(isa, panel, point, v.as_slice(), z.as_slice(), sums, round > 0);
+                spread.multiply(isa, panel, point, &v, &z, sums, round > 0);
             });
         }
         self.transform_back(isa, sums.as_slice(), 1, dw);

@@ -3,18 +3,17 @@
 
 use std::ops::Range;
 
-use residual_tensor::{Layout, Tensor};
-
 use super::tiling::{PLANE_PADDING, Pitch, Side, TileSize, Tiling};
 use crate::{
     BatchStatistics,
     conv2d::{
-        correlation::{Correlation, Panel, even, near_equal},
+        correlation::{Correlation, Panel, even, near_equal, near_equal_part},
         epilogue::{Epilogue, PartialMoments},
         shared::Shared,
     },
     isa::{Emit, Filters, Finish, Isa, Segment, Tile},
     parallel::for_each_task,
+    workspace::Workspace,
 };
 
 /// Elements of U that stay in the second cache beside V while chunks go by, of 2 MiB.
@@ -136,11 +135,11 @@ impl Winograd {
         assert_eq!(x.len(), self.correlation.input_len());
         assert_eq!(packed.len(), self.packed_len());
         assert_eq!(y.len(), self.correlation.output_len());
-        let chunks: Vec<_> = near_equal(self.tiling.count(), self.chunk).collect();
+        let chunks = self.tiling.count().div_ceil(self.chunk);
         let mut partial = with_statistics.then(|| {
             let pixels = |tile| self.tiling.outputs(self.tiling.place(tile)).1.iter().product::<usize>();
-            let counts = chunks.iter().map(|chunk| chunk.clone().map(pixels).sum()).collect();
-            PartialMoments::new(counts, self.panels_width())
+            let counts = (0..chunks).map(|chunk| self.chunk_tiles(chunk).map(pixels).sum());
+            PartialMoments::new(counts.collect(), self.panels_width())
         });
         let moments = partial.as_mut().map(|partial| {
             let (sums, unit) = partial.as_mut_slice();
@@ -156,57 +155,63 @@ impl Winograd {
             finish
         };
 
-        if chunks.len() < 2 * rayon::current_num_threads() {
+        if chunks < 2 * rayon::current_num_threads() {
             // So few chunks that threads share out the panels, once V is there.
             let pitch = Pitch::tiles_first(self.chunk, inputs, isa);
             let chunk_len = self.tiling.size.planes() * pitch.plane;
-            let at_once = (SHARED_ELEMENTS / chunk_len).max(1);
-            for (round, chunks) in chunks.chunks(at_once).enumerate() {
-                let mut v = Tensor::unfilled([chunks.len(), chunk_len], Layout::Contiguous);
-                self.transform_chunks(isa, chunks, x, &mut v, pitch);
-                for_each_task(self.panels.len() * chunks.len(), |task| {
-                    let (panel, chunk) = (&self.panels[task / chunks.len()], task % chunks.len());
-                    let v = &v.as_slice()[chunk * chunk_len..][..chunk_len];
-                    let finish = finish(round * at_once + chunk);
-                    self.multiply(isa, chunks[chunk].clone(), panel, v, pitch, packed, y, finish);
+            let at_once = (SHARED_ELEMENTS / chunk_len).clamp(1, chunks.max(1));
+            let mut v = Workspace::take(at_once * chunk_len);
+            for first in (0..chunks).step_by(at_once) {
+                let count = at_once.min(chunks - first);
+                self.transform_chunks(isa, first..first + count, x, &mut v, pitch);
+                for_each_task(self.panels.len() * count, |task| {
+                    let (panel, chunk) = (&self.panels[task / count], task % count);
+                    let v = &v[chunk * chunk_len..][..chunk_len];
+                    let chunk = first + chunk;
+                    self.multiply(isa, self.chunk_tiles(chunk), panel, v, pitch, packed, y, finish(chunk));
                 });
             }
         } else {
-            for_each_task(chunks.len(), |chunk| {
-                let tiles = chunks[chunk].clone();
+            for_each_task(chunks, |chunk| {
+                let tiles = self.chunk_tiles(chunk);
                 let pitch = Pitch::tiles_first(tiles.len(), inputs, isa);
                 let mut v = pitch.planes(self.tiling.size);
-                let planes = v.as_mut_slice().as_mut_ptr();
+                let planes = v.as_mut_ptr();
                 // SAFETY: the planes were made for these tiles, here.
                 unsafe { self.tiling.spread(isa, Side::Inputs, tiles.clone(), x, inputs, planes, pitch) };
                 for panel in &self.panels {
-                    let (v, finish) = (v.as_slice(), finish(chunk));
-                    self.multiply(isa, tiles.clone(), panel, v, pitch, packed, y, finish);
+                    self.multiply(isa, tiles.clone(), panel, &v, pitch, packed, y, finish(chunk));
                 }
             });
         }
         partial.map(|partial| partial.merge(outputs, |channel| channel))
     }
 
+    /// The tiles of a chunk.
+    fn chunk_tiles(&self, chunk: usize) -> Range<usize> {
+        let count = self.tiling.count();
+        near_equal_part(count, count.div_ceil(self.chunk), chunk)
+    }
+
     /// V of several chunks, one after the other, with tiles shared out to all threads.
     fn transform_chunks(
         &self,
         isa: &'static Isa,
-        chunks: &[Range<usize>],
+        chunks: Range<usize>,
         x: &[f32],
-        v: &mut Tensor<f32>,
+        v: &mut [f32],
         pitch: Pitch,
     ) {
         /// Tiles of a task.
         const TILES: usize = 4;
         let inputs = self.correlation.inputs;
         let chunk_len = self.tiling.size.planes() * pitch.plane;
-        assert_eq!(v.len(), chunks.len() * chunk_len);
-        let v = Shared::new(v.as_mut_slice());
+        assert!(v.len() >= chunks.len() * chunk_len);
+        let v = Shared::new(v);
         let parts = self.chunk.div_ceil(TILES);
         for_each_task(chunks.len() * parts, |task| {
             let (chunk, first) = (task / parts, task % parts * TILES);
-            let Range { start, end } = chunks[chunk];
+            let Range { start, end } = self.chunk_tiles(chunks.start + chunk);
             let tiles = end.min(start + first)..end.min(start + first + TILES);
             let planes = v.at(chunk * chunk_len + first * pitch.tile);
             // SAFETY: these tiles' rows of the chunk's planes exist and are this task's own.
@@ -231,7 +236,7 @@ impl Winograd {
         let family = panel.family(isa);
         let pitch = Pitch::tiles_first(tiles.len(), panel.width, isa);
         let mut m = pitch.planes(size);
-        let m = Shared::new(m.as_mut_slice());
+        let m = Shared::new(&mut m);
         assert!(v.len() >= size.planes() * v_pitch.plane && v_pitch.plane >= tiles.len() * v_pitch.tile);
         let filters = &packed[self.packed_at(panel)..][..self.panel_len(panel)];
         let segment = Segment { offset: 0, length: inputs };

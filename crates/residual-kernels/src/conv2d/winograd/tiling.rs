@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use residual_tensor::{Layout, Tensor};
+use residual_tensor::Tensor;
 
 use crate::{
     conv2d::correlation::{Axis, Correlation, Tap},
     isa::{Isa, Spread, Transforms},
+    workspace::Workspace,
 };
 
 /// The edge of a tile of outputs.
@@ -61,6 +62,8 @@ pub(super) struct Tiling {
     origin: [isize; 2],
     input: [usize; 2],
     output: [usize; 2],
+    /// A pixel of zeros, of as many channels as either side has.
+    padding: Tensor<f32>,
 }
 
 /// A tile's place.
@@ -92,6 +95,7 @@ impl Tiling {
             origin: correlation.axes.each_ref().map(Axis::reach_before),
             input: correlation.input,
             output: correlation.output,
+            padding: Tensor::zeros([correlation.inputs.max(correlation.outputs)]),
         }
     }
 
@@ -136,12 +140,12 @@ impl Tiling {
             Side::Gradients => (self.output, [0; 2], self.size.outputs(), transforms.gradient),
         };
         assert_eq!(data.len(), self.batch * size[0] * size[1] * channels);
-        let padding = Tensor::zeros([channels]);
+        let padding = &self.padding.as_slice()[..channels];
         let Pitch { step, group, plane, .. } = pitch;
         for (index, tile) in tiles.enumerate() {
             let place = self.place(tile);
             let first = [place.row as isize + origin[0], place.column as isize + origin[1]];
-            let pixels = pixels(data, padding.as_slice(), place.image, size, first, edge);
+            let pixels = pixels(data, padding, place.image, size, first, edge);
             let planes = planes.wrapping_add(index * pitch.tile);
             let spread = Spread { pixels: pixels.as_ptr(), channels, step, planes, plane, group };
             // SAFETY: each pixel is in the data or the padding; the planes are the caller's promise.
@@ -192,8 +196,8 @@ impl Pitch {
     }
 
     /// Memory for all planes.
-    pub(super) fn planes(&self, size: TileSize) -> Tensor<f32> {
-        Tensor::unfilled([size.planes() * self.plane], Layout::Contiguous)
+    pub(super) fn planes(&self, size: TileSize) -> Workspace {
+        Workspace::take(size.planes() * self.plane)
     }
 }
 
