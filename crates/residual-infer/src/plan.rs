@@ -1,0 +1,279 @@
+//! A network compiled for inputs of one shape.
+
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+use residual_kernels::KernelError;
+use residual_nn::{Error, Graph, Module, Result};
+use residual_tensor::{Layout, Shape, Tensor};
+
+use crate::{
+    arena::{self, Lifetime},
+    fuse::{Fused, fuse},
+    step::{Addend, Place, Step, Task},
+};
+
+/// A network compiled for inputs of one shape. Printed, it shows its steps.
+///
+/// It holds the weights as they were when it was made: what is learnt later needs a new plan.
+#[derive(Debug)]
+pub struct Plan {
+    input: Shape,
+    pub(crate) steps: Vec<Step>,
+    /// Where images go that are not in channels-last memory.
+    images: std::ops::Range<usize>,
+    output: (Place, Shape),
+    pub(crate) arena: Tensor<f32>,
+}
+
+impl Plan {
+    /// Compiles a network for inputs of a shape, `[n, c, h, w]`.
+    ///
+    /// # Errors
+    /// If the input does not fit, with the path of the layer that would refuse it.
+    pub fn new(network: &dyn Module<f32>, input: impl Into<Shape>) -> Result<Self> {
+        Self::of_graph(&Graph::of(network), input)
+    }
+
+    /// Compiles a graph for inputs of a shape.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of_graph(graph: &Graph<f32>, input: impl Into<Shape>) -> Result<Self> {
+        let input = input.into();
+        let fused = fuse(graph);
+        // The input is value 0, the result of step i value i + 1.
+        let mut value_of = vec![0; graph.nodes().len()];
+        for (index, step) in fused.iter().enumerate() {
+            value_of[step.result.index()] = index + 1;
+        }
+        let output = value_of[graph.output().index()];
+        let (tasks, shapes) = resolve(fused, &input, &value_of)?;
+        let storage = Storage::plan(&tasks, &shapes, output);
+        let place = |value: usize| match value {
+            0 => Place::Images,
+            _ => Place::Arena(storage.range(value, &shapes)),
+        };
+        let steps = tasks.into_iter().zip(1..).map(|(sized, value)| Step {
+            path: sized.path,
+            task: sized.task,
+            x: place(sized.x),
+            addend: match sized.addend {
+                Some(addend) if storage.piece[addend] == storage.piece[value] => Addend::InPlace,
+                Some(addend) => Addend::Other(place(addend)),
+                None => Addend::None,
+            },
+            relu: sized.relu,
+            y: storage.range(value, &shapes),
+            shape: shapes[value].clone(),
+        });
+        let mut arena = Tensor::unfilled([storage.total], Layout::Contiguous);
+        arena.as_mut_slice().fill(0.0);
+        Ok(Self {
+            steps: steps.collect(),
+            images: storage.range(0, &shapes),
+            output: (place(output), shapes[output].clone()),
+            arena,
+            input,
+        })
+    }
+
+    /// The shape that inputs must have.
+    pub fn input(&self) -> &Shape {
+        &self.input
+    }
+
+    /// The shape of the answer.
+    pub fn output(&self) -> &Shape {
+        &self.output.1
+    }
+
+    /// Bytes of all intermediate results, which share one piece of memory.
+    pub fn arena_bytes(&self) -> usize {
+        size_of_val(self.arena.as_slice())
+    }
+
+    /// The network's answer.
+    ///
+    /// # Errors
+    /// If the images do not have the shape that the plan was made for.
+    pub fn run(&mut self, images: &Tensor<f32>) -> Result<Tensor<f32>> {
+        let layout = if self.output().rank() == 4 { Layout::ChannelsLast } else { Layout::Contiguous };
+        let mut answer = Tensor::unfilled(self.output(), layout);
+        self.run_into(images, &mut answer)?;
+        Ok(answer)
+    }
+
+    /// [`run`](Self::run), with the answer in a tensor that exists already, in channels-last memory
+    /// if it has four axes. After the first time this takes no memory from the system.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and if the tensor does not have the answer's shape and layout.
+    pub fn run_into(&mut self, images: &Tensor<f32>, answer: &mut Tensor<f32>) -> Result<()> {
+        self.execute(images, answer, |_, _| ())
+    }
+
+    /// How long each step takes: the median over `rounds` runs.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn profile(&mut self, images: &Tensor<f32>, rounds: usize) -> Result<Profile> {
+        let mut answer = self.run(images)?;
+        let mut times = vec![Vec::with_capacity(rounds); self.steps.len()];
+        for _ in 0..rounds.max(1) {
+            self.execute(images, &mut answer, |step, time| times[step].push(time))?;
+        }
+        let steps = self.steps.iter().zip(&mut times).map(|(step, times)| {
+            times.sort_unstable();
+            StepTime {
+                path: step.path.clone(),
+                what: self.describe(step),
+                time: times[times.len() / 2],
+                multiply_adds: step.task.multiply_adds(),
+            }
+        });
+        Ok(Profile { steps: steps.collect() })
+    }
+
+    /// Runs all steps, telling `watch` how long each took.
+    fn execute(
+        &mut self,
+        images: &Tensor<f32>,
+        answer: &mut Tensor<f32>,
+        mut watch: impl FnMut(usize, Duration),
+    ) -> Result<()> {
+        KernelError::unless_same("plan", ("input", images.shape()), ("the plan's", &self.input))?;
+        KernelError::unless_same("plan", ("answer", answer.shape()), ("the plan's", &self.output.1))?;
+        let arena = self.arena.as_mut_slice();
+        let lies_channels_last = match **images.shape() {
+            [_, c, h, w] => images.layout() == Layout::ChannelsLast || c == 1 || h * w == 1,
+            _ => true,
+        };
+        // Whatever comes later may overwrite the place of the images.
+        let mut converted = None;
+        if !lies_channels_last {
+            channels_last(images, &mut arena[self.images.clone()])?;
+            converted = Some(self.images.clone());
+        }
+        for (index, step) in self.steps.iter().enumerate() {
+            let start = Instant::now();
+            step.run(images.as_slice(), converted.as_ref(), arena)
+                .map_err(|error| Error::from(error).at(&step.path))?;
+            watch(index, start.elapsed());
+        }
+        let source = match (&self.output.0, converted) {
+            (Place::Images, None) => images.as_slice(),
+            (Place::Images, Some(range)) => &arena[range],
+            (Place::Arena(range), _) => &arena[range.clone()],
+        };
+        answer.as_mut_slice().copy_from_slice(source);
+        Ok(())
+    }
+}
+
+/// A step that knows its sizes, but not its place. Values are numbers.
+struct Sized {
+    path: String,
+    task: Task,
+    x: usize,
+    addend: Option<usize>,
+    relu: bool,
+}
+
+/// Works out all sizes, and packs weights for them.
+fn resolve(fused: Vec<Fused>, input: &Shape, value_of: &[usize]) -> Result<(Vec<Sized>, Vec<Shape>)> {
+    let mut shapes = vec![input.clone()];
+    let mut tasks = Vec::with_capacity(fused.len());
+    for Fused { path, kind, x, addend, relu, .. } in fused {
+        let (x, addend) = (value_of[x.index()], addend.map(|addend| value_of[addend.index()]));
+        let at_path = |error: KernelError| Error::from(error).at(&path);
+        let (task, y) = Task::new(kind, &shapes[x]).map_err(at_path)?;
+        if let Some(addend) = addend {
+            KernelError::unless_same("add", ("a", &y), ("b", &shapes[addend])).map_err(at_path)?;
+        }
+        shapes.push(y);
+        tasks.push(Sized { path, task, x, addend, relu });
+    }
+    Ok((tasks, shapes))
+}
+
+/// Which value is where.
+struct Storage {
+    /// The piece of memory of each value; a sum has that of its addend.
+    piece: Vec<usize>,
+    /// Where pieces begin.
+    offsets: Vec<usize>,
+    total: usize,
+}
+
+impl Storage {
+    fn plan(tasks: &[Sized], shapes: &[Shape], output: usize) -> Self {
+        let mut last_use: Vec<usize> = (0..shapes.len()).collect();
+        for (task, step) in tasks.iter().zip(1..) {
+            for value in [Some(task.x), task.addend].into_iter().flatten() {
+                last_use[value] = step;
+            }
+        }
+        last_use[output] = usize::MAX;
+        let mut piece: Vec<usize> = Vec::with_capacity(shapes.len());
+        let mut lifetimes: Vec<Lifetime> = Vec::new();
+        for (value, shape) in shapes.iter().enumerate() {
+            let task = value.checked_sub(1).map(|step| &tasks[step]);
+            let replaced = task.and_then(|task| {
+                let addend = task.addend?;
+                (addend != 0 && addend != task.x && last_use[addend] == value).then_some(addend)
+            });
+            match replaced {
+                Some(addend) => {
+                    lifetimes[piece[addend]].steps.end = last_use[value];
+                    piece.push(piece[addend]);
+                }
+                None => {
+                    piece.push(lifetimes.len());
+                    lifetimes.push(Lifetime { length: shape.elements(), steps: value..last_use[value] });
+                }
+            }
+        }
+        let (offsets, total) = arena::place(&lifetimes);
+        Self { piece, offsets, total }
+    }
+
+    fn range(&self, value: usize, shapes: &[Shape]) -> std::ops::Range<usize> {
+        let start = self.offsets[self.piece[value]];
+        start..start + shapes[value].elements()
+    }
+}
+
+/// Copies row-major images into channels-last memory.
+fn channels_last(images: &Tensor<f32>, to: &mut [f32]) -> Result<()> {
+    let [_, channels, height, width] = images.dims("plan").map_err(KernelError::from)?;
+    let (plane, row) = (height * width, (width * channels).max(1));
+    to.par_chunks_mut(row).enumerate().with_min_len(16).for_each(|(line, to)| {
+        let from = &images.as_slice()[line / height * channels * plane + line % height * width..];
+        for channel in 0..channels {
+            let from = &from[channel * plane..][..width];
+            to[channel..].iter_mut().step_by(channels).zip(from).for_each(|(to, &from)| *to = from);
+        }
+    });
+    Ok(())
+}
+
+/// How long a plan's steps take.
+#[derive(Debug, Clone)]
+pub struct Profile {
+    /// All steps in order.
+    pub steps: Vec<StepTime>,
+}
+
+/// How long a step takes.
+#[derive(Debug, Clone)]
+pub struct StepTime {
+    /// Where it is in the network.
+    pub path: String,
+    /// What it does, in short.
+    pub what: String,
+    /// The median.
+    pub time: Duration,
+    /// Multiplications, each with an addition, of the definition.
+    pub multiply_adds: u64,
+}

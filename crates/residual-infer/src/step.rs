@@ -1,0 +1,197 @@
+//! One step of a plan: what it computes, from where in the arena to where.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+use residual_kernels::{
+    KernelError, Pool2dShape, affine,
+    conv2d::{Epilogue, PackedConv2d},
+    pool, shortcut,
+};
+use residual_tensor::Shape;
+
+use crate::fuse::Kind;
+
+/// Elements of a chunk of an element-wise loop.
+const CHUNK: usize = 16 << 10;
+
+/// Where a tensor is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It is what the plan was given.
+    Images,
+    /// In the arena.
+    Arena(Range<usize>),
+}
+
+/// What is added to the results.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Addend {
+    None,
+    Other(Place),
+    /// What is at the place of the results already.
+    InPlace,
+}
+
+/// One step.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) path: String,
+    pub(crate) task: Task,
+    pub(crate) x: Place,
+    pub(crate) addend: Addend,
+    pub(crate) relu: bool,
+    pub(crate) y: Range<usize>,
+    /// The shape of the results.
+    pub(crate) shape: Shape,
+}
+
+/// A [`Kind`] with all its sizes.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Conv2d { packed: PackedConv2d, bias: Vec<f32> },
+    Affine { scale: Vec<f32>, shift: Vec<f32> },
+    Identity,
+    MaxPool2d(Pool2dShape),
+    AvgPool2d(Pool2dShape),
+    GlobalAvgPool([usize; 4]),
+    SubsamplePad { x: [usize; 4], stride: usize, channels: usize },
+}
+
+impl Task {
+    /// Works out the sizes for an input, and the shape of the output.
+    pub(crate) fn new(kind: Kind, x: &Shape) -> Result<(Self, Shape), KernelError> {
+        Ok(match kind {
+            Kind::Conv2d { weight, bias, geometry } => {
+                let pixel = match **x {
+                    [n, features] => [n, features, 1, 1].into(),
+                    _ => x.clone(),
+                };
+                let shape = geometry.resolve(&pixel, weight.shape())?;
+                let y = if x.rank() == 2 { [shape.batch, shape.out_channels].into() } else { shape.y() };
+                (Self::Conv2d { packed: PackedConv2d::new(&weight, &shape)?, bias }, y)
+            }
+            Kind::Affine { scale, shift } => {
+                let [_, channels, _, _] = x.dims("batch_norm")?;
+                if channels != scale.len() {
+                    let weight = [scale.len()].into();
+                    let rule = "axis 1 of x must be as long as weight";
+                    return Err(KernelError::mismatch("batch_norm", ("x", x), ("weight", &weight), rule));
+                }
+                (Self::Affine { scale, shift }, x.clone())
+            }
+            Kind::Identity => (Self::Identity, x.clone()),
+            Kind::MaxPool2d(geometry) => {
+                let shape = geometry.resolve(x)?;
+                (Self::MaxPool2d(shape), shape.y())
+            }
+            Kind::AvgPool2d(geometry) => {
+                let shape = geometry.resolve(x)?;
+                (Self::AvgPool2d(shape), shape.y())
+            }
+            Kind::GlobalAvgPool => {
+                let x = x.dims("global_avg_pool")?;
+                (Self::GlobalAvgPool(x), [x[0], x[1]].into())
+            }
+            Kind::SubsamplePad { stride, channels } => {
+                let x @ [n, _, h, w] = x.dims("subsample_pad")?;
+                let step = stride.max(1); // The kernel refuses 0, with a message.
+                let y = [n, channels, h.div_ceil(step), w.div_ceil(step)].into();
+                (Self::SubsamplePad { x, stride, channels }, y)
+            }
+        })
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Conv2d { packed, .. } => {
+                let geometry = &packed.shape().geometry;
+                let [height, width] = geometry.kernel;
+                let mut name = format!("conv {height}×{width}");
+                if geometry.stride != [1, 1] {
+                    name += &format!(" /{}", geometry.stride[0]);
+                }
+                if geometry.groups != 1 {
+                    name += &format!(" in {}", geometry.groups);
+                }
+                name
+            }
+            Self::Affine { .. } => "scale, shift".into(),
+            Self::Identity => "pass".into(),
+            Self::MaxPool2d(_) => "max pool".into(),
+            Self::AvgPool2d(_) => "average pool".into(),
+            Self::GlobalAvgPool(_) => "global average".into(),
+            Self::SubsamplePad { .. } => "subsample, pad".into(),
+        }
+    }
+
+    /// Multiplications, each with an addition.
+    pub(crate) fn multiply_adds(&self) -> u64 {
+        match self {
+            Self::Conv2d { packed, .. } => packed.shape().multiply_adds(),
+            _ => 0,
+        }
+    }
+}
+
+impl Step {
+    /// Runs the step. `images` are in channels-last memory, or have been `converted` to it.
+    pub(crate) fn run(
+        &self,
+        images: &[f32],
+        converted: Option<&Range<usize>>,
+        arena: &mut [f32],
+    ) -> Result<(), KernelError> {
+        let (before, rest) = arena.split_at_mut(self.y.start);
+        let (y, after) = rest.split_at_mut(self.y.len());
+        let at = |place: &Place| match (place, converted) {
+            (Place::Images, None) => images,
+            (Place::Arena(range), _) | (Place::Images, Some(range)) => {
+                if range.end <= self.y.start {
+                    &before[range.clone()]
+                } else {
+                    &after[range.start - self.y.end..range.end - self.y.end]
+                }
+            }
+        };
+        let x = at(&self.x);
+        let addend = match &self.addend {
+            Addend::Other(place) => Some(at(place)),
+            Addend::None | Addend::InPlace => None,
+        };
+        let (relu, accumulate) = (self.relu, self.addend == Addend::InPlace);
+        match &self.task {
+            Task::Conv2d { packed, bias } => {
+                packed.run(x, y, &Epilogue { bias: Some(bias), addend, accumulate, relu })
+            }
+            Task::Affine { scale, shift } => affine::affine_into(x, y, scale, shift, relu),
+            Task::Identity => {
+                pass(x, y, addend, accumulate, relu);
+                Ok(())
+            }
+            Task::MaxPool2d(shape) => pool::max_into(x, y, shape),
+            Task::AvgPool2d(shape) => pool::avg_into(x, y, shape),
+            Task::GlobalAvgPool(shape) => pool::global_avg_into(x, y, *shape),
+            &Task::SubsamplePad { x: shape, stride, channels } => {
+                shortcut::subsample_pad_into(x, y, shape, stride, channels)
+            }
+        }
+    }
+}
+
+/// A sum or a ReLU that stands alone.
+fn pass(x: &[f32], y: &mut [f32], addend: Option<&[f32]>, accumulate: bool, relu: bool) {
+    let least = if relu { 0.0 } else { f32::NEG_INFINITY };
+    // What `max` would do, except that NaN stays.
+    let cut = |value: f32| if value < least { least } else { value };
+    let chunks = y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate();
+    chunks.for_each(|(index, (y, x))| match addend {
+        Some(addend) => {
+            let addend = &addend[index * CHUNK..][..y.len()];
+            y.iter_mut().zip(x.iter().zip(addend)).for_each(|(y, (x, addend))| *y = cut(x + addend));
+        }
+        None if accumulate => y.iter_mut().zip(x).for_each(|(y, x)| *y = cut(*y + x)),
+        None => y.iter_mut().zip(x).for_each(|(y, &x)| *y = cut(x)),
+    });
+}

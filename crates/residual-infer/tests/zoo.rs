@@ -1,0 +1,172 @@
+//! A compiled network answers as the network does, whatever the kind.
+
+use residual_autograd::{Result, Tape, Var};
+use residual_infer::{Model, Plan};
+use residual_nn::{
+    AvgPool2d, BatchNorm2d, BatchNormConfig, GraphBuilder, Linear, MaxPool2d, Mode, Module, NodeId, Op,
+    Pool2dGeometry, Relu, Role, Shortcut, Trace,
+};
+use residual_tensor::{Generator, Layout, Shape, Tensor};
+use residual_zoo::{ResNet, ResNetConfig};
+
+/// A network as after some training: no two channels are normalised alike.
+fn trained(config: &ResNetConfig) -> ResNet<f32> {
+    let mut generator = Generator::new(0).split(&*config.name);
+    let net = config.build::<f32>(&mut generator).unwrap();
+    for (path, state) in net.states() {
+        let vector = state.shape().rank() == 1 && state.role() != Role::Counter;
+        state.update(|value| {
+            for value in value.as_mut_slice().iter_mut().filter(|_| vector) {
+                let part = (0.6 * generator.uniform() - 0.3) as f32;
+                *value = if path.ends_with("running_var") { 1.0 + part } else { *value + part };
+            }
+        });
+    }
+    net
+}
+
+fn eval(module: &dyn Module<f32>, images: &Tensor<f32>) -> Tensor<f32> {
+    let tape = Tape::without_recording();
+    module.forward(&tape.input(images.clone()), Mode::Eval).unwrap().value().clone()
+}
+
+/// The largest difference, over the largest value.
+fn difference(a: &Tensor<f32>, b: &Tensor<f32>) -> f32 {
+    assert_eq!(a.shape(), b.shape());
+    let (a, b) = (a.to_vec(), b.to_vec());
+    let largest = b.iter().fold(f32::MIN_POSITIVE, |largest, b| largest.max(b.abs()));
+    a.iter().zip(&b).fold(0.0f32, |most, (a, b)| most.max((a - b).abs())) / largest
+}
+
+fn check(config: &ResNetConfig, [batch, height, width]: [usize; 3]) {
+    let net = trained(config);
+    let shape = [batch, config.input_channels, height, width];
+    let images: Tensor<f32> = Generator::new(1).normal_tensor(shape, 1.0);
+    let mut plan = Plan::new(&net, shape).unwrap();
+    let want = eval(&net, &images);
+    let got = plan.run(&images).unwrap();
+    let name = &config.name;
+    assert!(difference(&got, &want) < 1e-4, "{name} {shape:?}: {}", difference(&got, &want));
+    // Twice the same, from either layout: nothing of the first run is left.
+    assert_eq!(plan.run(&images.to_layout(Layout::ChannelsLast)).unwrap(), got, "{name}");
+}
+
+fn named(name: &str) -> ResNetConfig {
+    ResNetConfig::named(name).unwrap().classes(7)
+}
+
+#[test]
+fn networks_for_large_pictures() {
+    for name in ["resnet18", "plain18", "preresnet18", "resnet50", "resnet50_v1", "preresnet50"] {
+        check(&named(name), [1, 64, 64]);
+    }
+    for name in ["resnet34", "wide_resnet50_2", "resnext50_32x4d"] {
+        check(&named(name), [2, 37, 50]);
+    }
+}
+
+#[test]
+fn networks_for_small_pictures() {
+    for name in ["cifar_resnet20", "cifar_plain20", "cifar_preresnet20", "cifar_preresnet29", "cifar_wrn10_2"]
+    {
+        check(&named(name), [3, 32, 32]);
+        check(&named(name).input_channels(1), [1, 17, 25]);
+    }
+}
+
+#[test]
+fn every_shortcut() {
+    use residual_nn::ShortcutKind::{A, B, C};
+    for name in ["cifar_resnet8", "cifar_preresnet8", "resnet18"] {
+        for kind in [A, B, C] {
+            check(&named(name).shortcut(kind), [2, 33, 31]);
+        }
+    }
+}
+
+#[test]
+fn very_deep_networks() {
+    check(&named("cifar_resnet1202"), [1, 8, 8]);
+}
+
+/// Sums that no convolution can take up.
+struct Sums;
+
+impl Module<f32> for Sums {
+    fn forward(&self, x: &Var<f32>, _mode: Mode) -> Result<Var<f32>> {
+        let y = x.relu()?;
+        y.add(x)?.relu()?.add(&y)?.add(x)
+    }
+
+    fn propagate(&self, input: &Shape, _trace: &mut Trace) -> Result<Shape> {
+        Ok(input.clone())
+    }
+
+    fn describe(&self, graph: &mut GraphBuilder<f32>, x: NodeId) -> NodeId {
+        let y = graph.push("y", Op::Relu, &[x]);
+        let sum = graph.push("sum", Op::Add, &[y, x]);
+        let relu = graph.push("relu", Op::Relu, &[sum]);
+        let sum = graph.push("second", Op::Add, &[relu, y]);
+        graph.push("third", Op::Add, &[sum, x])
+    }
+}
+
+#[test]
+fn layers_that_stand_alone() {
+    let mut generator = Generator::new(2);
+    let images: Tensor<f32> = generator.normal_tensor([2, 3, 5, 6], 1.0);
+    let window = Pool2dGeometry::new(3, 2).stride(2).padding(1);
+    let layers: Vec<(Box<dyn Module<f32>>, &Tensor<f32>)> = vec![
+        (Box::new(Relu), &images),
+        (Box::new(Sums), &images),
+        (Box::new(AvgPool2d(window)), &images),
+        (Box::new(MaxPool2d(window)), &images),
+        (Box::new(BatchNorm2d::new(&BatchNormConfig::new(3).gamma(0.5))), &images),
+        (Box::new(Shortcut::SubsamplePad { stride: 2, channels: 5 }), &images),
+        (Box::new(Shortcut::Identity), &images),
+    ];
+    for (index, (layer, images)) in layers.iter().enumerate() {
+        let want = eval(&**layer, images);
+        let mut plan = Plan::new(&**layer, images.shape()).unwrap();
+        for images in [(*images).clone(), images.to_layout(Layout::ChannelsLast)] {
+            assert!(difference(&plan.run(&images).unwrap(), &want) < 1e-6, "{index}");
+        }
+    }
+    let (features, linear) = (generator.normal_tensor([3, 6], 1.0), Linear::new(6, 4, &mut generator));
+    let answer = Plan::new(&linear, [3, 6]).unwrap().run(&features).unwrap();
+    assert!(difference(&answer, &eval(&linear, &features)) < 1e-6);
+}
+
+#[test]
+fn a_model_meets_several_shapes() {
+    let net = trained(&named("cifar_resnet8"));
+    let mut model = Model::new(&net);
+    for batch in [4, 4, 2, 1, 4] {
+        let images: Tensor<f32> = Generator::new(batch).normal_tensor([batch as usize, 3, 16, 16], 1.0);
+        assert!(difference(&model.run(&images).unwrap(), &eval(&net, &images)) < 1e-4);
+    }
+}
+
+#[test]
+fn what_does_not_fit_names_the_layer() {
+    let net = trained(&named("cifar_resnet8"));
+    let error = Plan::new(&net, [1, 1, 32, 32]).unwrap_err().to_string();
+    assert!(error.starts_with("conv1: conv2d: ") && error.contains("[1, 1, 32, 32]"), "{error}");
+    let mut plan = Plan::new(&net, [1, 3, 32, 32]).unwrap();
+    let error = plan.run(&Tensor::zeros([2, 3, 32, 32])).unwrap_err().to_string();
+    assert!(error.contains("[2, 3, 32, 32]") && error.contains("[1, 3, 32, 32]"), "{error}");
+}
+
+#[test]
+fn a_printed_plan_shows_what_was_fused() {
+    let plan = Plan::new(&trained(&named("cifar_resnet8")), [2, 3, 32, 32]).unwrap();
+    let text = plan.to_string();
+    let line =
+        |path: &str| text.lines().find(|line| line.starts_with(path)).unwrap_or_else(|| panic!("{text}"));
+    assert!(line("layer1.0.conv2").contains("+ sum in place + relu"), "{text}");
+    assert!(line("conv1").contains("+ relu") && line("conv1").contains("[2, 16, 32, 32]"), "{text}");
+    // A stem, six convolutions, two shortcuts of kind A, pooling, a classifier.
+    assert!(text.contains("11 steps, 1 of them on the input"), "{text}");
+    // A block's input, which its output replaces, and what is between its convolutions.
+    assert_eq!(plan.arena_bytes(), 2 * 2 * 16 * 32 * 32 * 4);
+}
