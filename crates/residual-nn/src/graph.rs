@@ -135,14 +135,19 @@ impl<T: Float> Graph<T> {
     }
 
     /// The module's answer, one operation after the other: what compiled forms of the graph are
-    /// held against. Every intermediate result stays until the end.
+    /// held against. A result goes when nothing needs it any more.
     ///
     /// # Errors
     /// If the input does not fit, with the path of the node that refused it.
     pub fn evaluate(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-        let mut values: Vec<Tensor<T>> = Vec::with_capacity(self.nodes.len());
-        for node in &self.nodes {
-            let at = |i: usize| &values[node.inputs[i].0];
+        let mut last_use = vec![self.nodes.len(); self.nodes.len()];
+        for (index, node) in self.nodes.iter().enumerate() {
+            node.inputs.iter().for_each(|input| last_use[input.0] = index);
+        }
+        last_use[self.output.0] = self.nodes.len();
+        let mut values: Vec<Option<Tensor<T>>> = Vec::with_capacity(self.nodes.len());
+        for (index, node) in self.nodes.iter().enumerate() {
+            let at = |i: usize| values[node.inputs[i].0].as_ref().expect("a result that is needed here");
             let value = match &node.op {
                 Op::Input => Ok(input.clone()),
                 Op::Conv2d { weight, geometry } => conv2d::forward(at(0), &weight.value(), geometry),
@@ -160,9 +165,12 @@ impl<T: Float> Graph<T> {
                     shortcut::subsample_pad_forward(at(0), *stride, *channels)
                 }
             };
-            values.push(value.map_err(|error| Error::from(error).at(&node.path))?);
+            values.push(Some(value.map_err(|error| Error::from(error).at(&node.path))?));
+            for input in node.inputs.iter().filter(|input| last_use[input.0] == index) {
+                values[input.0] = None;
+            }
         }
-        Ok(values.swap_remove(self.output.0))
+        Ok(values.swap_remove(self.output.0).expect("the result, which is needed at the end"))
     }
 }
 

@@ -17,11 +17,11 @@ use crate::{EpochRecord, Result, Sgd, Tally, TrainConfig, TrainError, load_weigh
 ///
 /// ```no_run
 /// use residual_data::Image;
-/// use residual_train::{Checkpoint, predict};
+/// use residual_train::{Checkpoint, layer_by_layer, predict};
 ///
 /// let checkpoint = Checkpoint::<f32>::open("runs/faces-1/best.safetensors")?;
 /// let picture = Image::load("face.png")?;
-/// let probabilities = predict(&checkpoint.net, &checkpoint.preprocess, &[picture])?;
+/// let probabilities = predict(layer_by_layer(&checkpoint.net), &checkpoint.preprocess, &[picture])?;
 /// for (class, probability) in checkpoint.classes.iter().zip(probabilities.as_slice()) {
 ///     println!("{class}: {probability:.3}");
 /// }

@@ -54,7 +54,8 @@ pub struct Mistake {
 /// How many mistakes an evaluation keeps.
 const MISTAKES: usize = 24;
 
-/// Evaluates a network on all pictures of a loader.
+/// Evaluates a network on all pictures of a loader. `answer` gives its logits for a batch: through
+/// the [layers](layer_by_layer), or as whatever the network was compiled to.
 ///
 /// After each batch `watch` is told how many pictures are done; it can end the evaluation, whose
 /// result is then that of the pictures so far.
@@ -62,7 +63,7 @@ const MISTAKES: usize = 24;
 /// # Errors
 /// What reading the pictures, or the network, reports.
 pub fn evaluate<T: Float>(
-    net: &dyn Module<T>,
+    mut answer: impl FnMut(Tensor<f32>) -> residual_nn::Result<Tensor<T>>,
     loader: &Loader,
     mut watch: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Evaluation> {
@@ -72,7 +73,7 @@ pub fn evaluate<T: Float>(
     let mut mistakes: Vec<Mistake> = Vec::new();
     for batch in loader.epoch(0)? {
         let batch = batch?;
-        let logits = logits(net, batch.images)?;
+        let logits = answer(batch.images)?;
         let (loss, probabilities) =
             cross_entropy::forward(&logits, &batch.labels, 0.0).map_err(residual_nn::Error::from)?;
         tally.add(&logits, &batch.labels, loss.to_f64());
@@ -104,7 +105,8 @@ pub fn evaluate<T: Float>(
     })
 }
 
-/// The probability of each class for each picture.
+/// The probability of each class for each picture. `answer` gives the network's logits for a batch,
+/// as in [`evaluate`].
 ///
 /// # Shapes
 /// `n` pictures of any size → `[n, classes]`.
@@ -112,7 +114,7 @@ pub fn evaluate<T: Float>(
 /// # Errors
 /// If the preprocessing contradicts itself, or the network refuses what it makes of the pictures.
 pub fn predict<T: Float>(
-    net: &dyn Module<T>,
+    answer: impl FnOnce(Tensor<f32>) -> residual_nn::Result<Tensor<T>>,
     preprocess: &Preprocess,
     pictures: &[Image],
 ) -> Result<Tensor<T>> {
@@ -124,14 +126,18 @@ pub fn predict<T: Float>(
         let resized = preprocess.resize(picture.clone())?;
         preprocess.write(&resized, Placement::default(), slot)?;
     }
-    let probabilities = softmax::forward(&logits(net, images)?).map_err(residual_nn::Error::from)?;
+    let probabilities = softmax::forward(&answer(images)?).map_err(residual_nn::Error::from)?;
     Ok(probabilities)
 }
 
-/// What the network answers to a batch.
-fn logits<T: Float>(net: &dyn Module<T>, images: Tensor<f32>) -> Result<Tensor<T>> {
-    let tape = Tape::without_recording();
-    Ok(net.forward(&tape.input(in_precision(images)), Mode::Eval)?.value().clone())
+/// What a network answers to a batch when it goes through its layers, one after the other.
+pub fn layer_by_layer<T: Float>(
+    net: &dyn Module<T>,
+) -> impl FnMut(Tensor<f32>) -> residual_nn::Result<Tensor<T>> {
+    move |images| {
+        let tape = Tape::without_recording();
+        Ok(net.forward(&tape.input(in_precision(images)), Mode::Eval)?.value().clone())
+    }
 }
 
 /// A loader's images in the precision of the network.

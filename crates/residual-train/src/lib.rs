@@ -52,7 +52,7 @@ mod weights;
 pub use checkpoint::{Checkpoint, Position, Training};
 pub use config::{OptimizerConfig, Recipe, TrainConfig};
 pub use error::TrainError;
-pub use evaluate::{Evaluation, Mistake, evaluate, predict};
+pub use evaluate::{Evaluation, Mistake, evaluate, layer_by_layer, predict};
 pub use folder::RunFolder;
 pub use metrics::{ClassScore, Confusion, Tally, predicted};
 pub use model::ModelSpec;

@@ -21,7 +21,7 @@ use crate::{
     Checkpoint, EpochRecord, Evaluation, Observer, Plan, Position, Report, Result, RunFolder, Sgd, SgdRule,
     Start, Step, Tally, TrainConfig, TrainError, Training,
     checkpoint::FirstFew,
-    evaluate::{evaluate, in_precision},
+    evaluate::{evaluate, in_precision, layer_by_layer},
     pace::Pace,
     report,
 };
@@ -320,7 +320,7 @@ impl<T: Float> Trainer<T> {
     fn validate(&self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Option<Evaluation>> {
         let images = self.val.dataset().len();
         let mut stopped = false;
-        let evaluation = evaluate(&self.state.net, &self.val, |done| {
+        let evaluation = evaluate(layer_by_layer(&self.state.net), &self.val, |done| {
             observer.validation(done, images);
             stopped = stop.load(Ordering::Relaxed) && done < images;
             if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

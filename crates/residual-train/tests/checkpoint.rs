@@ -7,7 +7,7 @@ use residual_nn::Module;
 use residual_tensor::{Float, Generator, Tensor};
 use residual_train::{
     Checkpoint, Data, ModelSpec, Position, RunFolder, Sgd, Span, Tally, TrainConfig, TrainError, Trainer,
-    Training, evaluate, load_weights, network_of, open_weights, predict,
+    Training, evaluate, layer_by_layer, load_weights, network_of, open_weights, predict,
 };
 use residual_weights::{Weights, safetensors};
 use residual_zoo::ResNetConfig;
@@ -78,11 +78,12 @@ fn prediction_and_evaluation_agree() {
     let faces: Arc<dyn Dataset> = Arc::new(Faces::new(3, Split::Test, 40));
     let checkpoint = trainer.checkpoint();
     let loader = checkpoint.loader(faces.clone(), 9).unwrap();
-    let evaluation = evaluate(&checkpoint.net, &loader, |_| ControlFlow::Continue(())).unwrap();
+    let evaluation =
+        evaluate(layer_by_layer(&checkpoint.net), &loader, |_| ControlFlow::Continue(())).unwrap();
 
     let samples: Vec<_> = (0..40).map(|index| faces.get(index).unwrap()).collect();
     let pictures: Vec<_> = samples.iter().map(|sample| sample.image.clone()).collect();
-    let probabilities = predict(&checkpoint.net, &checkpoint.preprocess, &pictures).unwrap();
+    let probabilities = predict(layer_by_layer(&checkpoint.net), &checkpoint.preprocess, &pictures).unwrap();
     let mut confusion = vec![vec![0; 7]; 7];
     let mut loss = 0.0;
     for (probabilities, sample) in probabilities.as_slice().chunks_exact(7).zip(&samples) {
@@ -97,7 +98,7 @@ fn prediction_and_evaluation_agree() {
     assert_eq!(evaluation.mistakes.len() as u64, mistakes.min(24));
     assert!(evaluation.mistakes.windows(2).all(|pair| pair[0].probability >= pair[1].probability));
 
-    let part = evaluate(&checkpoint.net, &loader, |done| match done {
+    let part = evaluate(layer_by_layer(&checkpoint.net), &loader, |done| match done {
         0..=17 => ControlFlow::Continue(()),
         _ => ControlFlow::Break(()),
     });

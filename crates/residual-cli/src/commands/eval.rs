@@ -4,6 +4,7 @@ use std::{ops::ControlFlow, path::PathBuf};
 
 use owo_colors::OwoColorize;
 use residual_data::{Corrupt, DataSpec, Dataset, ImageShape, Loader, LoaderConfig, Preprocess, Split};
+use residual_infer::Model;
 use residual_nn::Module;
 use residual_train::{Checkpoint, Evaluation, ModelSpec, evaluate, network_of, open_weights};
 use residual_weights::Rename;
@@ -94,10 +95,15 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         }
     };
     let bar = progress::pictures("evaluating", loader.dataset().len());
-    let evaluation = evaluate(&net, &loader, |done| {
-        bar.set_position(done as u64);
-        ControlFlow::Continue(())
-    })?;
+    let mut compiled = Model::new(&net);
+    let evaluation = evaluate(
+        |images| compiled.run(&images),
+        &loader,
+        |done| {
+            bar.set_position(done as u64);
+            ControlFlow::Continue(())
+        },
+    )?;
     bar.finish_and_clear();
 
     let model = &net.config().name;

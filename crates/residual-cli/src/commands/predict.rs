@@ -8,6 +8,7 @@ use std::{
 use owo_colors::OwoColorize;
 use rayon::prelude::*;
 use residual_data::Image;
+use residual_infer::Model;
 use residual_train::{Checkpoint, predict};
 use serde::Serialize;
 
@@ -72,6 +73,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         }
     }
 
+    let mut compiled = Model::new(&checkpoint.net);
     let mut predictions = Vec::new();
     let mut failed = Vec::new();
     let bar = progress::pictures("predicting", paths.len());
@@ -92,7 +94,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             }
         }
         if !pictures.is_empty() {
-            let probabilities = predict(&checkpoint.net, &checkpoint.preprocess, &pictures)?;
+            let probabilities = predict(|images| compiled.run(&images), &checkpoint.preprocess, &pictures)?;
             let rows = probabilities.as_slice().chunks_exact(checkpoint.classes.len());
             predictions.extend(good.into_iter().zip(rows).map(|(path, probabilities)| Prediction {
                 path: path.clone(),

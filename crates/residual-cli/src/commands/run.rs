@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use residual_autograd::Tape;
-use residual_nn::{Mode, Module};
-use residual_tensor::{Float, Layout};
+use residual_infer::Plan;
+use residual_nn::Graph;
+use residual_tensor::{Float, Tensor};
 use residual_train::{ModelSpec, network_of, open_weights};
 use residual_weights::{Entry, Rename, npy};
+use residual_zoo::ResNet;
 use serde_json::json;
 
 use crate::{
@@ -47,8 +48,8 @@ enum Dtype {
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let shape = match args.dtype {
-        Dtype::F32 => forward::<f32>(&args)?,
-        Dtype::F64 => forward::<f64>(&args)?,
+        Dtype::F32 => forward(&args, |net, input| Plan::new(net, input.shape())?.run(input))?,
+        Dtype::F64 => forward::<f64>(&args, |net, input| Graph::of(net).evaluate(input))?,
     };
     if context.json {
         output::json(&json!({ "model": args.model, "output": shape }));
@@ -59,13 +60,15 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
 }
 
 /// Writes the network's answer and returns its shape.
-fn forward<T: Float>(args: &Args) -> Result<Vec<usize>> {
+fn forward<T: Float>(
+    args: &Args,
+    answer: impl FnOnce(&ResNet<T>, &Tensor<T>) -> residual_nn::Result<Tensor<T>>,
+) -> Result<Vec<usize>> {
     let weights = open_weights(&args.weights, &args.rename)?;
     let net = network_of::<T>(&ModelSpec::open(&args.model)?, &weights, Path::new(&args.weights))?;
     let input = npy::read(&args.input)?.to_float::<T>();
     input.dims::<4>("run").map_err(residual_nn::Error::from)?;
-    let tape = Tape::without_recording();
-    let output = net.forward(&tape.input(input.to_layout(Layout::ChannelsLast)), Mode::Eval)?;
-    npy::write(&args.output, &Entry::from_float(output.value()))?;
+    let output = answer(&net, &input)?;
+    npy::write(&args.output, &Entry::from_float(&output))?;
     Ok(output.shape().to_vec())
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 use self::machine::Machine;
 use crate::{
     Checkpoint, EpochRecord, Evaluation, Mistake, Result, RunFolder, TrainError, Training, evaluate,
+    layer_by_layer,
 };
 
 /// What a report was made of.
@@ -32,7 +33,7 @@ pub struct Report {
 /// Writes the report of a run whose best checkpoint is in its folder.
 pub(crate) fn write<T: Float>(folder: &RunFolder, training: &Training, val: &Loader) -> Result<Report> {
     let best = Checkpoint::<T>::open(folder.best())?;
-    let evaluation = evaluate(&best.net, val, |_| ControlFlow::Continue(()))?;
+    let evaluation = evaluate(layer_by_layer(&best.net), val, |_| ControlFlow::Continue(()))?;
     let data = val.dataset();
     let sample_class = write_sample(folder, &**data, &evaluation.mistakes)?;
 
