@@ -73,6 +73,8 @@ fn lock() -> MutexGuard<'static, Pool> {
 pub(crate) struct Block {
     pointer: NonNull<u8>,
     bytes: usize,
+    /// Bytes of the allocation before `pointer`, which is aligned.
+    skipped: usize,
 }
 
 // SAFETY: a block is exclusively owned memory without any tie to a thread.
@@ -120,24 +122,35 @@ impl Block {
         self.pointer
     }
 
+    /// Memory from the system, aligned here: asked for aligned memory, the standard library clears
+    /// it by writing, and pages that nothing is ever read from or written to would take up memory.
     fn fresh(bytes: usize) -> Self {
         let layout = Self::layout(bytes);
         // SAFETY: the layout's size is not zero, `size_class` sees to that.
-        let pointer = unsafe { alloc_zeroed(layout) };
-        let Some(pointer) = NonNull::new(pointer) else { handle_alloc_error(layout) };
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        let skipped = start.addr().get().next_multiple_of(alignment(bytes)) - start.addr().get();
+        // SAFETY: less than `alignment` bytes, and the allocation has that many more than `bytes`.
+        let pointer = unsafe { start.add(skipped) };
         ask_for_huge_pages(pointer, bytes);
-        Self { pointer, bytes }
+        Self { pointer, bytes, skipped }
     }
 
     fn free(self) {
-        // SAFETY: the pointer came from `alloc_zeroed` with this layout and is given up here.
-        unsafe { dealloc(self.pointer.as_ptr(), Self::layout(self.bytes)) }
+        // SAFETY: that is where the allocation starts, as in `fresh`.
+        let start = unsafe { self.pointer.sub(self.skipped) };
+        // SAFETY: it came from `alloc_zeroed` with this layout and is given up here.
+        unsafe { dealloc(start.as_ptr(), Self::layout(self.bytes)) }
     }
 
+    /// Of an allocation that has room for an aligned block.
     fn layout(bytes: usize) -> Layout {
-        let alignment = if bytes < HUGE_PAGE { ALIGNMENT } else { HUGE_PAGE };
-        Layout::from_size_align(bytes, alignment).expect("a size below isize::MAX")
+        Layout::from_size_align(bytes + alignment(bytes), 1).expect("a size below isize::MAX")
     }
+}
+
+fn alignment(bytes: usize) -> usize {
+    if bytes < HUGE_PAGE { ALIGNMENT } else { HUGE_PAGE }
 }
 
 /// Rounds up to one of four sizes per power of two, so that nearly equal requests share
@@ -170,6 +183,18 @@ mod tests {
             let class = size_class(bytes);
             assert!(class >= bytes && class.is_multiple_of(ALIGNMENT), "{bytes} -> {class}");
             assert!(bytes < 512 || class * 4 <= bytes * 5 + 4 * ALIGNMENT, "{bytes} -> {class}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_aligned_and_zeroed() {
+        for bytes in [1, 64, 100, 5 << 10, 1 << 20, 2 << 20, (5 << 20) + 1] {
+            let block = Block::fresh(size_class(bytes));
+            assert!(block.pointer.addr().get().is_multiple_of(alignment(block.bytes)), "{bytes}");
+            // SAFETY: the block is initialised memory of that length.
+            let content = unsafe { std::slice::from_raw_parts(block.pointer.as_ptr(), block.bytes) };
+            assert!(content.iter().all(|&byte| byte == 0), "{bytes}");
+            block.free();
         }
     }
 
