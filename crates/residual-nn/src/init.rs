@@ -1,6 +1,6 @@
 //! First values of weights (He et al. 2015, "Delving Deep into Rectifiers").
 
-use residual_tensor::{Float, Generator, Shape, Tensor};
+use residual_tensor::{Float, Generator, Layout, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Which side of a weight keeps its variance.
@@ -21,6 +21,9 @@ pub enum Init {
     He(Fan),
     /// Uniform in ±1/√fan_in: PyTorch's default for linear layers.
     Uniform,
+    /// Unspecified, for weights that are loaded next: takes no time, and no memory until then.
+    #[serde(skip)]
+    Blank,
 }
 
 impl Init {
@@ -35,6 +38,10 @@ impl Init {
             Init::Uniform => {
                 let bound = fan(1).sqrt().recip();
                 generator.uniform_tensor(&shape, -bound, bound)
+            }
+            Init::Blank => {
+                let layout = if shape.rank() == 4 { Layout::ChannelsLast } else { Layout::Contiguous };
+                Tensor::unfilled(shape, layout)
             }
         }
     }

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use residual_data::{Dataset, Loader, LoaderConfig, Preprocess};
 use residual_nn::{BlockKind, Module, Role};
-use residual_tensor::{Float, Generator};
+use residual_tensor::Float;
 use residual_weights::{Entry, Weights, safetensors};
 use residual_zoo::{ResNet, ResNetConfig};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -153,10 +153,10 @@ impl<T: Float> Checkpoint<T> {
             return Err(description(path, "classes", reason));
         }
 
-        let net = model.build(&mut Generator::new(0))?;
+        let net = model.build_blank()?;
         let velocity = take_velocity(&mut weights);
         let mismatch = |source| TrainError::Mismatch { path: path.into(), source };
-        load_weights(&net, &weights).map_err(mismatch)?;
+        load_weights(&net, weights).map_err(mismatch)?;
         let shapes: BTreeMap<_, _> =
             net.parameters().into_iter().map(|(path, state)| (path, state.shape())).collect();
         let known = velocity.names().filter_map(|name| Some((name, shapes.get(name)?)));

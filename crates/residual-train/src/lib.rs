@@ -42,6 +42,7 @@ mod folder;
 mod metrics;
 mod model;
 mod observer;
+mod onnx;
 mod optimizer;
 mod pace;
 mod report;
@@ -57,11 +58,12 @@ pub use folder::RunFolder;
 pub use metrics::{ClassScore, Confusion, Tally, predicted};
 pub use model::ModelSpec;
 pub use observer::{EpochRecord, Observer, Start, Step};
+pub use onnx::onnx_graph;
 pub use optimizer::{DecayOn, Sgd, SgdRule};
 pub use report::Report;
 pub use schedule::{Decay, Plan, Schedule, Span};
 pub use trainer::{Data, Outcome, Trainer};
-pub use weights::{load_weights, network_of, open_weights};
+pub use weights::{check_weights, load_weights, network_of, open_weights};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, TrainError>;

@@ -1,10 +1,10 @@
 //! Weights without a checkpoint around them: those that somebody else trained. What files they come
 //! from is `residual-weights`' business.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use residual_nn::Module;
-use residual_tensor::{Float, Generator};
+use residual_tensor::Float;
 use residual_weights::{Mismatch, Rename, Weights};
 use residual_zoo::ResNet;
 
@@ -35,30 +35,47 @@ pub fn open_weights(path: impl AsRef<Path>, rules: &[Rename]) -> Result<Weights>
 /// weights were read from if they are not its own.
 pub fn network_of<T: Float>(
     model: &ModelSpec,
-    weights: &Weights,
+    weights: Weights,
     path: impl AsRef<Path>,
 ) -> Result<ResNet<T>> {
+    let net = blank_network(model, &weights)?;
+    load_weights(&net, weights)
+        .map_err(|source| TrainError::Mismatch { path: path.as_ref().into(), source })?;
+    Ok(net)
+}
+
+/// Whether weights are those of a network.
+///
+/// # Errors
+/// As [`network_of`].
+pub fn check_weights(model: &ModelSpec, weights: &Weights, path: impl AsRef<Path>) -> Result<()> {
+    let net = blank_network::<f32>(model, weights)?;
+    check(&net, weights).map_err(|source| TrainError::Mismatch { path: path.as_ref().into(), source })
+}
+
+/// The network with as many classes and input channels as the weights have.
+fn blank_network<T: Float>(model: &ModelSpec, weights: &Weights) -> Result<ResNet<T>> {
     let mut config = model.config()?;
     let length = |name: &str, axis: usize| weights.get(name)?.shape().get(axis).copied();
     config.classes = length("fc.weight", 0).unwrap_or(config.classes);
     config.input_channels = length("conv1.weight", 1).unwrap_or(config.input_channels);
-    let net = config.build(&mut Generator::new(0))?;
-    let mismatch = |source| TrainError::Mismatch { path: path.as_ref().into(), source };
-    load_weights(&net, weights).map_err(mismatch)?;
-    Ok(net)
+    Ok(config.build_blank()?)
 }
 
-/// Puts weights into a network: all of them or, if they do not fit, none.
+/// Puts weights into a network: all of them or, if they do not fit, none. Each is let go of as soon
+/// as it is in its place, so that the two together take up little more than one.
 ///
 /// # Errors
 /// What is missing, unexpected and of another shape, all at once.
-pub fn load_weights<T: Float>(net: &dyn Module<T>, weights: &Weights) -> std::result::Result<(), Mismatch> {
-    let states = net.states();
-    weights.check(states.iter().map(|(path, state)| (path, state.shape())))?;
-    for (path, state) in &states {
-        if let Some(entry) = weights.get(path) {
-            state.set(&entry.to_float()).expect("shapes that have been checked");
-        }
+pub fn load_weights<T: Float>(net: &dyn Module<T>, weights: Weights) -> std::result::Result<(), Mismatch> {
+    check(net, &weights)?;
+    let states: HashMap<_, _> = net.states().into_iter().collect();
+    for (name, entry) in weights {
+        states[&name].set(&entry.to_float()).expect("names and shapes have been checked");
     }
     Ok(())
+}
+
+fn check<T: Float>(net: &dyn Module<T>, weights: &Weights) -> std::result::Result<(), Mismatch> {
+    weights.check(net.states().iter().map(|(path, state)| (path, state.shape())))
 }

@@ -1,4 +1,4 @@
-//! Trained weights in and out of files: safetensors, PyTorch's `.pth`, NumPy's `.npy`.
+//! Trained weights in and out of files: safetensors, PyTorch's `.pth`, NumPy's `.npy`; out, ONNX.
 //!
 //! **Decision.** A file is a map from names to tensors, [`Weights`], in the file's order.
 //! [`load`] finds out the format from the content, [`save`] chooses it by the extension. Readers
@@ -40,6 +40,7 @@ mod entry;
 mod error;
 mod file;
 pub mod npy;
+pub mod onnx;
 pub mod pth;
 mod rename;
 pub mod safetensors;

@@ -110,6 +110,16 @@ impl<N: Into<String>, E: Into<Entry>> FromIterator<(N, E)> for Weights {
     }
 }
 
+impl IntoIterator for Weights {
+    type Item = (String, Entry);
+    type IntoIter = indexmap::map::IntoIter<String, Entry>;
+
+    /// Names and tensors in order.
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.into_iter()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use residual_tensor::Tensor;

@@ -160,8 +160,21 @@ impl ResNetConfig {
     /// # Errors
     /// [`ZooError::Invalid`] if the configuration contradicts itself.
     pub fn build<T: Float>(&self, generator: &mut Generator) -> Result<ResNet<T>> {
+        self.build_from(self.init, generator)
+    }
+
+    /// Builds the network for weights that are loaded next; what it holds until then is
+    /// unspecified. Unlike [`build`](Self::build), it draws no random numbers and fills no memory.
+    ///
+    /// # Errors
+    /// [`ZooError::Invalid`] if the configuration contradicts itself.
+    pub fn build_blank<T: Float>(&self) -> Result<ResNet<T>> {
+        self.build_from(Init::Blank, &mut Generator::new(0))
+    }
+
+    fn build_from<T: Float>(&self, init: Init, generator: &mut Generator) -> Result<ResNet<T>> {
         self.check()?;
-        let net = ResNet::new(self, generator);
+        let net = ResNet::new(self, init, generator);
         // Whatever else is wrong shows on the smallest picture that has a pixel in every stage.
         let shape = [1, self.input_channels, self.smallest_input(), self.smallest_input()].into();
         net.propagate(&shape, &mut Trace::new()).map_err(|error| self.invalid(error.to_string()))?;
@@ -199,8 +212,8 @@ impl ResNetConfig {
         self.widths.last().map_or(0, |width| width * self.block.expansion())
     }
 
-    /// The blocks of each stage, in order.
-    pub(crate) fn stages(&self) -> Vec<Vec<BlockConfig>> {
+    /// The blocks of each stage, in order, with these first weights.
+    pub(crate) fn stages(&self, init: Init) -> Vec<Vec<BlockConfig>> {
         let mut in_channels = self.stem_channels();
         let stages = self.widths.iter().zip(&self.depths).enumerate();
         let stages = stages.map(|(stage, (&channels, &depth))| {
@@ -222,7 +235,7 @@ impl ResNetConfig {
                     shortcut: self.shortcut,
                     residual: self.residual,
                     zero_init: self.zero_init_residual,
-                    init: self.init,
+                    init,
                 };
                 in_channels = out_channels;
                 block
@@ -254,7 +267,10 @@ impl ResNetConfig {
             );
         }
         let shrinks = |blocks: &[BlockConfig]| blocks.iter().any(|b| b.out_channels < b.in_channels);
-        if self.shortcut == ShortcutKind::A && self.residual && self.stages().iter().any(|s| shrinks(s)) {
+        if self.shortcut == ShortcutKind::A
+            && self.residual
+            && self.stages(self.init).iter().any(|s| shrinks(s))
+        {
             return invalid("shortcut A can only add channels, but a stage has fewer than its input".into());
         }
         Ok(())

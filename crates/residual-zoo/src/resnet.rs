@@ -3,7 +3,7 @@
 use residual_autograd::{Result, Var};
 use residual_nn::{
     BatchNorm2d, BatchNormConfig, Block, BlockOrder, Conv2d, Conv2dConfig, Conv2dGeometry, GlobalAvgPool,
-    GraphBuilder, Linear, MaxPool2d, Mode, Module, NodeId, Op, Pool2dGeometry, Trace, Visitor,
+    GraphBuilder, Init, Linear, MaxPool2d, Mode, Module, NodeId, Op, Pool2dGeometry, Trace, Visitor,
     call_checkpointed, conv_norm, norm_relu,
 };
 use residual_tensor::{Float, Generator, Shape};
@@ -27,8 +27,8 @@ pub struct ResNet<T: Float> {
 }
 
 impl<T: Float> ResNet<T> {
-    /// From a checked configuration.
-    pub(crate) fn new(config: &ResNetConfig, generator: &mut Generator) -> Self {
+    /// From a checked configuration, with these first weights.
+    pub(crate) fn new(config: &ResNetConfig, init: Init, generator: &mut Generator) -> Self {
         let geometry = match config.stem {
             Stem::ImageNet => Conv2dGeometry::new(7, 7).stride(2).padding(3),
             Stem::Cifar => Conv2dGeometry::new(3, 3).padding(1),
@@ -36,9 +36,9 @@ impl<T: Float> ResNet<T> {
         let stem = Conv2dConfig::new(config.input_channels, config.stem_channels(), geometry);
         let norm = |channels| BatchNorm2d::new(&BatchNormConfig::new(channels));
         let post = config.order == BlockOrder::Post;
-        let stages = config.stages();
+        let stages = config.stages(init);
         Self {
-            conv1: Conv2d::new(&stem.init(config.init), generator),
+            conv1: Conv2d::new(&stem.init(init), generator),
             bn1: post.then(|| norm(config.stem_channels())),
             maxpool: (config.stem == Stem::ImageNet)
                 .then(|| MaxPool2d(Pool2dGeometry::new(3, 3).stride(2).padding(1))),

@@ -2,21 +2,22 @@
 
 use std::path::PathBuf;
 
-use residual_train::{ModelSpec, network_of, open_weights};
-use residual_weights::Rename;
+use residual_train::{ModelSpec, check_weights, network_of, onnx_graph, open_weights};
+use residual_weights::{Rename, Weights, onnx};
 use serde_json::json;
 
 use crate::{
     Context,
-    error::Result,
+    error::{Error, Result},
     output::{self, line},
 };
 
 /// Convert weights from one format to another.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The format of IN is recognised, that of OUT follows from its extension (.safetensors, .pth).
-Of a checkpoint, the optimizer's tensors are left out.")]
+The format of IN is recognised, that of OUT follows from its extension (.safetensors, .pth, .onnx).
+Of a checkpoint, the optimizer's tensors are left out. An ONNX file holds the network with its
+weights; it takes batches of any size.")]
 pub(crate) struct Args {
     /// Weights: .safetensors or .pth.
     #[arg(value_name = "IN")]
@@ -24,9 +25,15 @@ pub(crate) struct Args {
     /// The file to write.
     #[arg(value_name = "OUT")]
     to: PathBuf,
-    /// Refuse weights that are not those of this network.
+    /// Refuse weights that are not those of this network; for ONNX, the network to write.
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
+    /// The pictures that the ONNX file takes [default: those of any height and width].
+    #[arg(long, value_name = "CxHxW", value_parser = super::shape)]
+    input: Option<[usize; 3]>,
+    /// Make one ONNX operation of a convolution and the batch normalization behind it.
+    #[arg(long)]
+    fold: bool,
     /// Rename tensors, such as linear=fc.
     #[arg(long, value_name = "A=B")]
     rename: Vec<Rename>,
@@ -34,14 +41,37 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let weights = open_weights(&args.from, &args.rename)?;
-    if let Some(model) = &args.model {
-        network_of::<f32>(&ModelSpec::open(model)?, &weights, &args.from)?;
-    }
-    residual_weights::save(&args.to, &weights)?;
-    if context.json {
-        output::json(&json!({ "from": args.from, "to": args.to, "tensors": weights.len() }));
+    let tensors = if args.to.extension().is_some_and(|extension| extension == "onnx") {
+        export(&args, weights)?
+    } else if args.input.is_some() || args.fold {
+        return Err(Error::Usage("--input and --fold are for .onnx files".into()));
     } else {
-        line(format_args!("{} tensors written to {}", weights.len(), args.to.display()));
+        if let Some(model) = &args.model {
+            check_weights(&ModelSpec::open(model)?, &weights, &args.from)?;
+        }
+        residual_weights::save(&args.to, &weights)?;
+        weights.len()
+    };
+    if context.json {
+        output::json(&json!({ "from": args.from, "to": args.to, "tensors": tensors }));
+    } else {
+        line(format_args!("{tensors} tensors written to {}", args.to.display()));
     }
     Ok(())
+}
+
+/// Writes the network with its weights as ONNX, and returns the number of tensors in it.
+fn export(args: &Args, weights: Weights) -> Result<usize> {
+    let model = args.model.as_ref().ok_or_else(|| {
+        Error::Usage("an .onnx file holds the network as well as the weights; name it with --model".into())
+    })?;
+    let net = network_of::<f32>(&ModelSpec::open(model)?, weights, &args.from)?;
+    let config = net.config();
+    if let Some([channels, ..]) = args.input.filter(|[channels, ..]| *channels != config.input_channels) {
+        let own = config.input_channels;
+        return Err(Error::Usage(format!("--input has {channels} channels, but the weights are for {own}")));
+    }
+    let graph = onnx_graph(&net, args.input.map(|[_, height, width]| [height, width]), args.fold)?;
+    onnx::write(&args.to, &graph)?;
+    Ok(graph.weights.len())
 }

@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let (net, loader) = match &args.model {
         Some(model) => {
             let weights = open_weights(&args.checkpoint, &args.rename)?;
-            let net = network_of::<f32>(&ModelSpec::open(model)?, &weights, &args.checkpoint)?;
+            let net = network_of::<f32>(&ModelSpec::open(model)?, weights, &args.checkpoint)?;
             let preprocess =
                 args.preprocess(net.config().input_channels, net.config().native_size(), &*data)?;
             if net.config().classes != data.classes().len() {

@@ -1,6 +1,6 @@
 //! `residual run`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use residual_infer::Plan;
@@ -65,7 +65,7 @@ fn forward<T: Float>(
     answer: impl FnOnce(&ResNet<T>, &Tensor<T>) -> residual_nn::Result<Tensor<T>>,
 ) -> Result<Vec<usize>> {
     let weights = open_weights(&args.weights, &args.rename)?;
-    let net = network_of::<T>(&ModelSpec::open(&args.model)?, &weights, Path::new(&args.weights))?;
+    let net = network_of::<T>(&ModelSpec::open(&args.model)?, weights, &args.weights)?;
     let input = npy::read(&args.input)?.to_float::<T>();
     input.dims::<4>("run").map_err(residual_nn::Error::from)?;
     let output = answer(&net, &input)?;

@@ -1,8 +1,8 @@
 """Makes the files beside it, and expected.json with what PyTorch and NumPy find in them.
 
-    pip install torch numpy safetensors && python make.py
+    pip install torch numpy safetensors onnx && python make.py
 
-Made with torch 2.15.0, numpy 2.4.6, safetensors 0.8.0. Values are multiples of 1/8, which all
+Made with torch 2.15.0, numpy 2.4.6, safetensors 0.8.0, onnx 1.23.2. Values are multiples of 1/8, which all
 element types hold exactly.
 """
 
@@ -12,6 +12,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from safetensors.torch import save_file
 
@@ -134,3 +135,30 @@ expected = {
     "arrays": {name: entry(array.astype(array.dtype.newbyteorder("="))) for name, array in arrays.items()},
 }
 (here / "expected.json").write_text(json.dumps(expected))
+
+# What tests/onnx.rs writes, by ONNX's own library.
+onnx_nodes = [
+    onnx.helper.make_node("Conv", ["x", "w", "b"], ["conv1"], "conv1", group=1, kernel_shape=[1, 1], pads=[0, 0, 300, 0]),
+    onnx.helper.make_node("BatchNormalization", ["conv1", "b", "b", "b", "b"], ["bn1"], "bn1", epsilon=1e-5),
+    onnx.helper.make_node("Flatten", ["bn1"], ["y"], "flatten", axis=-1),
+]
+onnx_graph = onnx.helper.make_graph(
+    onnx_nodes,
+    "tiny",
+    [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.DOUBLE, ["N", 1, "H", 300])],
+    [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.DOUBLE, ["N", 2])],
+    [
+        onnx.numpy_helper.from_array(np.array([0.5, -1.25], np.float32).reshape(2, 1, 1, 1), "w"),
+        onnx.numpy_helper.from_array(np.array([0.125, 3.0]), "b"),
+        onnx.numpy_helper.from_array(np.array([2**63 - 1, -1]), "ends"),
+    ],
+)
+onnx_model = onnx.helper.make_model(
+    onnx_graph,
+    ir_version=8,
+    opset_imports=[onnx.helper.make_opsetid("", 17)],
+    producer_name="residual-weights",
+    producer_version="0.1.0",
+)
+onnx.helper.set_model_props(onnx_model, {"classes": '["Haß","Glück"]'})
+(here / "tiny.onnx").write_bytes(onnx_model.SerializeToString(deterministic=True))
