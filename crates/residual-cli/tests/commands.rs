@@ -201,6 +201,27 @@ fn tensors_go_through_a_network() {
 }
 
 #[test]
+fn networks_become_onnx() {
+    let place = trained();
+    let converted = place.json("convert run/best.safetensors net.onnx --model tiny.toml --fold");
+    let folded = converted["tensors"].as_u64().unwrap();
+    place.succeeds("convert run/best.safetensors whole.onnx --model tiny.toml --input 1x16x16");
+    let files = ["net.onnx", "whole.onnx"].map(|name| fs::read(place.path(name)).unwrap());
+    let norms = files.map(|file| file.windows(18).filter(|bytes| bytes == b"BatchNormalization").count());
+    assert_eq!(norms, [0, 5]);
+    // Five convolutions and the classifier have two tensors each, the shortcut that pads has five.
+    assert_eq!(folded, 6 * 2 + 5);
+
+    let message =
+        |arguments: &str, code| place.fails(&format!("convert run/best.safetensors {arguments}"), code);
+    assert!(message("x.onnx", 2).contains("--model"));
+    assert!(message("x.pth --fold", 2).contains("--fold"));
+    assert!(message("x.onnx --model tiny.toml --input 3x16x16", 2).contains("3 channels, but"));
+    assert!(message("x.onnx --model cifar_resnet8", 1).contains("missing"));
+    assert!(!place.path("x.onnx").exists());
+}
+
+#[test]
 fn networks_are_summarised() {
     let place = Place::new();
     let summary = place.json("summary cifar_resnet20");

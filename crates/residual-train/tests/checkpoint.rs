@@ -67,8 +67,9 @@ fn weights_have_the_names_and_types_of_torchvision() {
 
     // Without the optimizer they are a plain network's.
     let weights = open_weights(&best, &[]).unwrap();
-    let net = network_of::<f32>(&config().model, &weights, &best).unwrap();
-    assert_eq!(net.states().len(), weights.len());
+    let count = weights.len();
+    let net = network_of::<f32>(&config().model, weights, &best).unwrap();
+    assert_eq!(net.states().len(), count);
 }
 
 #[test]
@@ -198,7 +199,7 @@ fn weights_that_do_not_fit_change_nothing() {
     let mut weights: Weights =
         net.states().into_iter().map(|(path, state)| (path, state.value().map(|x| x + 1.0))).collect();
     weights.remove("fc.bias");
-    assert_eq!(load_weights(&net, &weights).unwrap_err().missing, ["fc.bias"]);
+    assert_eq!(load_weights(&net, weights).unwrap_err().missing, ["fc.bias"]);
     assert_eq!(net.states()[0].1.value(), before);
 }
 

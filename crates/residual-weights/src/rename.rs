@@ -85,11 +85,51 @@ pub struct Variation {
 }
 
 /// Most specific first.
-static VARIATIONS: [Variation; 2] = [
+static VARIATIONS: [Variation; 4] = [
     Variation {
         repository: "kuangliu/pytorch-cifar",
         mark: "layer2.0.shortcut.0.weight",
         names: &[("shortcut", "downsample"), ("linear", "fc")],
+    },
+    Variation {
+        repository: "weiaicunzai/pytorch-cifar100",
+        mark: "conv2_x.0.residual_function.0.weight",
+        names: &[
+            ("conv1.0", "conv1"),
+            ("conv1.1", "bn1"),
+            ("conv2_x", "layer1"),
+            ("conv3_x", "layer2"),
+            ("conv4_x", "layer3"),
+            ("conv5_x", "layer4"),
+            ("residual_function.0", "conv1"),
+            ("residual_function.1", "bn1"),
+            ("residual_function.3", "conv2"),
+            ("residual_function.4", "bn2"),
+            ("residual_function.6", "conv3"),
+            ("residual_function.7", "bn3"),
+            ("shortcut", "downsample"),
+        ],
+    },
+    Variation {
+        repository: "huggingface/transformers",
+        mark: "resnet.embedder.embedder.convolution.weight",
+        names: &[
+            ("resnet.embedder.embedder.convolution", "conv1"),
+            ("resnet.embedder.embedder.normalization", "bn1"),
+            ("resnet.encoder.stages.0.layers", "layer1"),
+            ("resnet.encoder.stages.1.layers", "layer2"),
+            ("resnet.encoder.stages.2.layers", "layer3"),
+            ("resnet.encoder.stages.3.layers", "layer4"),
+            ("layer.0.convolution", "conv1"),
+            ("layer.0.normalization", "bn1"),
+            ("layer.1.convolution", "conv2"),
+            ("layer.1.normalization", "bn2"),
+            ("layer.2.convolution", "conv3"),
+            ("layer.2.normalization", "bn3"),
+            ("shortcut.convolution", "downsample.0"),
+            ("shortcut.normalization", "downsample.1"),
+            ("classifier.1", "fc"),
+        ],
     },
     Variation {
         repository: "akamaster/pytorch_resnet_cifar10",
@@ -188,5 +228,42 @@ mod tests {
         assert_eq!(kuangliu.rename_known().unwrap().repository, "kuangliu/pytorch-cifar");
         assert_eq!(kuangliu.names().collect::<Vec<_>>(), ["layer2.0.downsample.0.weight", "fc.weight"]);
         assert_eq!(weights(&["layer2.0.downsample.0.weight", "fc.weight"]).rename_known(), None);
+    }
+
+    /// As their authors' `state_dict` has them.
+    #[test]
+    fn names_of_other_structure_are_rebuilt_from_their_parts() {
+        let cases = [
+            (
+                "weiaicunzai/pytorch-cifar100",
+                [
+                    ("conv1.0.weight", "conv1.weight"),
+                    ("conv1.1.running_mean", "bn1.running_mean"),
+                    ("conv2_x.0.residual_function.0.weight", "layer1.0.conv1.weight"),
+                    ("conv5_x.2.residual_function.7.num_batches_tracked", "layer4.2.bn3.num_batches_tracked"),
+                    ("conv3_x.0.shortcut.1.bias", "layer2.0.downsample.1.bias"),
+                    ("fc.weight", "fc.weight"),
+                ],
+            ),
+            (
+                "huggingface/transformers",
+                [
+                    ("resnet.embedder.embedder.convolution.weight", "conv1.weight"),
+                    ("resnet.embedder.embedder.normalization.running_var", "bn1.running_var"),
+                    ("resnet.encoder.stages.0.layers.0.layer.0.convolution.weight", "layer1.0.conv1.weight"),
+                    ("resnet.encoder.stages.3.layers.2.layer.2.normalization.bias", "layer4.2.bn3.bias"),
+                    (
+                        "resnet.encoder.stages.1.layers.0.shortcut.convolution.weight",
+                        "layer2.0.downsample.0.weight",
+                    ),
+                    ("classifier.1.bias", "fc.bias"),
+                ],
+            ),
+        ];
+        for (repository, names) in cases {
+            let mut found = weights(&names.map(|(theirs, _)| theirs));
+            assert_eq!(found.rename_known().unwrap().repository, repository);
+            assert_eq!(found.names().collect::<Vec<_>>(), names.map(|(_, ours)| ours));
+        }
     }
 }
