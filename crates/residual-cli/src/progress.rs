@@ -5,7 +5,8 @@ use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use owo_colors::OwoColorize;
-use residual_train::{EpochRecord, Observer, Start, Step};
+use residual_train::{EpochRecord, Loaded, Observer, Start, Step};
+use residual_weights::Mismatch;
 
 use crate::output::{duration, note, percent, thousands, warning};
 
@@ -46,6 +47,22 @@ impl TrainingProgress {
     }
 }
 
+/// What a run begins with, and everything that it does not.
+fn tell_loaded(loaded: &Loaded) {
+    let head = if loaded.new_head { ", with a new classifier" } else { "" };
+    note(format_args!("begins with {} tensors of {}{head}", loaded.tensors, loaded.path.display()));
+    let Mismatch { missing, unexpected, wrong_shape } = &loaded.rest;
+    let wrong_shape: Vec<String> = wrong_shape.iter().map(ToString::to_string).collect();
+    let parts = [
+        ("new, because the file lacks them", missing),
+        ("new, because the file has them in another shape", &wrong_shape),
+        ("left out, because the network has no place for them", unexpected),
+    ];
+    for (what, names) in parts.into_iter().filter(|(_, names)| !names.is_empty()) {
+        warning(format_args!("{what}: {}", names.join(", ")));
+    }
+}
+
 const STEP_TEMPLATE: &str = "{prefix} {bar:24.cyan/dim} {pos}/{len} · {msg}";
 const VALIDATION_TEMPLATE: &str = "{prefix} {bar:24.green/dim} {pos}/{len} · validating";
 
@@ -54,12 +71,19 @@ impl Observer for TrainingProgress {
         self.epochs = start.plan.epochs();
         let [train, val] = start.pictures.map(thousands);
         note(format_args!(
-            "{} {} parameters, input {}, {} classes",
+            "{} {} parameters{}, input {}, {} classes",
             start.model.bold(),
             thousands(start.parameters),
+            match start.trained == start.parameters {
+                true => String::new(),
+                false => format!(" ({} of them trained, the others frozen)", thousands(start.trained)),
+            },
             start.input,
             start.classes.len(),
         ));
+        if let Some(loaded) = start.loaded {
+            tell_loaded(loaded);
+        }
         note(format_args!("{}: {train} pictures; {}: {val}", start.data[0], start.data[1]));
         note(format_args!(
             "{} epochs of {} steps{}",

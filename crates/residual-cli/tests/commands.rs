@@ -167,6 +167,42 @@ fn a_run_is_told_as_json_and_repeats_from_its_configuration() {
 }
 
 #[test]
+fn a_network_is_fine_tuned_on_other_classes() {
+    let place = trained();
+    place.pictures("pets", &[0, 3]);
+    let tune = "train --data folder:pets --model tiny.toml --epochs 2 --batch 4 --set input=[16,16]";
+    let head = place.fails(&format!("{tune} --init run/best.safetensors"), 1);
+    assert!(head.contains("one of 7 classes, but the data has 2: --replace-head"), "{head}");
+
+    let init = "--init run/best.safetensors --replace-head --freeze-until layer2";
+    let output = place.run(&format!("{tune} {init} --out tuned"));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("of them trained, the others frozen"), "{told}");
+    assert!(told.contains("tensors of run/best.safetensors, with a new classifier"), "{told}");
+    let weights = |run: &str| residual_weights::load(place.path(run)).unwrap();
+    let (given, tuned) = (weights("run/best.safetensors"), weights("tuned/last.safetensors"));
+    for name in ["conv1.weight", "bn1.running_mean", "layer1.0.bn2.num_batches_tracked"] {
+        assert_eq!(tuned.get(name), given.get(name), "{name}");
+    }
+    assert_ne!(tuned.get("layer2.0.conv1.weight"), given.get("layer2.0.conv1.weight"));
+
+    place.succeeds("train --config tuned/config.toml --out again");
+    let again = weights("again/last.safetensors");
+    assert!(again.iter().eq(tuned.iter()), "the configuration repeats the run");
+    place.succeeds("train --resume tuned --epochs 3");
+    assert_eq!(weights("tuned/last.safetensors").get("conv1.weight"), given.get("conv1.weight"));
+
+    let part = place.run(&format!("{tune} --init run/best.safetensors --allow-partial --out part"));
+    let told = String::from_utf8(part.stderr).unwrap();
+    assert!(told.contains("in another shape: fc.weight is [7, 8], not [2, 8], fc.bias is [7]"), "{told}");
+    let stage = place.fails(&format!("{tune} {init}").replace("layer2", "layr2"), 1);
+    assert!(stage.contains("did you mean 'layer2'?"), "{stage}");
+    assert!(place.fails(&format!("{tune} --init nowhere.pth"), 1).contains("nowhere.pth"));
+    assert!(place.fails(&format!("{tune} --freeze-until fc"), 1).contains("--init"));
+}
+
+#[test]
 fn weights_from_elsewhere_need_their_network_and_preprocessing() {
     let place = trained();
     place.succeeds("convert run/best.safetensors bare.pth");

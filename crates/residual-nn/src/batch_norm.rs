@@ -72,7 +72,7 @@ impl<T: Float> BatchNorm2d<T> {
 
     /// Whether it runs together with its neighbours.
     pub(crate) fn is_fused(&self, x: &Var<T>, mode: Mode) -> bool {
-        mode == Mode::Train && !x.tape().is_observed()
+        mode == Mode::Train && self.weight.is_trained() && !x.tape().is_observed()
     }
 
     /// In training: normalization of `x`, whose statistics may be known, with what follows.
@@ -108,12 +108,13 @@ impl<T: Float> Module<T> for BatchNorm2d<T> {
     fn forward(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
         let (gamma, beta) = (x.tape().state(&self.weight), x.tape().state(&self.bias));
         match mode {
-            Mode::Train => {
+            Mode::Train if self.weight.is_trained() => {
                 let y = x.batch_norm(&gamma, &beta, self.following(x), self.eps)?;
                 self.count_batch(x);
                 Ok(y)
             }
-            Mode::Eval => x.batch_norm_eval(&gamma, &beta, &self.running, self.eps),
+            // Frozen, it is a constant: the statistics, too, are those that it was trained with.
+            _ => x.batch_norm_eval(&gamma, &beta, &self.running, self.eps),
         }
     }
 

@@ -10,7 +10,8 @@ use crate::{GraphBuilder, NodeId, Trace};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Batch normalization uses the batch's statistics, and updates the running ones.
+    /// Batch normalization uses the batch's statistics, and updates the running ones; where it is
+    /// [frozen](State::set_frozen), as in [`Eval`](Self::Eval).
     Train,
     /// Batch normalization uses the running statistics.
     Eval,

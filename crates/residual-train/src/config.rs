@@ -7,7 +7,7 @@ use residual_data::{Augment, Corrupt, DataSpec, Dataset, ImageShape, Standardise
 use residual_zoo::ResNetConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::{Decay, DecayOn, ModelSpec, Result, Schedule, SgdRule, Span, TrainError};
+use crate::{Decay, DecayOn, InitConfig, ModelSpec, Result, Schedule, SgdRule, Span, TrainError};
 
 /// Everything that a run follows from; with the same configuration and data, every run gives the
 /// same bits.
@@ -29,6 +29,13 @@ pub struct TrainConfig {
     pub model: ModelSpec,
     /// The data set.
     pub data: DataSpec,
+    /// The weights to begin with; new ones if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<InitConfig>,
+    /// The first stage that is trained, such as `layer3`, or `fc` for the classifier alone: what
+    /// comes before it stays as it is, with the running statistics of its normalizations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze_until: Option<String>,
     /// How long to train.
     pub length: Span,
     /// Images in a batch.
@@ -153,6 +160,8 @@ impl TrainConfig {
         let quick = Self {
             model: ModelSpec::Named("cifar_resnet8".to_owned()),
             data: DataSpec::default(),
+            init: None,
+            freeze_until: None,
             length: Span::Epochs(8.0),
             batch: 64,
             seed: 0,

@@ -105,6 +105,27 @@ pub enum TrainError {
         /// All differences.
         source: Mismatch,
     },
+    /// Weights to begin with that are not those of the network.
+    #[error("{}: {source}; {hint}", .path.display())]
+    Init {
+        /// The file.
+        path: PathBuf,
+        /// All differences.
+        source: Mismatch,
+        /// What can be done.
+        hint: String,
+    },
+    /// A new run that would keep what nobody trained.
+    #[error(
+        "freezing until {stage} would keep {path} as it is drawn; give trained weights for it with --init, or freeze \
+         less"
+    )]
+    FrozenNew {
+        /// The first stage that is trained.
+        stage: String,
+        /// A parameter before it that is new.
+        path: String,
+    },
     /// A rule for names that does not fit the file.
     #[error("{}: {source}", .path.display())]
     Rename {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Plan;
+use crate::{Loaded, Plan};
 
 /// Somebody who wants to know how a run goes. Every method does nothing unless implemented.
 pub trait Observer {
@@ -45,6 +45,10 @@ pub struct Start<'a> {
     pub model: &'a str,
     /// Its trainable numbers.
     pub parameters: usize,
+    /// How many of them are trained; the others are frozen.
+    pub trained: usize,
+    /// The weights that the network has begun with, in a new run that was given some.
+    pub loaded: Option<&'a Loaded>,
     /// The names of the training and the validation data.
     pub data: [&'a str; 2],
     /// How many pictures each of them has.

@@ -18,8 +18,8 @@ use residual_tensor::{Float, Generator};
 use residual_zoo::ZooError;
 
 use crate::{
-    Checkpoint, EpochRecord, Evaluation, Observer, Plan, Position, Report, Result, RunFolder, Sgd, SgdRule,
-    Start, Step, Tally, TrainConfig, TrainError, Training,
+    Checkpoint, EpochRecord, Evaluation, Loaded, Observer, Plan, Position, Report, Result, RunFolder, Sgd,
+    SgdRule, Start, Step, Tally, TrainConfig, TrainError, Training,
     checkpoint::FirstFew,
     evaluate::{evaluate, in_precision, layer_by_layer},
     pace::Pace,
@@ -77,6 +77,7 @@ pub enum Outcome {
 /// ```
 pub struct Trainer<T: Float> {
     state: Checkpoint<T>,
+    loaded: Option<Loaded>,
     plan: Plan,
     train: Loader,
     val: Loader,
@@ -100,12 +101,22 @@ impl<T: Float> Trainer<T> {
         // What does not fit is better said before minutes have been spent.
         let shape = [config.batch, input.channels, input.height, input.width].into();
         net.propagate(&shape, &mut Trace::new()).map_err(ZooError::from)?;
+        let loaded = config.init.as_ref().map(|init| init.load(&net)).transpose()?;
+        if let Some(stage) = &config.freeze_until {
+            net.freeze_until(stage)?;
+            let is_new = |path: &str| loaded.as_ref().is_none_or(|loaded| !loaded.has(path));
+            let mut frozen = net.parameters().into_iter().filter(|(_, state)| !state.is_trained());
+            if let Some((path, _)) = frozen.find(|(path, _)| is_new(path)) {
+                return Err(TrainError::FrozenNew { stage: stage.clone(), path });
+            }
+        }
         let measured = if data.train.is_in_memory() { data.train.len() } else { MEASURED_PICTURES };
         let preprocess = Preprocess::new(input).fit(&*data.train, config.standardise, measured)?;
         let optimizer = Sgd::new(config.optimizer.rule()).decay_on(config.optimizer.decay_on);
         let training =
             Training { config, position: Position::default(), tally: Tally::default(), history: Vec::new() };
-        Self::assemble(Checkpoint { net, classes, preprocess, optimizer, training }, data)
+        let checkpoint = Checkpoint { net, classes, preprocess, optimizer, training };
+        Ok(Self { loaded, ..Self::assemble(checkpoint, data)? })
     }
 
     /// A run that goes on from a checkpoint. The configuration may differ from the checkpoint's in
@@ -138,6 +149,9 @@ impl<T: Float> Trainer<T> {
 
     fn assemble(mut state: Checkpoint<T>, data: Data) -> Result<Self> {
         let config = &state.training.config;
+        if let Some(stage) = &config.freeze_until {
+            state.net.freeze_until(stage)?;
+        }
         let batches = LoaderConfig::train(config.batch, config.augment, config.seed);
         let train = Loader::new(data.train, state.preprocess.clone(), batches)?;
         let val = Loader::new(data.val, state.preprocess.clone(), LoaderConfig::eval(config.batch))?;
@@ -152,7 +166,7 @@ impl<T: Float> Trainer<T> {
         }
         position.batches_per_epoch = per_epoch;
         let pace = Pace::default();
-        Ok(Self { state, plan, train, val, pace })
+        Ok(Self { state, loaded: None, plan, train, val, pace })
     }
 
     /// The network with all that is needed to use it and to train it further.
@@ -211,9 +225,12 @@ impl<T: Float> Trainer<T> {
     fn announce(&self, observer: &mut dyn Observer) {
         let [train, val] = [self.train.dataset(), self.val.dataset()];
         let skipped: Vec<PathBuf> = train.skipped().iter().chain(val.skipped()).cloned().collect();
+        let trained = self.state.net.parameters().into_iter().filter(|(_, state)| state.is_trained());
         observer.start(&Start {
             model: &self.state.net.config().name,
             parameters: self.state.net.parameter_count(),
+            trained: trained.map(|(_, state)| state.shape().elements()).sum(),
+            loaded: self.loaded.as_ref(),
             data: [train.name(), val.name()],
             pictures: [train.len(), val.len()],
             classes: &self.state.classes,

@@ -3,9 +3,9 @@
 
 use std::{collections::HashMap, path::Path};
 
-use residual_nn::Module;
+use residual_nn::{Module, State};
 use residual_tensor::Float;
-use residual_weights::{Mismatch, Rename, Weights};
+use residual_weights::{Entry, Mismatch, Rename, Weights};
 use residual_zoo::ResNet;
 
 use crate::{ModelSpec, Result, TrainError, checkpoint::take_velocity};
@@ -50,7 +50,8 @@ pub fn network_of<T: Float>(
 /// As [`network_of`].
 pub fn check_weights(model: &ModelSpec, weights: &Weights, path: impl AsRef<Path>) -> Result<()> {
     let net = blank_network::<f32>(model, weights)?;
-    check(&net, weights).map_err(|source| TrainError::Mismatch { path: path.as_ref().into(), source })
+    check(&net.states(), weights)
+        .map_err(|source| TrainError::Mismatch { path: path.as_ref().into(), source })
 }
 
 /// The network with as many classes and input channels as the weights have.
@@ -68,14 +69,23 @@ fn blank_network<T: Float>(model: &ModelSpec, weights: &Weights) -> Result<ResNe
 /// # Errors
 /// What is missing, unexpected and of another shape, all at once.
 pub fn load_weights<T: Float>(net: &dyn Module<T>, weights: Weights) -> std::result::Result<(), Mismatch> {
-    check(net, &weights)?;
-    let states: HashMap<_, _> = net.states().into_iter().collect();
-    for (name, entry) in weights {
-        states[&name].set(&entry.to_float()).expect("names and shapes have been checked");
-    }
+    let states = net.states();
+    check(&states, &weights)?;
+    fill(states, weights);
     Ok(())
 }
 
-fn check<T: Float>(net: &dyn Module<T>, weights: &Weights) -> std::result::Result<(), Mismatch> {
-    weights.check(net.states().iter().map(|(path, state)| (path, state.shape())))
+fn check<T: Float>(states: &[(String, State<T>)], weights: &Weights) -> std::result::Result<(), Mismatch> {
+    weights.check(states.iter().map(|(path, state)| (path, state.shape())))
+}
+
+/// Gives each state the weights of its name, if they have its shape; counts them. Weights are
+/// freed as they are used.
+pub(crate) fn fill<T: Float>(states: Vec<(String, State<T>)>, weights: Weights) -> usize {
+    let states: HashMap<_, _> = states.into_iter().collect();
+    let own = |(name, entry): &(String, Entry)| {
+        let state = states.get(name).filter(|state| *entry.shape() == state.shape());
+        state.is_some_and(|state| state.set(&entry.to_float()).is_ok())
+    };
+    weights.into_iter().filter(own).count()
 }

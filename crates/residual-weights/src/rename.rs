@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::Weights;
 
 /// A rule `from=to` that replaces whole segments of a path, wherever they stand in it:
@@ -9,7 +11,8 @@ use crate::Weights;
 ///
 /// Both sides may have several segments (`head.linear=fc`), and `to` may be empty (`backbone=`
 /// drops the segment).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Rename {
     from: String,
     to: String,
@@ -64,6 +67,19 @@ impl FromStr for Rename {
             return Err(syntax());
         }
         Ok(Self { from: from.to_owned(), to: to.to_owned() })
+    }
+}
+
+impl TryFrom<String> for Rename {
+    type Error = RenameError;
+    fn try_from(rule: String) -> Result<Self, RenameError> {
+        rule.parse()
+    }
+}
+
+impl From<Rename> for String {
+    fn from(rule: Rename) -> Self {
+        rule.to_string()
     }
 }
 

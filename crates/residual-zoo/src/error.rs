@@ -26,6 +26,16 @@ pub enum ZooError {
         /// One of them.
         example: usize,
     },
+    /// A network is to be frozen up to a stage that it does not have.
+    #[error("nothing can be frozen until '{stage}'; did you mean '{closest}'? (the stages are {stages})")]
+    Stage {
+        /// The stage asked for.
+        stage: String,
+        /// The most similar name of a stage.
+        closest: String,
+        /// All stages that something comes before.
+        stages: String,
+    },
     /// A configuration that contradicts itself.
     #[error("the network '{name}' cannot be built: {why}")]
     Invalid {
@@ -40,4 +50,12 @@ pub enum ZooError {
     /// A shape does not fit, with the layer's path.
     #[error(transparent)]
     Layer(#[from] residual_nn::Error),
+}
+
+impl ZooError {
+    /// [`Stage`](Self::Stage), given the stages that there are.
+    pub(crate) fn stage(stage: &str, stages: Vec<String>) -> Self {
+        let closest = crate::table::closest(stage, stages.clone());
+        Self::Stage { stage: stage.to_owned(), closest, stages: stages.join(", ") }
+    }
 }

@@ -8,7 +8,7 @@ use residual_nn::{
 };
 use residual_tensor::{Float, Generator, Shape};
 
-use crate::{ResNetConfig, Stem};
+use crate::{ResNetConfig, Stem, ZooError};
 
 /// A residual network, or its plain twin.
 ///
@@ -60,6 +60,26 @@ impl<T: Float> ResNet<T> {
     /// The blocks of each stage.
     pub fn stages(&self) -> &[Vec<Block<T>>] {
         &self.stages
+    }
+
+    /// Freezes what comes before a stage (`layer1`, `layer2`, …, or `fc` for all but the
+    /// classifier) and thaws the stage and what follows it. Frozen batch normalizations keep
+    /// their running statistics and use them.
+    ///
+    /// # Errors
+    /// [`ZooError::Stage`] if there is no such stage, with the closest.
+    pub fn freeze_until(&self, stage: &str) -> crate::Result<()> {
+        let mut stages: Vec<String> = (1..=self.stages.len()).map(|n| format!("layer{n}")).collect();
+        stages.push("fc".to_owned());
+        if !stages.iter().any(|known| known == stage) {
+            return Err(ZooError::stage(stage, stages));
+        }
+        let mut before = true;
+        for (path, state) in self.states() {
+            before &= path.split('.').next() != Some(stage);
+            state.set_frozen(before);
+        }
+        Ok(())
     }
 }
 

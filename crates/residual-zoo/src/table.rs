@@ -110,7 +110,7 @@ pub fn names() -> Vec<String> {
 
 /// The configuration of this name.
 pub(crate) fn find(name: &str) -> Result<ResNetConfig> {
-    let unknown = || ZooError::Unknown { name: name.to_owned(), closest: closest(name) };
+    let unknown = || ZooError::Unknown { name: name.to_owned(), closest: closest(name, names()) };
     if let Some(found) = unadorned(name) {
         return found;
     }
@@ -203,8 +203,8 @@ fn grouped(name: &str) -> Option<Result<ResNetConfig>> {
     Some(Ok(config))
 }
 
-/// The listed name with the smallest edit distance.
-fn closest(name: &str) -> String {
+/// The name with the smallest edit distance.
+pub(crate) fn closest(name: &str, names: Vec<String>) -> String {
     let distance = |other: &String| strsim::damerau_levenshtein(name, other);
-    names().into_iter().min_by_key(distance).expect("the table is not empty")
+    names.into_iter().min_by_key(distance).expect("there are names")
 }

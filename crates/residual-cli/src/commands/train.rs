@@ -11,7 +11,10 @@ use std::{
 
 use owo_colors::OwoColorize;
 use residual_data::{Corrupt, DataSpec};
-use residual_train::{Checkpoint, Data, ModelSpec, Outcome, Recipe, RunFolder, Span, TrainConfig, Trainer};
+use residual_train::{
+    Checkpoint, Data, InitConfig, ModelSpec, Outcome, Recipe, RunFolder, Span, TrainConfig, Trainer,
+};
+use residual_weights::Rename;
 use serde_json::json;
 
 use crate::{
@@ -21,6 +24,8 @@ use crate::{
     progress::TrainingProgress,
 };
 
+const FINE_TUNING: &str = "Fine-tuning";
+
 /// Train a network. Without options: the built-in faces, in about two minutes on two cores.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -28,6 +33,8 @@ Examples:
   residual train
   residual train --data folder:pets --model resnet18 --epochs 30
   residual train --recipe paper --data cifar10:DIR
+  residual train --data folder:pets --model resnet18 --init resnet18.pth --replace-head \\
+      --freeze-until layer4 --learning-rate 0.01
   residual train --resume runs/faces-cifar_resnet8-1 --epochs 20
 
 A folder of pictures has a folder per class in each of train, val (and test): pets/train/cat/1.png")]
@@ -63,6 +70,22 @@ pub(crate) struct Args {
     /// Leave out pictures that cannot be read, instead of refusing to start.
     #[arg(long)]
     skip_corrupt: bool,
+    /// Begin with the weights of this file: a checkpoint, .safetensors or .pth.
+    #[arg(long, value_name = "WEIGHTS", conflicts_with = "resume", help_heading = FINE_TUNING)]
+    init: Option<String>,
+    /// Begin with a new classifier, for the classes of the data.
+    #[arg(long, requires = "init", help_heading = FINE_TUNING)]
+    replace_head: bool,
+    /// Take what fits of the weights, and say what does not.
+    #[arg(long, requires = "init", help_heading = FINE_TUNING)]
+    allow_partial: bool,
+    /// Rename tensors of the weights, such as linear=fc.
+    #[arg(long, value_name = "A=B", requires = "init", help_heading = FINE_TUNING)]
+    rename: Vec<Rename>,
+    /// Keep everything before this stage as it is (also the statistics of its normalizations):
+    /// layer1, layer2, …, or fc to train the classifier alone.
+    #[arg(long, value_name = "STAGE", help_heading = FINE_TUNING)]
+    freeze_until: Option<String>,
     /// Change any setting of config.toml, such as optimizer.nesterov=false.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -173,6 +196,15 @@ impl Args {
         if let Some(data) = &self.data {
             config.data = data.clone();
         }
+        if let Some(weights) = &self.init {
+            config.init = Some(InitConfig {
+                weights: weights.clone(),
+                rename: self.rename.clone(),
+                replace_head: self.replace_head,
+                allow_partial: self.allow_partial,
+            });
+        }
+        config.freeze_until = self.freeze_until.clone().or(config.freeze_until);
         if let Some(epochs) = self.epochs {
             config.length = Span::Epochs(epochs);
         }
