@@ -66,6 +66,7 @@ mod error;
 pub mod gemm;
 pub mod isa;
 pub mod linear;
+pub mod machine;
 mod parallel;
 pub mod pool;
 pub mod relu;
