@@ -1,10 +1,10 @@
 //! Running a tape backwards.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 use residual_tensor::{Float, Tensor};
 
-use crate::{AutogradError, Result, State, Var, operation::arrive, tape::Backward};
+use crate::{AutogradError, Pass, Result, State, Var, operation::arrive, tape::Backward, timing::Span};
 
 /// The gradients of the leaves and states that a backward pass reached.
 pub struct Gradients<T: Float> {
@@ -49,6 +49,9 @@ impl<T: Float> Var<T> {
             let (upstream, variable) = (upstream.shape().clone(), self.shape().clone());
             return Err(AutogradError::Upstream { upstream, variable });
         }
+        // Nobody is told the times before the end: he might want to use the tape.
+        let is_timed = self.tape().is_timed();
+        let mut spans: Vec<Span> = Vec::new();
         let mut tape = self.tape().0.borrow_mut();
         let end = self.node().filter(|&node| tape.nodes[node].needs_gradient);
         let end = end.ok_or(AutogradError::NoGradient)?;
@@ -72,9 +75,11 @@ impl<T: Float> Var<T> {
             let inputs = tape.nodes[node].inputs.clone();
             let wanted: Vec<bool> = inputs.iter().map(|&i| tape.nodes[i].needs_gradient).collect();
             let mut sums: Vec<_> = inputs.iter().map(|&input| arrived[input].take()).collect();
+            let started = is_timed.then(Instant::now);
             operation
                 .accumulate(gradient, &wanted, &mut sums)
                 .map_err(|error| error.at(&tape.nodes[node].path))?;
+            spans.extend(started.map(|started| (node, None, started.elapsed())));
             for ((input, sum), wanted) in inputs.into_iter().zip(sums).zip(wanted) {
                 // An input that was used twice by this operation has two sums.
                 arrive(&mut arrived[input], sum.filter(|_| wanted))?;
@@ -83,6 +88,8 @@ impl<T: Float> Var<T> {
         // Their values are let go of, so that a step can change them in place.
         let states = std::mem::take(&mut tape.states).into_iter();
         let states = states.filter_map(|(identity, (_, node))| Some((identity, node?))).collect();
+        drop(tape);
+        self.tape().tell(Pass::Backward, spans);
         Ok(Gradients { by_node, states })
     }
 }

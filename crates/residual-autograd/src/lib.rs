@@ -37,6 +37,7 @@ mod operation;
 mod registry;
 mod state;
 mod tape;
+mod timing;
 mod var;
 
 pub use backward::Gradients;
@@ -47,4 +48,5 @@ pub use operation::batch_norm::RunningStatistics;
 pub use registry::{Entry, Sample, registry};
 pub use state::{Role, State};
 pub use tape::Tape;
+pub use timing::{Pass, Timing};
 pub use var::Var;

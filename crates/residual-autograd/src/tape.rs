@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use residual_tensor::{Float, Shape, Tensor};
 
-use crate::{Operation, Result, State, Var};
+use crate::{Operation, Result, State, Var, timing::Clock};
 
 /// Records operations, so that they can be run backwards. Clones are the same tape.
 ///
@@ -25,6 +25,7 @@ pub(crate) struct Recording<T: Float> {
     checkpointing: bool,
     /// Whether all that runs here has run before.
     replay: bool,
+    pub(crate) clock: Option<Clock>,
     /// Value and node of each state that is used, so that it gets one gradient.
     pub(crate) states: HashMap<usize, (Tensor<T>, Option<usize>)>,
 }
@@ -104,6 +105,7 @@ impl<T: Float> Tape<T> {
             observer: None,
             checkpointing: false,
             replay: false,
+            clock: None,
             states: HashMap::new(),
         })))
     }
@@ -151,13 +153,17 @@ impl<T: Float> Tape<T> {
         needs_gradient: bool,
         backward: Backward<T>,
     ) -> Option<usize> {
-        let mut tape = self.0.borrow_mut();
-        if !tape.recording {
-            return None;
-        }
-        let path = tape.path.join(".");
-        tape.nodes.push(Node { name, path, inputs, shape, needs_gradient, backward });
-        Some(tape.nodes.len() - 1)
+        let node = {
+            let mut tape = self.0.borrow_mut();
+            if !tape.recording {
+                return None;
+            }
+            let path = tape.path.join(".");
+            tape.nodes.push(Node { name, path, inputs, shape, needs_gradient, backward });
+            tape.nodes.len() - 1
+        };
+        self.forward_ended(node);
+        Some(node)
     }
 
     /// Runs `f` in a named scope: what it records, and an error that it returns, carry the path

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use residual_autograd::{AutogradError, GradCheck, State, Tape, Tolerance, registry};
+use residual_autograd::{AutogradError, GradCheck, Pass, State, Tape, Tolerance, registry};
 use residual_tensor::{Generator, Tensor, pool};
 
 #[test]
@@ -135,4 +135,28 @@ fn scopes_name_nodes_and_errors_and_show_results() {
         *seen.borrow(),
         [("layer1.0".to_owned(), "[2, 3]".to_owned()), ("layer1".to_owned(), "[2, 3]".to_owned())]
     );
+}
+
+#[test]
+fn every_operation_is_timed_once_forward_and_once_backward() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tape = Tape::new();
+    let (seen, same) = (told.clone(), tape.clone());
+    tape.time(move |timing| {
+        assert!(!same.is_empty(), "the tape can be used");
+        seen.borrow_mut().push((timing.pass, timing.name, timing.path, timing.inputs.len()));
+    });
+    let x = tape.leaf(Tensor::full([1], 2.0f32));
+    let y = tape.scope("twice", || x.add(&x)).unwrap().relu().unwrap();
+    y.backward().unwrap();
+    let expected = [
+        (Pass::Forward, "add", "twice", 2),
+        (Pass::Forward, "relu", "", 1),
+        (Pass::Backward, "relu", "", 1),
+        (Pass::Backward, "add", "twice", 2),
+        // The two gradients of x are summed.
+        (Pass::Backward, "add", "twice", 2),
+    ];
+    let expected = expected.map(|(pass, name, path, inputs)| (pass, name, path.to_owned(), inputs));
+    assert_eq!(*told.borrow(), expected);
 }
