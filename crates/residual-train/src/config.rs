@@ -280,7 +280,7 @@ impl TrainConfig {
     }
 
     /// What pictures of this data set are brought to for the network.
-    pub(crate) fn input_shape(&self, model: &ResNetConfig, data: &dyn Dataset) -> ImageShape {
+    pub fn input_shape(&self, model: &ResNetConfig, data: &dyn Dataset) -> ImageShape {
         let own = data.shape();
         let channels = own.map_or(3, |shape| shape.channels);
         let small = own.filter(|shape| shape.height.max(shape.width) <= LARGEST_OWN_SIDE);

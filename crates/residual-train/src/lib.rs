@@ -3,7 +3,8 @@
 //! - [`Trainer`] runs what a [`TrainConfig`] says and tells an [`Observer`] about it.
 //! - [`Checkpoint`] is all that a run changes, in one file: to use the network ([`predict`],
 //!   [`evaluate`](evaluate())) and to go on training it.
-//! - [`Sgd`] and [`Schedule`] serve a training loop of one's own, too.
+//! - [`Sgd`] and [`Schedule`] serve a training loop of one's own, too; [`Profile`] tells where the
+//!   time of a step goes.
 //!
 //! **Decision.** The trainer's state *is* the checkpoint, and everything else is a pure function of
 //! configuration and position: learning rate, order and variation of the pictures. A run that is
@@ -46,6 +47,7 @@ mod observer;
 mod onnx;
 mod optimizer;
 mod pace;
+pub mod profile;
 mod report;
 mod schedule;
 mod trainer;
@@ -62,7 +64,8 @@ pub use model::ModelSpec;
 pub use observer::{EpochRecord, Observer, Start, Step};
 pub use onnx::onnx_graph;
 pub use optimizer::{DecayOn, Sgd, SgdRule};
-pub use report::Report;
+pub use profile::Profile;
+pub use report::{Machine, Report};
 pub use schedule::{Decay, Plan, Schedule, Span};
 pub use trainer::{Data, Outcome, Trainer};
 pub use weights::{check_weights, load_weights, network_of, open_weights};

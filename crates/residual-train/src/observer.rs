@@ -109,6 +109,10 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Training speed.
     pub images_per_second: f64,
+    /// The fraction of the training time in which the network waited for pictures. Runs of
+    /// earlier versions do not know it.
+    #[serde(default)]
+    pub data_wait: f64,
 }
 
 impl EpochRecord {

@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use residual_autograd::Tape;
@@ -252,9 +252,14 @@ impl<T: Float> Trainer<T> {
         let Position { epoch, batch: first, .. } = self.state.training.position;
         let steps = self.plan.iterations_of(epoch);
         let batches = self.train.epoch_from(epoch, first as usize)?;
+        let mut batches = batches.take(steps.saturating_sub(first) as usize);
         let mut images = 0;
+        let mut waited = Duration::ZERO;
         self.pace.resume();
-        for batch in batches.take(steps.saturating_sub(first) as usize) {
+        loop {
+            let asked = Instant::now();
+            let Some(batch) = batches.next() else { break };
+            waited += asked.elapsed();
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
@@ -292,6 +297,7 @@ impl<T: Float> Trainer<T> {
             val_top5_accuracy: evaluation.top5_accuracy,
             seconds: started.elapsed().as_secs_f64(),
             images_per_second: images as f64 / training_seconds,
+            data_wait: waited.as_secs_f64() / training_seconds,
         }))
     }
 

@@ -146,6 +146,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let seconds: f64 = training.history.iter().map(|record| record.seconds).sum();
     let images_per_second = training.history.iter().map(|record| record.images_per_second).sum::<f64>()
         / training.history.len() as f64;
+    let data_wait =
+        training.history.iter().map(|record| record.data_wait).sum::<f64>() / training.history.len() as f64;
     if context.json {
         output::json(&json!({
             "model": trainer.checkpoint().net.config().name,
@@ -155,6 +157,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             "final_accuracy": last.val_accuracy,
             "seconds": seconds,
             "images_per_second": images_per_second,
+            "data_wait": data_wait,
             "run_dir": folder.path(),
         }));
         return Ok(());

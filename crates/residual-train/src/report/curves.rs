@@ -133,6 +133,7 @@ mod tests {
             val_top5_accuracy: 1.0,
             seconds: 1.0,
             images_per_second: 100.0,
+            data_wait: 0.0,
         };
         for epochs in [0, 1, 2, 8, 165] {
             let history: Vec<EpochRecord> = (1..=epochs).map(record).collect();

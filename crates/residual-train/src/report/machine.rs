@@ -6,15 +6,18 @@ use serde::Serialize;
 
 /// A computer in a few words.
 #[derive(Debug, Serialize)]
-pub(super) struct Machine {
-    processor: String,
-    cores: usize,
-    system: String,
+pub struct Machine {
+    /// The processor's name, or at least its architecture.
+    pub processor: String,
+    /// Threads that it can run at once.
+    pub cores: usize,
+    /// The operating system.
+    pub system: String,
 }
 
 impl Machine {
     /// This one.
-    pub(super) fn here() -> Self {
+    pub fn here() -> Self {
         let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         Self {

@@ -6,6 +6,7 @@ mod curves;
 mod data_uri;
 mod drawing;
 mod machine;
+pub(crate) mod profile;
 
 use std::ops::ControlFlow;
 
@@ -15,7 +16,7 @@ use residual_nn::Module;
 use residual_tensor::Float;
 use serde::Serialize;
 
-use self::machine::Machine;
+pub use self::machine::Machine;
 use crate::{
     Checkpoint, EpochRecord, Evaluation, Mistake, Result, RunFolder, TrainError, Training, evaluate,
     layer_by_layer,
