@@ -6,6 +6,7 @@
 mod commands;
 mod error;
 mod output;
+mod process;
 mod progress;
 
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ enum Command {
     Data(data::Args),
     Run(run::Args),
     Convert(convert::Args),
+    Bench(bench::Args),
 }
 
 /// What all commands are told.
@@ -78,5 +80,6 @@ fn run(command: Command, context: &Context) -> Result<()> {
         Command::Data(args) => data::run(args, context),
         Command::Run(args) => run::run(args, context),
         Command::Convert(args) => convert::run(args, context),
+        Command::Bench(args) => bench::run(args, context),
     }
 }

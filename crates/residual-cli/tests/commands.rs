@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use residual_data::{Dataset, Faces, Image, ImageShape, Split};
@@ -143,6 +144,7 @@ fn a_run_is_told_as_json_and_repeats_from_its_configuration() {
     let expected = [
         "best_accuracy",
         "data",
+        "data_wait",
         "epochs",
         "final_accuracy",
         "images_per_second",
@@ -352,6 +354,73 @@ fn checkpoints_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn speed_is_measured() {
+    let place = Place::new();
+    fs::write(place.path("tiny.toml"), TINY).unwrap();
+    for (mode, factor) in [("infer", 2.0), ("train", 6.0)] {
+        let told = place
+            .json(&format!("bench tiny.toml --mode {mode} --batch 4 --input 3x16x16 --repeat 5 --threads 1"));
+        assert_eq!(
+            (&told["model"], &told["mode"], &told["precision"]),
+            (&"tiny".into(), &mode.into(), &"f32".into())
+        );
+        assert_eq!((&told["batch"], &told["threads"], &told["steps"]), (&4.into(), &1.into(), &5.into()));
+        let number = |key: &str| told[key].as_f64().unwrap();
+        let median = number("median_ms");
+        assert!(number("min_ms") <= median && told["isa"].is_string());
+        assert!((number("images_per_second") * median / 4e3 - 1.0).abs() < 1e-9);
+        let cost = place.json("summary tiny.toml --input 3x16x16 --batch 4");
+        let operations = factor * cost["multiply_adds"].as_f64().unwrap();
+        assert!((number("gflops") * 1e6 * median / operations - 1.0).abs() < 1e-9);
+        if cfg!(target_os = "linux") {
+            assert!(number("peak_rss_bytes") > 1e6 && number("page_faults") >= 0.0);
+        }
+    }
+    assert!(place.succeeds("bench tiny.toml --input 3x16x16 --repeat 1").contains("images/s"));
+    let refused = place.fails("bench tiny.toml --mode train --input 3x2x2", 1);
+    assert!(refused.contains("needs at least 2"), "{refused}");
+}
+
+#[test]
+fn a_training_step_is_taken_apart() {
+    let place = Place::new();
+    fs::write(place.path("tiny.toml"), TINY).unwrap();
+    let bench = "bench tiny.toml --mode train --batch 4 --repeat 2";
+    let told = place.json(&format!("{bench} --input 1x16x16 --profile p.svg"));
+    let parts = told["profile"]["parts"].as_array().unwrap();
+    let spent: f64 = parts.iter().map(|part| part["milliseconds"].as_f64().unwrap()).sum();
+    assert!((spent / told["profile"]["milliseconds"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{told}");
+    assert!(told["peak_gflops"].as_f64().unwrap() > 0.0);
+    assert!(fs::read_to_string(place.path("p.svg")).unwrap().contains("conv2d 3×3, backward, weights"));
+    assert!(place.succeeds(&format!("{bench} --input 1x16x16 --profile p.svg")).contains("of the peak"));
+
+    let reading = &place.json(&format!("{bench} --data faces:70"))["reading"];
+    assert!(reading["steps"].as_u64().unwrap() >= 2, "{reading}");
+    assert!((0.0..1.0).contains(&reading["wait"].as_f64().unwrap()), "{reading}");
+    assert!(place.fails("bench tiny.toml --profile p.svg", 2).contains("add --mode train"));
+    assert!(place.fails(&format!("{bench} --data faces:28"), 2).contains("give a smaller --batch"));
+}
+
+#[test]
+fn steps_are_made_when_they_are_asked_for() {
+    let place = Place::new();
+    fs::write(place.path("tiny.toml"), TINY).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_residual"))
+        .args(["bench", "tiny.toml", "--input", "3x16x16", "--serve"])
+        .current_dir(&place.0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"go 3\ngo 1\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let times = lines.iter().map(|line| line["ms"].as_array().unwrap().len()).collect::<Vec<_>>();
+    assert!(output.status.success() && times == [2, 3, 1], "{told}");
+}
+
+#[test]
 fn mistyped_options_are_corrected() {
     let place = Place::new();
     let told = |arguments: &str| {
@@ -367,6 +436,10 @@ fn mistyped_options_are_corrected() {
     assert!(told("train --recipe papr").contains("the recipes are quick and paper"));
     assert!(told("eval x.safetensors --data faces --split tset").contains("write train, val or test"));
     assert!(told("summary resnet18 --input 3x224").contains("3x224x224"));
+    assert!(
+        told("bench resnet18 --mode inference").contains("invalid value 'inference' for '--mode <MODE>'")
+    );
+    assert!(told("bench resnet18 --seconds ever").contains("write seconds like 2.5"));
     let setting = place.fails("train --set optimizer.momentun=1", 1);
     assert!(setting.contains("unknown field `momentun`"), "{setting}");
     assert!(place.succeeds("train --recipe paper --print-config").contains("length = \"64000 iterations\""));
@@ -376,7 +449,7 @@ fn mistyped_options_are_corrected() {
 #[cfg(unix)]
 #[test]
 fn an_interrupted_run_can_be_resumed() {
-    use std::{process::Stdio, thread, time::Duration};
+    use std::{thread, time::Duration};
 
     let place = Place::new();
     fs::write(place.path("tiny.toml"), TINY).unwrap();

@@ -1,5 +1,6 @@
 //! A file per command, and how they read the arguments that several of them have.
 
+pub(crate) mod bench;
 pub(crate) mod convert;
 pub(crate) mod data;
 pub(crate) mod eval;
