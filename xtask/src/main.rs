@@ -1,6 +1,7 @@
 //! Upkeep of the workspace, as `cargo xtask COMMAND`. Nothing here is published.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cargo;
 mod verify;
 
@@ -20,11 +21,19 @@ enum Command {
     /// Checks everything that the project promises
     #[command(after_help = verify::suites_help())]
     Verify(verify::Options),
+    /// Measures this project, the machine, and peers that are installed, in turns in one run
+    Bench(bench::Options),
 }
 
+/// Why a check, a suite or a command failed.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 fn main() -> ExitCode {
-    let Command::Verify(options) = Cli::parse().command;
-    let outcome = workspace_root().and_then(|root| verify::run(root, options));
+    let command = Cli::parse().command;
+    let outcome = workspace_root().and_then(|root| match command {
+        Command::Verify(options) => verify::run(root, options),
+        Command::Bench(options) => bench::run(root, options).map(|()| true),
+    });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -37,7 +46,7 @@ fn main() -> ExitCode {
 
 /// The nearest folder upwards from here that this package is in. Not the folder that the
 /// program was built in: the self-test runs it on a copy of the workspace.
-fn workspace_root() -> Result<PathBuf, verify::Failure> {
+fn workspace_root() -> Result<PathBuf, Failure> {
     let here = env::current_dir()?;
     let root = here.ancestors().find(|folder| folder.join("xtask/Cargo.toml").exists());
     Ok(root.ok_or("run this inside of the residual workspace")?.to_owned())

@@ -21,8 +21,7 @@ use std::{path::PathBuf, str::FromStr};
 
 use recorder::Recorder;
 
-/// Why a check, or a suite, failed.
-pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+use crate::Failure;
 
 /// What a check ends with: what was seen, in one line, or why it failed.
 type Outcome = Result<String, Failure>;
