@@ -79,10 +79,13 @@ impl<T: Float> Var<T> {
             operation
                 .accumulate(gradient, &wanted, &mut sums)
                 .map_err(|error| error.at(&tape.nodes[node].path))?;
-            spans.extend(started.map(|started| (node, None, started.elapsed())));
+            spans.extend(started.map(|started| Span::Operation(node, started.elapsed())));
             for ((input, sum), wanted) in inputs.into_iter().zip(sums).zip(wanted) {
                 // An input that was used twice by this operation has two sums.
+                let is_second = arrived[input].is_some();
+                let started = (is_timed && is_second).then(Instant::now);
                 arrive(&mut arrived[input], sum.filter(|_| wanted))?;
+                spans.extend(started.map(|started| Span::Sum(input, started.elapsed())));
             }
         }
         // Their values are let go of, so that a step can change them in place.

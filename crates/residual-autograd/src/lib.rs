@@ -48,5 +48,5 @@ pub use operation::batch_norm::RunningStatistics;
 pub use registry::{Entry, Sample, registry};
 pub use state::{Role, State};
 pub use tape::Tape;
-pub use timing::{Pass, Timing};
+pub use timing::{Pass, SUM, Timing};
 pub use var::Var;

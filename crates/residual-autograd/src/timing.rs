@@ -8,24 +8,27 @@ use std::{
 
 use residual_tensor::{Float, Shape};
 
-use crate::Tape;
+use crate::{Tape, tape::Node};
 
 /// One run of an operation's forward or backward.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
-    /// The operation's name; `add` for gradients that are summed because a value was used twice.
+    /// The operation's name; [`SUM`] where gradients are added because a value was used twice.
     pub name: &'static str,
     /// The scope in which it was recorded, such as `layer1.0.conv2`.
     pub path: String,
     /// Which of the two it was.
     pub pass: Pass,
-    /// The shapes of the operation's inputs.
+    /// The shapes of the operation's inputs, of a sum its own.
     pub inputs: Vec<Shape>,
     /// The shape of its output.
     pub output: Shape,
     /// How long it took.
     pub duration: Duration,
 }
+
+/// The name under which the sum of a value's gradients is timed.
+pub const SUM: &str = "sum of gradients";
 
 /// A direction through the tape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,8 +46,13 @@ pub(crate) struct Clock {
     since: Instant,
 }
 
-/// A duration that is not yet told: at which node, under another name than the node's or not.
-pub(crate) type Span = (usize, Option<&'static str>, Duration);
+/// What is to be told of a node.
+pub(crate) enum Span {
+    /// Its forward or backward.
+    Operation(usize, Duration),
+    /// The sum of its gradients.
+    Sum(usize, Duration),
+}
 
 impl<T: Float> Tape<T> {
     /// From now on tells `report` how long each operation that is recorded takes, and after a
@@ -79,19 +87,30 @@ impl<T: Float> Tape<T> {
             let now = Instant::now();
             now - mem::replace(&mut clock.since, now)
         };
-        self.tell(Pass::Forward, [(node, None, duration)]);
+        self.tell(Pass::Forward, [Span::Operation(node, duration)]);
     }
 
     /// Tells of what is no source. The tape is not borrowed while it is told: `report` may use it.
     pub(crate) fn tell(&self, pass: Pass, spans: impl IntoIterator<Item = Span>) {
         let Some(mut clock) = self.0.borrow_mut().clock.take() else { return };
-        for (node, name, duration) in spans {
+        for span in spans {
             let timing = {
                 let tape = self.0.borrow();
-                let node = &tape.nodes[node];
-                let inputs = node.inputs.iter().map(|&input| tape.nodes[input].shape.clone()).collect();
-                let (path, output) = (node.path.clone(), node.shape.clone());
-                Timing { name: name.unwrap_or(node.name), path, pass, inputs, output, duration }
+                let timing = |name, node: &Node<T>, inputs, duration| {
+                    let (path, output) = (node.path.clone(), node.shape.clone());
+                    Timing { name, path, pass, inputs, output, duration }
+                };
+                match span {
+                    Span::Operation(node, duration) => {
+                        let node = &tape.nodes[node];
+                        let inputs = node.inputs.iter().map(|&input| tape.nodes[input].shape.clone());
+                        timing(node.name, node, inputs.collect(), duration)
+                    }
+                    Span::Sum(node, duration) => {
+                        let node = &tape.nodes[node];
+                        timing(SUM, node, vec![node.shape.clone()], duration)
+                    }
+                }
             };
             if !timing.inputs.is_empty() {
                 (clock.report)(timing);

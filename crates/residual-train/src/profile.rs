@@ -56,9 +56,11 @@ pub struct Part {
 }
 
 impl Part {
-    /// 10⁹ operations per second, a multiply-add counting as two.
-    pub fn gflops(&self) -> f64 {
-        2.0 * self.multiply_adds as f64 / self.milliseconds / 1e6
+    /// 10⁹ operations per second, a multiply-add counting as two; nothing for what is not made of
+    /// multiply-adds, or took no time that could be measured.
+    pub fn gflops(&self) -> Option<f64> {
+        let is_known = self.multiply_adds > 0 && self.milliseconds > 0.0;
+        is_known.then(|| 2.0 * self.multiply_adds as f64 / self.milliseconds / 1e6)
     }
 }
 

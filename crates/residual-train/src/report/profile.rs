@@ -6,7 +6,7 @@ use plotters::{
 };
 
 use super::drawing::{ACCENT, BEST, Drawn, FAINT, GRID, INK, text};
-use crate::profile::{Profile, Work};
+use crate::profile::{Part, Profile, Work};
 
 const WIDTH: i32 = 1040;
 const ROW: i32 = 26;
@@ -32,8 +32,25 @@ pub(crate) fn draw(profile: &Profile, peak: f64) -> String {
     try_draw(profile, peak).expect("drawing into a text does not fail")
 }
 
+/// What takes less than this fraction of the step has no bar of its own.
+const LEAST: f64 = 0.002;
+
+/// The parts that have a bar, and one for all others.
+fn bars(profile: &Profile) -> Vec<Part> {
+    let (mut shown, few): (Vec<Part>, Vec<Part>) =
+        profile.parts.iter().cloned().partition(|part| part.milliseconds >= LEAST * profile.milliseconds);
+    if let Some(last) = few.last() {
+        let milliseconds = few.iter().map(|part| part.milliseconds).sum();
+        let operation = format!("{} others", few.len());
+        let others = Part { operation, work: Work::Rest, milliseconds, multiply_adds: 0, ..last.clone() };
+        shown.push(others);
+    }
+    shown
+}
+
 fn try_draw(profile: &Profile, peak: f64) -> Drawn<String> {
-    let height = MARGINS[0] + ROW * profile.parts.len() as i32 + MARGINS[1];
+    let parts = bars(profile);
+    let height = MARGINS[0] + ROW * parts.len() as i32 + MARGINS[1];
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, (WIDTH as u32, height as u32)).into_drawing_area();
@@ -49,8 +66,8 @@ fn try_draw(profile: &Profile, peak: f64) -> Drawn<String> {
             area.draw(&Rectangle::new([(x, 48), (x + 12, 60)], colour(work).filled()))?;
             area.draw(&Text::new(work.name(), (x + 18, 54), small(HPos::Left)))?;
         }
-        let longest = profile.parts.iter().map(|part| part.milliseconds).fold(f64::MIN_POSITIVE, f64::max);
-        for (number, part) in profile.parts.iter().enumerate() {
+        let longest = parts.iter().map(|part| part.milliseconds).fold(f64::MIN_POSITIVE, f64::max);
+        for (number, part) in parts.iter().enumerate() {
             let top = MARGINS[0] + ROW * number as i32;
             let middle = top + ROW / 2;
             area.draw(&PathElement::new([(16, top), (WIDTH - 16, top)], GRID))?;
@@ -65,8 +82,7 @@ fn try_draw(profile: &Profile, peak: f64) -> Drawn<String> {
             area.draw(&bar)?;
             let share = 100.0 * part.milliseconds / profile.milliseconds;
             let mut figures = format!("{:.1} ms · {share:.1} %", part.milliseconds);
-            if part.multiply_adds > 0 {
-                let gflops = part.gflops();
+            if let Some(gflops) = part.gflops() {
                 figures += &format!(" · {gflops:.0} GFLOPS, {:.0} % of the peak", 100.0 * gflops / peak);
             }
             area.draw(&Text::new(figures, (end + 8, middle), small(HPos::Left)))?;
@@ -79,7 +95,6 @@ fn try_draw(profile: &Profile, peak: f64) -> Drawn<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Part;
 
     #[test]
     fn every_part_is_drawn() {
@@ -93,8 +108,9 @@ mod tests {
         let parts = vec![
             part("conv2d 3×3", Work::BackwardWeights, 50.0, 5_000_000_000),
             part("relu", Work::Forward, 3.0, 0),
-            // A measurement can be less than the sum of its parts.
+            // The median of the steps can be less than the sum of the parts' medians.
             part("between operations", Work::Rest, -1.0, 0),
+            part("add", Work::Forward, 0.01, 0),
         ];
         let profile = Profile { model: "tiny".into(), batch: 4, milliseconds: 52.0, parts };
         let svg = draw(&profile, 400.0);
@@ -102,6 +118,6 @@ mod tests {
         {
             assert!(svg.contains(text), "{text} in {svg}");
         }
-        assert!(svg.contains("between operations") && svg.ends_with("</svg>\n"));
+        assert!(svg.contains("2 others") && svg.ends_with("</svg>\n"));
     }
 }

@@ -70,13 +70,14 @@ impl Loading {
         workload: &mut Workload,
         enough: impl Fn(usize) -> bool,
     ) -> Result<Cost> {
-        let (mut read, mut there, mut waited) = (Vec::new(), Vec::new(), 0.0);
-        while read.is_empty() || !enough(read.len()) {
+        let (mut steps, mut waited, mut whole, mut ratios) = (0, 0.0, 0.0, Vec::new());
+        while steps == 0 || !enough(steps) {
             if self.next + LEAD + TURN > self.loader.batches() {
                 self.next = 0;
             }
             let mut batches = self.loader.epoch_from(0, self.next)?;
             self.next += LEAD + TURN;
+            let mut read = Vec::new();
             for step in 0..LEAD + TURN {
                 let started = Instant::now();
                 let Some(batch) = batches.next() else { break };
@@ -89,12 +90,12 @@ impl Loading {
                 }
             }
             drop(batches); // and with them the threads that prepare more
-            for _ in 0..TURN {
-                there.push(timed(workload)?);
-            }
+            let mut there = (0..TURN).map(|_| timed(workload)).collect::<Result<Vec<_>>>()?;
+            steps += read.len();
+            whole += read.iter().sum::<f64>();
+            // Turns that are neighbours in time are compared: the machine may drift.
+            ratios.push(median(&mut there) / median(&mut read));
         }
-        let wait = waited / read.iter().sum::<f64>();
-        let cost = 1.0 - median(&mut there) / median(&mut read);
-        Ok(Cost { steps: read.len(), wait, cost })
+        Ok(Cost { steps, wait: waited / whole, cost: 1.0 - median(&mut ratios) })
     }
 }

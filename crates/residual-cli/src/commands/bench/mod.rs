@@ -236,7 +236,7 @@ fn take_apart(workload: &Workload, steps: usize, file: &Path, context: &Context)
         model.bold()
     ));
     let rows = parts.iter().map(|part| {
-        let gflops = (part.multiply_adds > 0).then(|| part.gflops());
+        let gflops = part.gflops();
         let figure = |text: Option<String>| text.unwrap_or_default();
         vec![
             part.operation.clone(),

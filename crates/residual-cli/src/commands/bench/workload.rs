@@ -1,9 +1,9 @@
 //! What is measured: a network with a batch of random pictures, and one step of it.
 
 use clap::ValueEnum;
-use residual_autograd::Tape;
 use residual_data::{Batch, ImageShape};
-use residual_nn::{Mode, Module};
+use residual_infer::Plan;
+use residual_nn::{Mode, Module, Tape};
 use residual_tensor::{Generator, Layout, Tensor};
 use residual_train::{Profile, Sgd, SgdRule};
 use residual_zoo::{ResNet, ResNetConfig, Summary};
@@ -15,7 +15,7 @@ use crate::error::Result;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Task {
-    /// A forward pass in evaluation mode.
+    /// A run of the compiled network.
     Infer,
     /// Forward, cross-entropy, backward, and a step of SGD with momentum and weight decay.
     Train,
@@ -28,6 +28,8 @@ const RULE: SgdRule = SgdRule { learning_rate: 0.1, momentum: 0.9, weight_decay:
 pub(super) struct Workload {
     task: Task,
     net: ResNet<f32>,
+    /// Of the network, where it is asked for answers.
+    plan: Option<Plan>,
     sgd: Sgd<f32>,
     images: Tensor<f32>,
     labels: Vec<usize>,
@@ -53,7 +55,8 @@ impl Workload {
         let multiply_adds = Summary::of(&net, shape)?.multiply_adds;
         let images = generator.normal_tensor::<f32>(shape, 1.0).to_layout(Layout::ChannelsLast);
         let labels = (0..batch).map(|image| image % config.classes).collect();
-        Ok(Self { task, net, sgd: Sgd::new(RULE), images, labels, multiply_adds })
+        let plan = (task == Task::Infer).then(|| Plan::new(&net, shape)).transpose()?;
+        Ok(Self { task, net, plan, sgd: Sgd::new(RULE), images, labels, multiply_adds })
     }
 
     pub(super) fn task(&self) -> Task {
@@ -97,9 +100,9 @@ impl Workload {
 
     /// Makes a step.
     pub(super) fn step(&mut self) -> Result<()> {
-        match self.task {
-            Task::Infer => infer(&self.net, &self.images),
-            Task::Train => self.train(),
+        match &mut self.plan {
+            Some(plan) => plan.run(&self.images).map(drop).map_err(Into::into),
+            None => self.train(),
         }
     }
 
@@ -110,12 +113,6 @@ impl Workload {
         }; // The tape is gone: parameters change in place.
         Ok(self.sgd.step(&self.net, &gradients)?)
     }
-}
-
-/// What `--mode infer` measures.
-fn infer(net: &ResNet<f32>, images: &Tensor<f32>) -> Result<()> {
-    net.forward(&Tape::without_recording().input(images.clone()), Mode::Eval)?;
-    Ok(())
 }
 
 /// Sorts at least one number and gives the one in the middle.
