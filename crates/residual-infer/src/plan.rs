@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
-use residual_kernels::KernelError;
+use residual_kernels::{KernelError, images::channels_last_into, together};
 use residual_nn::{Error, Graph, Module, Result};
 use residual_tensor::{Layout, Shape, Tensor};
 
@@ -110,7 +109,7 @@ impl Plan {
     /// # Errors
     /// As [`run`](Self::run), and if the tensor does not have the answer's shape and layout.
     pub fn run_into(&mut self, images: &Tensor<f32>, answer: &mut Tensor<f32>) -> Result<()> {
-        self.execute(images, answer, |_, _| ())
+        together(|| self.execute(images, answer, |_, _| ()))
     }
 
     /// How long each step takes: the median over `rounds` runs.
@@ -121,7 +120,7 @@ impl Plan {
         let mut answer = self.run(images)?;
         let mut times = vec![Vec::with_capacity(rounds); self.steps.len()];
         for _ in 0..rounds.max(1) {
-            self.execute(images, &mut answer, |step, time| times[step].push(time))?;
+            together(|| self.execute(images, &mut answer, |step, time| times[step].push(time)))?;
         }
         let steps = self.steps.iter().zip(&mut times).map(|(step, times)| {
             times.sort_unstable();
@@ -152,7 +151,8 @@ impl Plan {
         // Whatever comes later may overwrite the place of the images.
         let mut converted = None;
         if !lies_channels_last {
-            channels_last(images, &mut arena[self.images.clone()])?;
+            let shape = images.dims("plan").map_err(KernelError::from)?;
+            channels_last_into(images.as_slice(), &mut arena[self.images.clone()], shape)?;
             converted = Some(self.images.clone());
         }
         for (index, step) in self.steps.iter().enumerate() {
@@ -242,20 +242,6 @@ impl Storage {
         let start = self.offsets[self.piece[value]];
         start..start + shapes[value].elements()
     }
-}
-
-/// Copies row-major images into channels-last memory.
-fn channels_last(images: &Tensor<f32>, to: &mut [f32]) -> Result<()> {
-    let [_, channels, height, width] = images.dims("plan").map_err(KernelError::from)?;
-    let (plane, row) = (height * width, (width * channels).max(1));
-    to.par_chunks_mut(row).enumerate().with_min_len(16).for_each(|(line, to)| {
-        let from = &images.as_slice()[line / height * channels * plane + line % height * width..];
-        for channel in 0..channels {
-            let from = &from[channel * plane..][..width];
-            to[channel..].iter_mut().step_by(channels).zip(from).for_each(|(to, &from)| *to = from);
-        }
-    });
-    Ok(())
 }
 
 /// How long a plan's steps take.

@@ -2,18 +2,14 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
 use residual_kernels::{
-    KernelError, Pool2dShape, affine,
+    KernelError, Pool2dShape, add, affine,
     conv2d::{Epilogue, PackedConv2d},
     pool, shortcut,
 };
 use residual_tensor::Shape;
 
 use crate::fuse::Kind;
-
-/// Elements of a chunk of an element-wise loop.
-const CHUNK: usize = 16 << 10;
 
 /// Where a tensor is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,10 +162,7 @@ impl Step {
                 packed.run(x, y, &Epilogue { bias: Some(bias), addend, accumulate, relu })
             }
             Task::Affine { scale, shift } => affine::affine_into(x, y, scale, shift, relu),
-            Task::Identity => {
-                pass(x, y, addend, accumulate, relu);
-                Ok(())
-            }
+            Task::Identity => add::sum_into(x, addend, y, accumulate, relu),
             Task::MaxPool2d(shape) => pool::max_into(x, y, shape),
             Task::AvgPool2d(shape) => pool::avg_into(x, y, shape),
             Task::GlobalAvgPool(shape) => pool::global_avg_into(x, y, *shape),
@@ -178,20 +171,4 @@ impl Step {
             }
         }
     }
-}
-
-/// A sum or a ReLU that stands alone.
-fn pass(x: &[f32], y: &mut [f32], addend: Option<&[f32]>, accumulate: bool, relu: bool) {
-    let least = if relu { 0.0 } else { f32::NEG_INFINITY };
-    // What `max` would do, except that NaN stays.
-    let cut = |value: f32| if value < least { least } else { value };
-    let chunks = y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).enumerate();
-    chunks.for_each(|(index, (y, x))| match addend {
-        Some(addend) => {
-            let addend = &addend[index * CHUNK..][..y.len()];
-            y.iter_mut().zip(x.iter().zip(addend)).for_each(|(y, (x, addend))| *y = cut(x + addend));
-        }
-        None if accumulate => y.iter_mut().zip(x).for_each(|(y, x)| *y = cut(*y + x)),
-        None => y.iter_mut().zip(x).for_each(|(y, &x)| *y = cut(x)),
-    });
 }

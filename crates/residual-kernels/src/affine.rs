@@ -1,13 +1,12 @@
 //! A scale and a shift per channel: what batch normalization is once it no longer learns, where no
 //! convolution stands before it that could take it up.
 
-use rayon::prelude::*;
 use residual_tensor::Float;
 
 use crate::{
     Result,
     error::check_length,
-    parallel::{CHUNK, chunks_per_task},
+    parallel::{CHUNK, for_each_chunk},
 };
 
 /// `x · scale + shift` in each channel, then `max(…, 0)` if there is a `relu`. Slices are in
@@ -22,8 +21,8 @@ pub fn affine_into<T: Float>(x: &[T], y: &mut [T], scale: &[T], shift: &[T], rel
     check_length([y.len()], x.len())?;
     let size = CHUNK.next_multiple_of(channels.max(1));
     let least = if relu { T::zero() } else { T::neg_infinity() };
-    y.par_chunks_mut(size).zip(x.par_chunks(size)).with_min_len(chunks_per_task(size)).for_each(|(y, x)| {
-        for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
+    for_each_chunk(y, size, |chunk, y| {
+        for (y, x) in y.chunks_exact_mut(channels).zip(x[chunk * size..].chunks_exact(channels)) {
             for ((y, &x), (&scale, &shift)) in y.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
                 let value = x * scale + shift;
                 *y = if value < least { least } else { value };

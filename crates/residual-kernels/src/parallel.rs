@@ -5,7 +5,10 @@
 use rayon::prelude::*;
 use residual_tensor::{Float, Tensor};
 
-use crate::isa::{Loop, vectorized};
+use crate::{
+    crew,
+    isa::{Loop, vectorized},
+};
 
 /// Elements in a chunk of an element-wise loop: they fit the second cache.
 pub(crate) const CHUNK: usize = 16 << 10;
@@ -74,11 +77,46 @@ pub(crate) fn add_assign<T: Float>(to: &mut [T], from: &[T]) {
 /// Calls `run` for each task below `count`, on all threads. Tasks are independent, and
 /// neighbours tend to run on the same thread, one after the other.
 pub(crate) fn for_each_task(count: usize, run: impl Fn(usize) + Sync) {
+    if crew::for_each_task(count, &run) {
+        return;
+    }
     /// Pieces per thread: more make up for unequal speeds, but each costs some microseconds.
     const PIECES: usize = 4;
     let threads = rayon::current_num_threads();
     let piece = if threads == 1 { count } else { count.div_ceil(threads * PIECES) };
     halve(0, count, piece.max(1), &run);
+}
+
+/// Calls `run` for each chunk of `size` elements, with its number, on all threads.
+pub(crate) fn for_each_chunk<T: Send + Sync>(
+    to: &mut [T],
+    size: usize,
+    run: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let (size, length) = (size.max(1), to.len());
+    let per_task = chunks_per_task(size);
+    let start = Start(to.as_mut_ptr());
+    for_each_task(length.div_ceil(size).div_ceil(per_task), |task| {
+        for chunk in task * per_task..length.div_ceil(size).min((task + 1) * per_task) {
+            let first = chunk * size;
+            // SAFETY: within the slice, and no other chunk has these elements.
+            let chunk_elements =
+                unsafe { std::slice::from_raw_parts_mut(start.at(first), size.min(length - first)) };
+            run(chunk, chunk_elements);
+        }
+    });
+}
+
+/// The start of a slice whose chunks go to different threads.
+struct Start<T>(*mut T);
+
+// SAFETY: each thread makes a slice of other elements from it, and elements may be sent.
+unsafe impl<T: Send> Sync for Start<T> {}
+
+impl<T> Start<T> {
+    fn at(&self, index: usize) -> *mut T {
+        self.0.wrapping_add(index)
+    }
 }
 
 fn halve(start: usize, end: usize, piece: usize, run: &(impl Fn(usize) + Sync)) {

@@ -2,10 +2,9 @@
 //! and adds channels, the identity takes every other pixel and fills the new channels with
 //! zeros, half before and half after the old ones.
 
-use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
-use crate::{KernelError, Result, error::check_length, parallel::chunks_per_task};
+use crate::{KernelError, Result, error::check_length, parallel::for_each_chunk};
 
 /// Every `stride`-th pixel of `x`, with zeros for the channels that `x` does not have.
 ///
@@ -108,9 +107,7 @@ impl Sizes {
 
     fn subsample_pad<T: Float>(&self, x: &[T], y: &mut [T]) {
         let (channels, out_channels) = (self.channels, self.out_channels);
-        let row_size = (self.output[1] * out_channels).max(1);
-        let rows = y.par_chunks_mut(row_size).enumerate();
-        rows.with_min_len(chunks_per_task(row_size)).for_each(|(row, y)| {
+        for_each_chunk(y, self.output[1] * out_channels, |row, y| {
             for (column, y) in y.chunks_exact_mut(out_channels).enumerate() {
                 let (before, old) = y.split_at_mut(self.before);
                 let (old, after) = old.split_at_mut(channels);

@@ -13,6 +13,7 @@
 //! **Not here.** Which kernel to call when; that is the business of `conv2d`.
 
 mod finish;
+mod largest;
 mod outer;
 mod panel;
 mod portable;
@@ -32,6 +33,7 @@ mod x86;
 use std::sync::OnceLock;
 
 pub(crate) use finish::Finish;
+pub(crate) use largest::Largest;
 pub(crate) use outer::{Outer, OuterKernel};
 pub(crate) use panel::{Copy, Gather, Scatter};
 pub(crate) use tile::{Segment, Tile, TileKernel};
@@ -53,6 +55,7 @@ pub struct Isa {
     /// For a block of few channels.
     pub(crate) narrow: Family,
     pub(crate) copy: unsafe fn(&Copy),
+    pub(crate) largest: unsafe fn(&Largest),
     pub(crate) gather: unsafe fn(&Gather),
     pub(crate) scatter: unsafe fn(&Scatter),
     /// F(2×2, 3×3)

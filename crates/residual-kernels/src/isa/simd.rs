@@ -49,6 +49,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn fnma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// Brings the line at `p` into the first cache; `p` may be any address.
     unsafe fn prefetch(p: *const f32);
+    /// Brings the line at `p` into the second cache; `p` may be any address.
+    unsafe fn prefetch_far(p: *const f32);
     /// Returns `p`, and keeps the compiler from knowing that it did.
     ///
     /// Without this it computes the address of every pixel of a tile outside of the loop, which

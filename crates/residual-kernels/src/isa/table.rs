@@ -13,7 +13,7 @@ macro_rules! kernels_for {
     ) => {
         $(#[$doc])*
         pub(super) static $table: $crate::isa::Isa = {
-            use $crate::isa::{Family, Isa, outer, panel, tile};
+            use $crate::isa::{Family, Isa, largest, outer, panel, tile};
 
             // SAFETY of every block below: the kernels' contract, passed on to the caller, who
             // also sees to it that the processor has the instruction set.
@@ -28,6 +28,10 @@ macro_rules! kernels_for {
             #[$attribute]
             unsafe fn copy(copy: &panel::Copy) {
                 unsafe { panel::copy::<$simd>(copy) }
+            }
+            #[$attribute]
+            unsafe fn largest(window: &largest::Largest) {
+                unsafe { largest::largest::<$simd>(window) }
             }
             #[$attribute]
             unsafe fn gather(gather: &panel::Gather) {
@@ -56,6 +60,7 @@ macro_rules! kernels_for {
                     outer: &[$(outer::<$narrow_outer, $narrow>),*],
                 },
                 copy,
+                largest,
                 gather,
                 scatter,
                 winograd2: f2::TRANSFORMS,

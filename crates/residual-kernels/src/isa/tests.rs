@@ -91,6 +91,7 @@ fn tiles_sum_segments_and_finish() {
                     segments: segments.as_ptr(),
                     segment_count: segments.len(),
                     weights: weights.as_ptr(),
+                    ahead: weights.as_ptr(),
                     out: out.as_mut_ptr(),
                     out_pixel,
                     out_row,

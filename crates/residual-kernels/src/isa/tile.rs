@@ -37,6 +37,9 @@ pub(crate) struct Tile {
     pub(crate) segment_count: usize,
     /// For each k' in turn the weights of the block's channels, in whole registers.
     pub(crate) weights: *const f32,
+    /// What will be read before long: fetched into the second cache, a cache line for every two
+    /// inputs. Need not be valid.
+    pub(crate) ahead: *const f32,
     /// The first pixel's outputs.
     pub(crate) out: *mut f32,
     /// From one pixel to the next.
@@ -47,6 +50,21 @@ pub(crate) struct Tile {
     pub(crate) columns: usize,
     /// What else is done to the results.
     pub(crate) finish: Finish,
+}
+
+impl Tile {
+    /// Where tile `index` of several with the same weights fetches from, so that together they fetch
+    /// the `length` numbers at `next` once. Each has `inputs` inputs.
+    pub(crate) fn ahead(
+        index: usize,
+        inputs: usize,
+        weights: *const f32,
+        next: *const f32,
+        length: usize,
+    ) -> *const f32 {
+        let at = index * (inputs / 2) * LINE;
+        if at < length { next.wrapping_add(at) } else { weights }
+    }
 }
 
 /// # Safety
@@ -64,6 +82,9 @@ const GROUPS: usize = 10;
 /// second cache.
 const PREFETCH: usize = 128;
 
+/// Elements of a cache line.
+pub(crate) const LINE: usize = 16;
+
 /// `R` rows of `Q` pixels × `V` registers of channels.
 ///
 /// # Safety
@@ -73,7 +94,7 @@ pub(super) unsafe fn tile<S: Simd, const R: usize, const Q: usize, const V: usiz
     // SAFETY: passed on to the caller.
     unsafe {
         let mut sums = [[[S::zero(); Q]; V]; R];
-        let mut weights = tile.weights;
+        let (mut weights, mut ahead) = (tile.weights, tile.ahead);
         let step = V * S::LANES;
         for segment in std::slice::from_raw_parts(tile.segments, tile.segment_count) {
             let mut bases = [[tile.a; GROUPS]; R];
@@ -91,6 +112,8 @@ pub(super) unsafe fn tile<S: Simd, const R: usize, const Q: usize, const V: usiz
                 }
                 multiply::<S, R, Q, V>(&mut sums, &bases, tile.a_pixel, 0, weights);
                 multiply::<S, R, Q, V>(&mut sums, &bases, tile.a_pixel, 1, weights.add(step));
+                S::prefetch_far(ahead);
+                ahead = ahead.wrapping_add(LINE);
                 for r in 0..R {
                     for g in 0..Q.div_ceil(GROUP) {
                         bases[r][g] = bases[r][g].wrapping_add(2);

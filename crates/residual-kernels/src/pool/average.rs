@@ -6,7 +6,7 @@ use residual_tensor::{Float, Layout, Shape, Tensor};
 use super::{Pool2dGeometry, Pool2dShape};
 use crate::{
     KernelError, Result,
-    parallel::{add_assign, chunks_per_task},
+    parallel::{add_assign, chunks_per_task, for_each_chunk},
 };
 
 /// The average of each channel under each window.
@@ -31,9 +31,7 @@ pub fn avg_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result
 pub fn avg_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
     shape.check(x, y)?;
     let (channels, [rows, columns]) = (shape.channels, shape.output);
-    let row_size = (columns * channels).max(1);
-    let lines = y.par_chunks_mut(row_size).enumerate();
-    lines.with_min_len(chunks_per_task(row_size)).for_each(|(row, y)| {
+    for_each_chunk(y, columns * channels, |row, y| {
         let image = row / rows * shape.input[0] * shape.input[1];
         for (column, y) in y.chunks_exact_mut(channels).enumerate() {
             y.fill(T::zero());

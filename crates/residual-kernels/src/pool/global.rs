@@ -6,7 +6,7 @@ use residual_tensor::{Float, Layout, Shape, Tensor};
 use crate::{
     KernelError, Result,
     error::check_length,
-    parallel::{add_assign, chunks_per_task},
+    parallel::{add_assign, chunks_per_task, for_each_chunk},
 };
 
 /// The average of each channel over the pixels of each image.
@@ -38,13 +38,11 @@ pub fn global_avg_into<T: Float>(
     check_length([batch, channels], y.len())?;
     let share = T::of(1.0 / (height * width) as f64);
     let image = (height * width * channels).max(1);
-    y.par_chunks_mut(channels.max(1)).zip(x.par_chunks(image)).with_min_len(chunks_per_task(image)).for_each(
-        |(y, x)| {
-            y.fill(T::zero());
-            x.chunks_exact(channels).for_each(|x| add_assign(y, x));
-            y.iter_mut().for_each(|y| *y *= share);
-        },
-    );
+    for_each_chunk(y, channels, |index, y| {
+        y.fill(T::zero());
+        x[index * image..][..image].chunks_exact(channels).for_each(|x| add_assign(y, x));
+        y.iter_mut().for_each(|y| *y *= share);
+    });
     Ok(())
 }
 

@@ -6,7 +6,11 @@ use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
 use super::{Pool2dGeometry, Pool2dShape};
-use crate::{KernelError, Result, parallel::chunks_per_task};
+use crate::{
+    KernelError, Result,
+    isa::{self, Largest},
+    parallel::{chunks_per_task, for_each_chunk},
+};
 
 /// Channels that are compared at the same time, in registers.
 const LANES: usize = 16;
@@ -58,24 +62,28 @@ pub fn max_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result
     Ok((y, MaxIndices { x: shape.x(), pixels }))
 }
 
-/// [`max_forward`] between slices of channels-last memory, without indices.
+/// [`max_forward`] between slices of channels-last memory, without indices. Here NaN does not win.
 ///
 /// # Errors
 /// If a slice does not have as many elements as its shape.
-pub fn max_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
+pub fn max_into(x: &[f32], y: &mut [f32], shape: &Pool2dShape) -> Result<()> {
     shape.check(x, y)?;
-    let (channels, [rows, columns]) = (shape.channels, shape.output);
-    let row_size = (columns * channels).max(1);
-    let lines = y.par_chunks_mut(row_size).enumerate();
-    lines.with_min_len(chunks_per_task(row_size)).for_each(|(row, y)| {
-        let image = row / rows * shape.input[0] * shape.input[1];
+    let (isa, channels, [rows, columns]) = (isa::active(), shape.channels, shape.output);
+    for_each_chunk(y, columns * channels, |line, y| {
+        let image = line / rows * shape.input[0] * shape.input[1];
         for (column, y) in y.chunks_exact_mut(channels).enumerate() {
-            y.fill(T::neg_infinity());
-            for pixel in shape.window_pixels(row % rows, column) {
-                for (y, &x) in y.iter_mut().zip(&x[(image + pixel) * channels..][..channels]) {
-                    *y = if (x > *y) | x.is_nan() { x } else { *y };
-                }
-            }
+            let [rows, columns] = shape.window(line % rows, column);
+            let first = image + rows.start * shape.input[1] + columns.start;
+            let window = Largest {
+                x: x[first * channels..].as_ptr(),
+                row: shape.input[1] * channels,
+                rows: rows.len(),
+                columns: columns.len(),
+                channels,
+                y: y.as_mut_ptr(),
+            };
+            // SAFETY: the window is within the image, and the pixel of the output is this one's.
+            unsafe { (isa.largest)(&window) };
         }
     });
     Ok(())
@@ -152,9 +160,6 @@ mod tests {
         let geometry = Pool2dGeometry::new(2, 2);
         let (y, indices) = max_forward(&x, &geometry).unwrap();
         assert!(y.to_vec()[0] == 3.0 && y.to_vec()[1].is_nan());
-        let mut without_indices = [0.0; 2];
-        max_into(x.as_slice(), &mut without_indices, &geometry.resolve(x.shape()).unwrap()).unwrap();
-        assert!(without_indices[0] == 3.0 && without_indices[1].is_nan());
         let dy = Tensor::from_vec([1, 1, 1, 2], vec![10.0, 20.0]).unwrap();
         let dx = max_backward(&dy, &indices, x.shape()).unwrap();
         assert_eq!(dx.to_vec(), [0.0, 10.0, 20.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
@@ -165,6 +170,19 @@ mod tests {
         let x = Tensor::full([1, 2, 3, 3], -5.0f32);
         let (y, _) = max_forward(&x, &Pool2dGeometry::new(3, 3).stride(2).padding(1)).unwrap();
         assert_eq!(y.to_vec(), [-5.0; 8]);
+    }
+
+    #[test]
+    fn with_and_without_indices_agree() {
+        let geometry = Pool2dGeometry::new(3, 2).stride([2, 1]).padding(1);
+        for channels in [1, 16, 19, 64] {
+            let x = residual_tensor::Generator::new(1).normal_tensor::<f32>([2, channels, 7, 6], 1.0);
+            let x = x.to_layout(Layout::ChannelsLast);
+            let (y, _) = max_forward(&x, &geometry).unwrap();
+            let mut without = y.map(|_| 0.0);
+            max_into(x.as_slice(), without.as_mut_slice(), &geometry.resolve(x.shape()).unwrap()).unwrap();
+            assert_eq!(without, y);
+        }
     }
 
     #[test]

@@ -54,9 +54,10 @@ impl Blocking {
             (Shared::new(sums), unit)
         });
 
-        // Where units are few, panels are shared out as well: it costs copying the scratch again.
+        // Where units are few, panels are shared out as well, which may cost copying scratch again.
         let panels = correlation.groups * self.panels.len();
-        let shares = (2 * rayon::current_num_threads()).div_ceil(units.max(1)).clamp(1, panels.max(1));
+        let tasks = if self.in_place { 2 } else { 1 } * rayon::current_num_threads();
+        let shares = tasks.div_ceil(units.max(1)).clamp(1, panels.max(1));
         let y = Shared::new(y);
         for_each_task(units * shares, |task| {
             let (unit, share) = (task / shares, task % shares);
@@ -99,8 +100,7 @@ impl Blocking {
             }
             let field = self.field(&unit, group);
             let source = if self.in_place { x } else { &scratch };
-            let weights = &packed[self.packed_at(group, panel)..][..panel.width * self.correlation.terms()];
-            self.tiles(isa, &unit, group, panel, source, &field, weights, y, finish);
+            self.tiles(isa, &unit, group, panel, source, &field, packed, y, finish);
         }
     }
 
@@ -113,7 +113,7 @@ impl Blocking {
         panel: &Panel,
         source: &[f32],
         field: &Field<'_>,
-        weights: &[f32],
+        packed: &[f32],
         y: Shared<'_>,
         finish: Finish,
     ) {
@@ -140,6 +140,10 @@ impl Blocking {
             lines == 0 || from(lines - 1) + last(columns.len(), field.strides.pixel) + reach <= source.len()
         );
 
+        let terms = self.correlation.terms();
+        let (weights, next) = packed[self.packed_at(group, panel)..].split_at(panel.width * terms);
+        let next_len = next.len().min(weights.len());
+        let mut tiles_before = 0;
         let moments_channel = group * self.panels_width() + panel.first;
         let mut line = 0;
         while line < lines {
@@ -158,6 +162,7 @@ impl Blocking {
                     segments: field.segments.as_ptr(),
                     segment_count: field.segments.len(),
                     weights: weights.as_ptr(),
+                    ahead: Tile::ahead(tiles_before, terms, weights.as_ptr(), next.as_ptr(), next_len),
                     out: y.at(out),
                     out_pixel: horizontal.step * channels,
                     out_row,
@@ -169,6 +174,7 @@ impl Blocking {
                 // panel's channels exist and are this task's own, and so are the moments of the
                 // unit and panel; bias and addend have been held against the output.
                 unsafe { kernels[pixels.len() - 1](&tile) };
+                tiles_before += 1;
             }
             line += rows;
         }

@@ -240,15 +240,18 @@ impl Winograd {
         assert!(v.len() >= size.planes() * v_pitch.plane && v_pitch.plane >= tiles.len() * v_pitch.tile);
         let filters = &packed[self.packed_at(panel)..][..self.panel_len(panel)];
         let segment = Segment { offset: 0, length: inputs };
+        let plane = self.filter_plane(panel);
         for point in 0..size.planes() {
-            for group in near_equal(tiles.len(), family.one_row.len()) {
+            let weights = filters[point * plane..].as_ptr();
+            for (index, group) in near_equal(tiles.len(), family.one_row.len()).enumerate() {
                 let tile = Tile {
                     a: v[point * v_pitch.plane + group.start * v_pitch.tile..].as_ptr(),
                     a_pixel: v_pitch.tile,
                     a_row: 0,
                     segments: &segment,
                     segment_count: 1,
-                    weights: filters[point * self.filter_plane(panel)..].as_ptr(),
+                    weights,
+                    ahead: Tile::ahead(index, inputs, weights, weights.wrapping_add(plane), plane),
                     out: m.at(point * pitch.plane + group.start * pitch.tile),
                     out_pixel: pitch.tile,
                     out_row: 0,
