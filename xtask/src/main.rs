@@ -3,6 +3,7 @@
 
 mod bench;
 mod cargo;
+mod fuzz;
 mod verify;
 
 use std::{env, path::PathBuf, process::ExitCode};
@@ -23,6 +24,9 @@ enum Command {
     Verify(verify::Options),
     /// Measures this project, the machine, and peers that are installed, in turns in one run
     Bench(bench::Options),
+    /// Damages files at random and reads them
+    #[command(after_help = fuzz::targets_help())]
+    Fuzz(fuzz::Options),
 }
 
 /// Why a check, a suite or a command failed.
@@ -33,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = workspace_root().and_then(|root| match command {
         Command::Verify(options) => verify::run(root, options),
         Command::Bench(options) => bench::run(root, options).map(|()| true),
+        Command::Fuzz(options) => fuzz::run(&root, &options),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use residual_data::{Dataset, Loader, LoaderConfig, Preprocess};
-use residual_nn::{BlockKind, Module, Role};
+use residual_nn::{Module, Role};
 use residual_tensor::Float;
 use residual_weights::{Entry, Weights, safetensors};
 use residual_zoo::{ResNet, ResNetConfig};
@@ -192,26 +192,10 @@ fn check_size(
     if preprocess.input.height.max(preprocess.input.width) > LONGEST_SIDE {
         return Err(("preprocess", format!("an input of {}", preprocess.input)));
     }
-    // A basic block's second convolution, a bottleneck's second and third, and the classifier.
     let wide = |n: usize| n as u128;
-    let [groups, per_group] = [model.groups, model.width_per_group].map(wide);
-    let stages = model.widths.iter().zip(&model.depths).map(|(&channels, &depth)| {
-        let channels = wide(channels);
-        let width = (channels.saturating_mul(per_group) / 64).saturating_mul(groups);
-        let block = match model.block {
-            BlockKind::Basic => channels.saturating_mul(channels).saturating_mul(9),
-            BlockKind::Bottleneck => {
-                let second = (width.saturating_mul(width) / groups.max(1)).saturating_mul(9);
-                second.saturating_add(width.saturating_mul(channels).saturating_mul(4))
-            }
-        };
-        block.saturating_mul(wide(depth))
-    });
-    let classifier = wide(model.widths.last().copied().unwrap_or(0)) * wide(model.classes);
-    let described = stages.fold(classifier, u128::saturating_add);
     let held: u128 = weights.iter().map(|(_, entry)| wide(entry.shape().elements())).sum();
     let blocks: u128 = model.depths.iter().copied().map(wide).sum();
-    if described > held || blocks > wide(weights.len()) {
+    if model.least_parameters() > held || blocks > wide(weights.len()) {
         return Err(("model", "the network is larger than the file".to_owned()));
     }
     Ok(())

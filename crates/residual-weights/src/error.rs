@@ -55,7 +55,7 @@ pub enum FormatError {
     #[error("the content is .npy, one array without a name, but weights are many with names")]
     Nameless,
     /// The description of the content is malformed.
-    #[error("malformed {format}: {problem}")]
+    #[error("malformed {format}: {}", shown(.problem))]
     Malformed {
         /// The format.
         format: &'static str,
@@ -63,7 +63,7 @@ pub enum FormatError {
         problem: String,
     },
     /// The file asks for something that no weights need, and that could do harm.
-    #[error("the file asks for {name}, which is refused; in PyTorch, save only net.state_dict()")]
+    #[error("the file asks for {}, which is refused; in PyTorch, save only net.state_dict()", shown(.name))]
     Forbidden {
         /// What it asks for.
         name: String,
@@ -75,13 +75,13 @@ pub enum FormatError {
         limit: u64,
     },
     /// There are no named tensors in the checkpoint.
-    #[error("no state_dict in the checkpoint; it holds {}", if .keys.is_empty() { "no dictionary".into() } else { .keys.join(", ") })]
+    #[error("no state_dict in the checkpoint; it holds {}", if .keys.is_empty() { "no dictionary".into() } else { shown(&.keys.join(", ")) })]
     NoStateDict {
         /// The first keys that there are instead.
         keys: Vec<String>,
     },
     /// A tensor of a type that networks here do not use.
-    #[error("`{name}` holds {dtype}; convert it to a float, an integer up to i64 or bool first")]
+    #[error("`{}` holds {}; convert it to a float, an integer up to i64 or bool first", shown(.name), shown(.dtype))]
     Dtype {
         /// The tensor.
         name: String,
@@ -89,7 +89,7 @@ pub enum FormatError {
         dtype: String,
     },
     /// A shape that memory cannot hold.
-    #[error("`{name}` claims the shape {shape}, more than memory can address")]
+    #[error("`{}` claims the shape {shape}, more than memory can address", shown(.name))]
     TooLarge {
         /// The tensor.
         name: String,
@@ -97,7 +97,7 @@ pub enum FormatError {
         shape: Shape,
     },
     /// The same name twice.
-    #[error("two tensors are called `{name}`")]
+    #[error("two tensors are called `{}`", shown(.name))]
     Duplicate {
         /// The name.
         name: String,
@@ -110,5 +110,36 @@ impl From<io::Error> for FormatError {
             io::ErrorKind::UnexpectedEof => Self::Truncated,
             _ => Self::Io(error),
         }
+    }
+}
+
+/// Text of a file as part of a message: in one line, not too long, and nothing that a terminal
+/// would obey.
+fn shown(text: &str) -> String {
+    const LONGEST: usize = 200;
+    let mut shown = String::new();
+    for character in text.chars() {
+        if shown.len() > LONGEST {
+            shown.push('…');
+            break;
+        }
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_a_file_stays_in_its_line() {
+        let error = FormatError::Duplicate { name: "a\nb\u{1b}[2Jé".to_owned() };
+        assert_eq!(error.to_string(), "two tensors are called `a\\nb\\u{1b}[2Jé`");
+        let long = FormatError::Forbidden { name: "x".repeat(10_000) };
+        assert!(long.to_string().len() < 400);
     }
 }

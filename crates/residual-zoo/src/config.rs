@@ -81,6 +81,11 @@ pub struct ResNetConfig {
     pub classes: usize,
 }
 
+/// A hundred times as deep as anything published.
+const MOST_BLOCKS: usize = 100_000;
+/// What 16 GB hold in single precision.
+const MOST_PARAMETERS: u128 = 1 << 32;
+
 fn one() -> usize {
     1
 }
@@ -212,6 +217,27 @@ impl ResNetConfig {
         self.widths.last().map_or(0, |width| width * self.block.expansion())
     }
 
+    /// A number of parameters that the network has at least, found without building it: those of a
+    /// basic block's second convolution, of a bottleneck's second and third, and of the classifier.
+    pub fn least_parameters(&self) -> u128 {
+        let wide = |n: usize| n as u128;
+        let [groups, per_group] = [self.groups, self.width_per_group].map(wide);
+        let stages = self.widths.iter().zip(&self.depths).map(|(&channels, &depth)| {
+            let channels = wide(channels);
+            let width = (channels.saturating_mul(per_group) / 64).saturating_mul(groups);
+            let block = match self.block {
+                BlockKind::Basic => channels.saturating_mul(channels).saturating_mul(9),
+                BlockKind::Bottleneck => {
+                    let second = (width.saturating_mul(width) / groups.max(1)).saturating_mul(9);
+                    second.saturating_add(width.saturating_mul(channels).saturating_mul(4))
+                }
+            };
+            block.saturating_mul(wide(depth))
+        });
+        let classifier = wide(self.widths.last().copied().unwrap_or(0)) * wide(self.classes);
+        stages.fold(classifier, u128::saturating_add)
+    }
+
     /// The blocks of each stage, in order, with these first weights.
     pub(crate) fn stages(&self, init: Init) -> Vec<Vec<BlockConfig>> {
         let mut in_channels = self.stem_channels();
@@ -260,6 +286,14 @@ impl ResNetConfig {
             return invalid(
                 "depths, widths, groups, channels and classes must be between 1 and 1048576".into(),
             );
+        }
+        let blocks: usize = self.depths.iter().sum();
+        if blocks > MOST_BLOCKS {
+            return invalid(format!("{blocks} blocks are too many; at most {MOST_BLOCKS}"));
+        }
+        let least = self.least_parameters();
+        if least > MOST_PARAMETERS {
+            return invalid(format!("more than {least} parameters are too many; at most {MOST_PARAMETERS}"));
         }
         if self.block == BlockKind::Basic && (self.groups, self.width_per_group) != (1, 64) {
             return invalid(

@@ -226,3 +226,19 @@ fn an_input_that_does_not_fit_names_the_layer() {
     let error = Summary::of(&build("resnet18"), [1, 1, 224, 224]).unwrap_err().to_string();
     assert!(error.starts_with("conv1: ") && error.contains("[1, 1, 224, 224]"), "{error}");
 }
+
+#[test]
+fn networks_that_no_memory_holds_are_refused_before_they_are_built() {
+    let small = ResNetConfig::named("cifar_resnet20").unwrap();
+    let wide = ResNetConfig { widths: vec![16, 32, 1 << 20], ..small.clone() };
+    let deep = ResNetConfig { depths: vec![1 << 20; 3], ..small.clone() };
+    for (config, expected) in [(wide, "parameters are too many"), (deep, "3145728 blocks are too many")] {
+        let message = config.build::<f32>(&mut Generator::new(0)).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    for name in names() {
+        let config = ResNetConfig::named(&name).unwrap();
+        let (least, all) = (config.least_parameters(), build(&name).parameter_count() as u128);
+        assert!(least < all && 4 * least > all, "{name}: {least} of {all}");
+    }
+}

@@ -19,9 +19,8 @@ mod unit;
 
 use std::{path::PathBuf, str::FromStr};
 
-use recorder::Recorder;
-
 use crate::Failure;
+use recorder::Recorder;
 
 /// What a check ends with: what was seen, in one line, or why it failed.
 type Outcome = Result<String, Failure>;

@@ -1,5 +1,5 @@
-//! What can happen to a file, by accident or on purpose. Shared by the property tests and the
-//! fuzz driver; the files to damage are in `data`.
+//! What can happen to a file, by accident or on purpose; the files to damage are in `data`. Longer
+//! and for every reader: `cargo xtask fuzz`.
 
 use std::path::Path;
 
