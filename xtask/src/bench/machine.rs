@@ -1,6 +1,6 @@
 //! The machine: what it is, and the limits that every figure is held against.
 
-use rayon::ThreadPoolBuilder;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use residual_kernels::{isa, machine};
 use serde::Serialize;
 
@@ -49,6 +49,17 @@ impl Machine {
         Self { about: residual_train::Machine::here(), limits: counts.into_iter().map(Limits::of).collect() }
     }
 
+    /// Measures the multiply-adds once more and keeps what is more: a limit is not lower because
+    /// something else was running when it was looked for.
+    pub(super) fn measure_peaks_again(&mut self) {
+        for limits in &mut self.limits {
+            let again = Limits::pool(limits.threads).install(Peak::all);
+            for (peak, again) in limits.fma_peaks.iter_mut().zip(again) {
+                peak.gflops = peak.gflops.max(again.gflops);
+            }
+        }
+    }
+
     /// The most GFLOPS on so many threads, with the best instruction set.
     pub(super) fn peak(&self, threads: usize) -> f64 {
         let limits = self.limits.iter().find(|limits| limits.threads == threads);
@@ -59,15 +70,21 @@ impl Machine {
 
 impl Limits {
     fn of(threads: usize) -> Self {
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build().expect("a few threads");
-        pool.install(|| {
-            let peak = |isa: &isa::Isa| Peak { isa: isa.name, gflops: machine::fma_peak(isa) };
+        Self::pool(threads).install(|| {
             let machine::Bandwidth { read, write, copy, triad } = machine::bandwidth(ARRAY_BYTES);
-            Self {
-                threads,
-                fma_peaks: isa::available().into_iter().map(peak).collect(),
-                memory: Memory { read, write, copy, triad },
-            }
+            Self { threads, fma_peaks: Peak::all(), memory: Memory { read, write, copy, triad } }
         })
+    }
+
+    fn pool(threads: usize) -> ThreadPool {
+        ThreadPoolBuilder::new().num_threads(threads).build().expect("a few threads")
+    }
+}
+
+impl Peak {
+    /// Of every instruction set that there is, on the threads of this pool.
+    fn all() -> Vec<Self> {
+        let peak = |isa: &isa::Isa| Self { isa: isa.name, gflops: machine::fma_peak(isa) };
+        isa::available().into_iter().map(peak).collect()
     }
 }

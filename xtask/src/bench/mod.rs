@@ -55,6 +55,7 @@ pub(crate) fn run(root: PathBuf, options: Options) -> Result<(), Failure> {
     report::print_machine(&machine);
     let mut report = Report { machine, works: Vec::new() };
     for work in works {
+        report.machine.measure_peaks_again();
         let row = measure(&work, &peers, options.rounds, &report.machine)?;
         report::print_row(&row);
         report.works.push(row);
@@ -69,7 +70,7 @@ pub(crate) fn run(root: PathBuf, options: Options) -> Result<(), Failure> {
 
 /// Lets all contenders for a work make their turns.
 fn measure(work: &Work, peers: &Peers, rounds: u32, machine: &Machine) -> Result<Row, Failure> {
-    anstream::eprintln!("{work}");
+    anstream::eprintln!("measuring {work}");
     let mut contenders: Vec<Contender> = Vec::new();
     for launch in peers.launches(work)? {
         let name = launch.name.clone();

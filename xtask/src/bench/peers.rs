@@ -136,7 +136,7 @@ impl Peers {
         let packages = if selected.iter().all(|peer| peer.is_rust()) { None } else { this.packages() };
         for peer in selected {
             let ready = if peer.is_rust() {
-                this.build(&this.sources().join(peer.name()), &this.target.join("peers"))
+                this.build(&this.sources().join(peer.name()), &this.built(peer))
             } else {
                 missing(peer, packages.as_ref()).map_or(Ok(()), |why| Err(why.into()))
             };
@@ -150,6 +150,11 @@ impl Peers {
 
     fn sources(&self) -> PathBuf {
         self.root.join("xtask/peers")
+    }
+
+    /// Where a peer in Rust is built: each on its own, so that none waits for another one's build.
+    fn built(&self, peer: Peer) -> PathBuf {
+        self.target.join("peers").join(peer.name())
     }
 
     fn script(&self) -> Command {
@@ -204,7 +209,7 @@ impl Peers {
         let onnx = if peer.reads_onnx() { Some(self.onnx(work)?) } else { None };
         let onnx = onnx.as_deref();
         let [batch, threads] = [work.batch, self.threads].map(|number| number.to_string());
-        let built = self.target.join("peers/release");
+        let built = self.built(peer).join("release");
         let launch = |program: &str, arguments: &[&str]| {
             self.launch(peer.name().to_owned(), self.threads, &built, program, arguments)
         };

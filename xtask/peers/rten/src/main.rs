@@ -21,7 +21,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     model.prepack_weights(true);
     let model = model.load_file(file)?;
     let elements: usize = shape.iter().product();
-    let input = Tensor::from_data(&shape, (0..elements).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect::<Vec<_>>());
+    let input =
+        Tensor::from_data(&shape, (0..elements).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect::<Vec<_>>());
     turns::serve("0.27.0", 3, || {
         model.run_one(input.view().into(), None).expect("a network that rten can run");
     })?;
