@@ -117,7 +117,7 @@ fn none() -> Span {
 }
 
 fn is_none(span: &Span) -> bool {
-    span.iterations(1) == 0 && !matches!(span, Span::Epochs(epochs) if *epochs > 0.0)
+    *span == none()
 }
 
 /// How the learning rate falls. Spans are counted from the beginning of the run.
