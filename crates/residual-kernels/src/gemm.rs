@@ -8,10 +8,9 @@
 
 use std::any::TypeId;
 
-use rayon::prelude::*;
 use residual_tensor::Float;
 
-use crate::{KernelError, Result};
+use crate::{KernelError, Result, parallel::for_each_chunk};
 
 /// Rows of the result that one task computes.
 const ROWS: usize = 64;
@@ -111,7 +110,7 @@ pub fn gemm<T: Float>(
         return Ok(());
     }
     let used = (rows - 1) * row_stride + columns;
-    data[..used].par_chunks_mut(ROWS * row_stride).enumerate().for_each(|(block, data)| {
+    for_each_chunk(&mut data[..used], ROWS * row_stride, |block, data| {
         let first = block * ROWS;
         let rows = ROWS.min(rows - first);
         multiply(alpha, a.row_block(first, rows), b, beta, MatrixMut { data, rows, columns, row_stride });

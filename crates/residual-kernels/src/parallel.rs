@@ -2,7 +2,8 @@
 //! thread computes a chunk then makes no difference to the result, and neither does how many
 //! threads there are.
 
-use rayon::prelude::*;
+use std::ops::Range;
+
 use residual_tensor::{Float, Tensor};
 
 use crate::{
@@ -31,21 +32,21 @@ pub(crate) fn zip_map<T: Float>(a: &Tensor<T>, b: &Tensor<T>, f: impl Fn(T, T) -
     debug_assert_eq!(a.shape(), b.shape());
     let b = b.to_layout(a.layout());
     let mut y = Tensor::unfilled(a.shape(), a.layout());
-    y.as_mut_slice()
-        .par_chunks_mut(CHUNK)
-        .zip(a.as_slice().par_chunks(CHUNK).zip(b.as_slice().par_chunks(CHUNK)))
-        .with_min_len(chunks_per_task(CHUNK))
-        .for_each(|(y, (a, b))| vectorized(Zip { y, a, b, f: |_, a, b| f(a, b) }));
+    let (a, b) = (a.as_slice(), b.as_slice());
+    for_each_run(y.as_mut_slice(), CHUNK, |run, y| {
+        let (a, b) = (&a[run.clone()], &b[run]);
+        vectorized(Zip { y, a, b, f: |_, a, b| f(a, b) });
+    });
     y
 }
 
 /// `y = f(y, x)` for each pair of elements of slices that are equally long.
 pub(crate) fn zip_update<T: Float>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync) {
     debug_assert_eq!(y.len(), x.len());
-    y.par_chunks_mut(CHUNK)
-        .zip(x.par_chunks(CHUNK))
-        .with_min_len(chunks_per_task(CHUNK))
-        .for_each(|(y, x)| vectorized(Zip { y, a: x, b: x, f: |y, x, _| f(y, x) }));
+    for_each_run(y, CHUNK, |run, y| {
+        let x = &x[run];
+        vectorized(Zip { y, a: x, b: x, f: |y, x, _| f(y, x) });
+    });
 }
 
 /// `y = f(y, a, b)` for each triple of elements.
@@ -105,6 +106,40 @@ pub(crate) fn for_each_chunk<T: Send + Sync>(
             run(chunk, chunk_elements);
         }
     });
+}
+
+/// [`for_each_chunk`] that tells where the chunk lies.
+pub(crate) fn for_each_run<T: Send + Sync>(
+    to: &mut [T],
+    size: usize,
+    run: impl Fn(Range<usize>, &mut [T]) + Sync,
+) {
+    for_each_chunk(to, size, |chunk, to| run(chunk * size..chunk * size + to.len(), to));
+}
+
+/// [`for_each_run`] over two slices that are equally long.
+pub(crate) fn for_each_run_of_two<T: Send + Sync, U: Send + Sync>(
+    to: &mut [T],
+    beside: &mut [U],
+    size: usize,
+    run: impl Fn(Range<usize>, &mut [T], &mut [U]) + Sync,
+) {
+    assert_eq!(to.len(), beside.len());
+    let start = Start(beside.as_mut_ptr());
+    for_each_run(to, size, |range, to| {
+        // SAFETY: within the slice, which is as long as `to`, and no other run has these elements.
+        let beside = unsafe { std::slice::from_raw_parts_mut(start.at(range.start), to.len()) };
+        run(range, to, beside);
+    });
+}
+
+/// The results of `f` for each number below `count`, in order.
+pub(crate) fn collect<R: Send + Sync>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let mut results: Vec<Option<R>> = (0..count).map(|_| None).collect();
+    let start = Start(results.as_mut_ptr());
+    // SAFETY: an element of the vector, which no other task has.
+    for_each_task(count, |task| unsafe { *start.at(task) = Some(f(task)) });
+    results.into_iter().map(|result| result.expect("every task has run")).collect()
 }
 
 /// The start of a slice whose chunks go to different threads.

@@ -1,13 +1,12 @@
 //! One step of stochastic gradient descent on one parameter, in one pass over memory.
 //! Which parameters there are, and how the learning rate changes, is decided above.
 
-use rayon::prelude::*;
 use residual_tensor::{Float, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     KernelError, Result,
-    parallel::{CHUNK, chunks_per_task},
+    parallel::{CHUNK, for_each_run_of_two},
 };
 
 /// The coefficients of a step, with PyTorch's meaning:
@@ -61,18 +60,19 @@ pub fn step<T: Float>(
     }
     // v or g + momentum · v, without a branch inside the loop
     let (of_gradient, of_velocity) = if rule.nesterov { (T::one(), momentum) } else { (T::zero(), T::one()) };
-    parameter
-        .as_mut_slice()
-        .par_chunks_mut(CHUNK)
-        .zip(velocity.as_mut_slice().par_chunks_mut(CHUNK).zip(gradient.as_slice().par_chunks(CHUNK)))
-        .with_min_len(chunks_per_task(CHUNK))
-        .for_each(|(parameter, (velocity, gradient))| {
+    for_each_run_of_two(
+        parameter.as_mut_slice(),
+        velocity.as_mut_slice(),
+        CHUNK,
+        |run, parameter, velocity| {
+            let gradient = &gradient.as_slice()[run];
             for ((parameter, velocity), &gradient) in parameter.iter_mut().zip(velocity).zip(gradient) {
                 let gradient = gradient + decay * *parameter;
                 *velocity = momentum * *velocity + gradient;
                 *parameter -= rate * (of_gradient * gradient + of_velocity * *velocity);
             }
-        });
+        },
+    );
     Ok(())
 }
 

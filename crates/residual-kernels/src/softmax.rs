@@ -1,9 +1,8 @@
 //! The softmax of logits: from scores to probabilities.
 
-use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Tensor};
 
-use crate::{Result, parallel::chunks_per_task};
+use crate::{Result, parallel::for_each_run};
 
 /// `exp(logits) / Σ exp(logits)` over the classes of each row.
 ///
@@ -18,12 +17,9 @@ pub fn forward<T: Float>(logits: &Tensor<T>) -> Result<Tensor<T>> {
     let [_, classes] = logits.dims("softmax")?;
     let classes = classes.max(1);
     let mut probabilities = Tensor::unfilled(logits.shape(), Layout::Contiguous);
-    probabilities
-        .as_mut_slice()
-        .par_chunks_mut(classes)
-        .zip(logits.as_slice().par_chunks(classes))
-        .with_min_len(chunks_per_task(16 * classes)) // an exponential costs as much as 16 sums
-        .for_each(|(probabilities, logits)| row(logits, probabilities));
+    for_each_run(probabilities.as_mut_slice(), classes, |run, probabilities| {
+        row(&logits.as_slice()[run], probabilities);
+    });
     Ok(probabilities)
 }
 

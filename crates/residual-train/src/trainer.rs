@@ -13,6 +13,7 @@ use std::{
 
 use residual_autograd::Tape;
 use residual_data::{Batch, Corrupt, DataSpec, Dataset, Loader, LoaderConfig, Preprocess, Split};
+use residual_kernels::together;
 use residual_nn::{Mode, Module, State, Trace};
 use residual_tensor::{Float, Generator};
 use residual_zoo::ZooError;
@@ -265,7 +266,7 @@ impl<T: Float> Trainer<T> {
             }
             let batch = batch?;
             let in_batch = batch.labels.len();
-            self.step(batch, folder)?;
+            together(|| self.step(batch, folder))?;
             self.pace.add(in_batch);
             images += in_batch;
             let Training { tally, position, .. } = &self.state.training;

@@ -1,13 +1,10 @@
 //! The passes over memory: normalization and its gradient, with what may be done at the same time.
 
-use std::ops::Range;
-
-use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Tensor};
 
 use crate::{
     isa::{Loop, vectorized},
-    parallel::{CHUNK, chunks_per_task},
+    parallel::{CHUNK, for_each_run, for_each_run_of_two},
 };
 
 /// `(x − centre) · scale + shift` in each channel.
@@ -30,7 +27,7 @@ impl<T: Float> Affine<T> {
         let mut y = Tensor::unfilled(x.shape(), Layout::ChannelsLast);
         let addend = addend.map(Tensor::as_slice);
         let x = x.as_slice();
-        for_each_run(self.centre.len(), y.as_mut_slice(), |run, y| {
+        for_each_run(y.as_mut_slice(), run_of(self.centre.len()), |run, y| {
             let (x, addend) = (&x[run.clone()], addend.map(|addend| &addend[run]));
             let (affine, added) = (self, addend.unwrap_or(x));
             match (addend, relu) {
@@ -137,7 +134,7 @@ impl<T: Float> Gradient<T> {
 
     /// Turns dy into dx.
     pub(super) fn apply(&self, x: &[T], gate: Gate<'_, T>, dy: &mut [T]) {
-        for_each_run(self.scale.len(), dy, |run, dy| {
+        for_each_run(dy, run_of(self.scale.len()), |run, dy| {
             let x = &x[run.clone()];
             let (gradient, forward) = (self, &self.distance);
             match gate {
@@ -155,19 +152,13 @@ impl<T: Float> Gradient<T> {
 
     /// Writes dx to new memory, and leaves in dy what a ReLU with output `y` let through.
     pub(super) fn apply_beside(&self, x: &[T], y: Option<&[T]>, dy: &mut [T], dx: &mut [T]) {
-        let size = run_of(self.scale.len());
-        dx.par_chunks_mut(size)
-            .zip(dy.par_chunks_mut(size))
-            .enumerate()
-            .with_min_len(chunks_per_task(size))
-            .for_each(|(chunk, (dx, dy))| {
-                let run = chunk * size..chunk * size + dx.len();
-                let (gradient, x) = (self, &x[run.clone()]);
-                match y.map(|y| &y[run]) {
-                    Some(y) => vectorized(DifferentiateBeside::<T, OUTPUT> { gradient, x, y, dy, dx }),
-                    None => vectorized(DifferentiateBeside::<T, OPEN> { gradient, x, y: x, dy, dx }),
-                }
-            });
+        for_each_run_of_two(dx, dy, run_of(self.scale.len()), |run, dx, dy| {
+            let (gradient, x) = (self, &x[run.clone()]);
+            match y.map(|y| &y[run]) {
+                Some(y) => vectorized(DifferentiateBeside::<T, OUTPUT> { gradient, x, y, dy, dx }),
+                None => vectorized(DifferentiateBeside::<T, OPEN> { gradient, x, y: x, dy, dx }),
+            }
+        });
     }
 }
 
@@ -239,15 +230,6 @@ pub(super) fn gated<T: Float, const GATE: u8>(dy: T, y: T, recomputed: impl FnOn
         _ => y,
     };
     if y <= T::zero() { T::zero() } else { dy }
-}
-
-/// Cuts `to` into runs of whole periods, for all threads, and tells where each lies.
-fn for_each_run<T: Float>(period: usize, to: &mut [T], f: impl Fn(Range<usize>, &mut [T]) + Sync) {
-    let size = run_of(period);
-    to.par_chunks_mut(size)
-        .enumerate()
-        .with_min_len(chunks_per_task(size))
-        .for_each(|(chunk, to)| f(chunk * size..chunk * size + to.len(), to));
 }
 
 /// The size of a run that consists of whole periods.

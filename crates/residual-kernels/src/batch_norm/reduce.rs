@@ -1,11 +1,13 @@
 //! Sums over the pixels of each channel: chunk by chunk in the element's precision, then over
 //! the chunks, in their order, in double precision.
 
-use rayon::prelude::*;
 use residual_tensor::Float;
 
 use super::pass::{Gate, OPEN, OUTPUT, RECOMPUTED, gated};
-use crate::isa::{Loop, vectorized};
+use crate::{
+    isa::{Loop, vectorized},
+    parallel::{add_assign, collect},
+};
 
 /// Elements in a chunk, ...
 const CHUNK: usize = 64 << 10;
@@ -21,23 +23,22 @@ const FEWEST_PIXELS: usize = 32;
 pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>) {
     let total = (x.len() / channels.max(1)) as f64;
     // Of each chunk: how many pixels, their mean, and the squared distances from it.
-    let chunks: Vec<_> = x
-        .par_chunks(chunk_size(channels))
-        .map(|x| {
-            let (origin, count) = (&x[..channels], (x.len() / channels) as f64);
-            let term = |[origin, ..]: [T; 3], [x, ..]: [T; 3]| {
-                let distance = x - origin;
-                [distance, distance * distance]
-            };
-            let sums = JointSums { arrays: [x; 3], coefficients: [origin; 3], term };
-            let [mut mean, mut squares] = vectorized(sums);
-            for channel in 0..channels {
-                squares[channel] -= mean[channel] * mean[channel] / count;
-                mean[channel] = origin[channel].to_f64() + mean[channel] / count;
-            }
-            (count, mean, squares)
-        })
-        .collect();
+    let size = chunk_size(channels);
+    let chunks = collect(x.len().div_ceil(size), |chunk| {
+        let x = &x[chunk * size..x.len().min((chunk + 1) * size)];
+        let (origin, count) = (&x[..channels], (x.len() / channels) as f64);
+        let term = |[origin, ..]: [T; 3], [x, ..]: [T; 3]| {
+            let distance = x - origin;
+            [distance, distance * distance]
+        };
+        let sums = JointSums { arrays: [x; 3], coefficients: [origin; 3], term };
+        let [mut mean, mut squares] = vectorized(sums);
+        for channel in 0..channels {
+            squares[channel] -= mean[channel] * mean[channel] / count;
+            mean[channel] = origin[channel].to_f64() + mean[channel] / count;
+        }
+        (count, mean, squares)
+    });
     let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
     for (count, of_chunk, _) in &chunks {
         for channel in 0..channels {
@@ -63,25 +64,23 @@ pub(super) fn gradient_sums<T: Float>(dy: &[T], x: &[T], centre: &[T], gate: Gat
     };
     let y = if let Gate::Output(y) = gate { y } else { dy };
     let size = chunk_size(channels);
-    let rows = dy.par_chunks(size).zip(x.par_chunks(size)).zip(y.par_chunks(size));
-    let chunks: Vec<_> = rows
-        .map(|((dy, x), y)| {
-            let arrays = [dy, x, y];
-            match gate {
-                Gate::Open => vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, OPEN> }),
-                Gate::Recomputed(_) => {
-                    vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, RECOMPUTED> })
-                }
-                Gate::Output(_) => {
-                    vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, OUTPUT> })
-                }
+    let chunks = collect(dy.len().div_ceil(size), |chunk| {
+        let run = chunk * size..dy.len().min((chunk + 1) * size);
+        let arrays = [&dy[run.clone()], &x[run.clone()], &y[run]];
+        match gate {
+            Gate::Open => vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, OPEN> }),
+            Gate::Recomputed(_) => {
+                vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, RECOMPUTED> })
             }
-        })
-        .collect();
+            Gate::Output(_) => {
+                vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, OUTPUT> })
+            }
+        }
+    });
     let mut sums = [vec![0.0; channels], vec![0.0; channels]];
     for chunk in &chunks {
         for (sum, of_chunk) in sums.iter_mut().zip(chunk) {
-            crate::parallel::add_assign(sum, of_chunk);
+            add_assign(sum, of_chunk);
         }
     }
     sums

@@ -1,12 +1,11 @@
 //! The average value under each window. Padding counts as zeros, as by PyTorch's default.
 
-use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
 use super::{Pool2dGeometry, Pool2dShape};
 use crate::{
     KernelError, Result,
-    parallel::{add_assign, chunks_per_task, for_each_chunk},
+    parallel::{add_assign, for_each_chunk},
 };
 
 /// The average of each channel under each window.
@@ -65,19 +64,16 @@ pub fn avg_backward<T: Float>(
     }
     let (dx_image, dy_image) = (dx.len() / shape.batch, dy.len() / shape.batch);
     let (channels, columns) = (shape.channels, shape.output[1]);
-    dx.as_mut_slice()
-        .par_chunks_mut(dx_image)
-        .zip(dy.as_slice().par_chunks(dy_image))
-        .with_min_len(chunks_per_task(dx_image))
-        .for_each(|(dx, dy)| {
-            dx.fill(T::zero());
-            for (output, dy) in dy.chunks_exact(channels).enumerate() {
-                for pixel in shape.window_pixels(output / columns, output % columns) {
-                    add_assign(&mut dx[pixel * channels..][..channels], dy);
-                }
+    for_each_chunk(dx.as_mut_slice(), dx_image, |image, dx| {
+        let dy = &dy.as_slice()[image * dy_image..(image + 1) * dy_image];
+        dx.fill(T::zero());
+        for (output, dy) in dy.chunks_exact(channels).enumerate() {
+            for pixel in shape.window_pixels(output / columns, output % columns) {
+                add_assign(&mut dx[pixel * channels..][..channels], dy);
             }
-            dx.iter_mut().for_each(|dx| *dx *= share(&shape));
-        });
+        }
+        dx.iter_mut().for_each(|dx| *dx *= share(&shape));
+    });
     Ok(dx)
 }
 

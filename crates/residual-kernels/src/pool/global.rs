@@ -1,12 +1,11 @@
 //! The average over a whole image: what stands between the last block and the classifier.
 
-use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
 use crate::{
     KernelError, Result,
     error::check_length,
-    parallel::{add_assign, chunks_per_task, for_each_chunk},
+    parallel::{add_assign, for_each_chunk},
 };
 
 /// The average of each channel over the pixels of each image.
@@ -60,17 +59,14 @@ pub fn global_avg_backward<T: Float>(dy: &Tensor<T>, x_shape: &Shape) -> Result<
     let share = share::<T>(operation, x_shape, height * width)?;
     let mut dx = Tensor::unfilled(x_shape, Layout::ChannelsLast);
     let image = (height * width * channels).max(1);
-    dx.as_mut_slice()
-        .par_chunks_mut(image)
-        .zip(dy.as_slice().par_chunks(channels.max(1)))
-        .with_min_len(chunks_per_task(image))
-        .for_each(|(dx, dy)| {
-            for dx in dx.chunks_exact_mut(channels) {
-                for (dx, &dy) in dx.iter_mut().zip(dy) {
-                    *dx = dy * share;
-                }
+    for_each_chunk(dx.as_mut_slice(), image, |image, dx| {
+        let dy = &dy.as_slice()[image * channels..(image + 1) * channels];
+        for dx in dx.chunks_exact_mut(channels) {
+            for (dx, &dy) in dx.iter_mut().zip(dy) {
+                *dx = dy * share;
             }
-        });
+        }
+    });
     Ok(dx)
 }
 

@@ -2,14 +2,13 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
 use super::{Pool2dGeometry, Pool2dShape};
 use crate::{
     KernelError, Result,
     isa::{self, Largest},
-    parallel::{chunks_per_task, for_each_chunk},
+    parallel::{for_each_chunk, for_each_run_of_two},
 };
 
 /// Channels that are compared at the same time, in registers.
@@ -38,27 +37,23 @@ pub fn max_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result
     let mut pixels = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
     let (channels, [rows, columns]) = (shape.channels, shape.output);
     let row_size = (columns * channels).max(1);
-    y.as_mut_slice()
-        .par_chunks_mut(row_size)
-        .zip(pixels.as_mut_slice().par_chunks_mut(row_size))
-        .enumerate()
-        .with_min_len(chunks_per_task(row_size))
-        .for_each(|(row, (y, pixels))| {
-            let image = row / rows * shape.input[0] * shape.input[1] * channels;
-            let outputs = y.chunks_exact_mut(channels).zip(pixels.chunks_exact_mut(channels));
-            for (column, (y, pixels)) in outputs.enumerate() {
-                let window = shape.window(row % rows, column);
-                let lanes = y.chunks_mut(LANES).zip(pixels.chunks_mut(LANES)).enumerate();
-                for (block, (y, pixels)) in lanes {
-                    let x = &x.as_slice()[image + block * LANES..];
-                    if y.len() == LANES {
-                        largest(x, &shape, &window, y, pixels, LANES);
-                    } else {
-                        largest(x, &shape, &window, y, pixels, y.len());
-                    }
+    for_each_run_of_two(y.as_mut_slice(), pixels.as_mut_slice(), row_size, |run, y, pixels| {
+        let row = run.start / row_size;
+        let image = row / rows * shape.input[0] * shape.input[1] * channels;
+        let outputs = y.chunks_exact_mut(channels).zip(pixels.chunks_exact_mut(channels));
+        for (column, (y, pixels)) in outputs.enumerate() {
+            let window = shape.window(row % rows, column);
+            let lanes = y.chunks_mut(LANES).zip(pixels.chunks_mut(LANES)).enumerate();
+            for (block, (y, pixels)) in lanes {
+                let x = &x.as_slice()[image + block * LANES..];
+                if y.len() == LANES {
+                    largest(x, &shape, &window, y, pixels, LANES);
+                } else {
+                    largest(x, &shape, &window, y, pixels, y.len());
                 }
             }
-        });
+        }
+    });
     Ok((y, MaxIndices { x: shape.x(), pixels }))
 }
 
@@ -135,18 +130,16 @@ pub fn max_backward<T: Float>(dy: &Tensor<T>, indices: &MaxIndices, x_shape: &Sh
         return Ok(dx);
     }
     let (dx_image, dy_image) = (dx.len() / batch, dy.len() / batch);
-    dx.as_mut_slice()
-        .par_chunks_mut(dx_image)
-        .zip(dy.as_slice().par_chunks(dy_image).zip(indices.pixels.as_slice().par_chunks(dy_image)))
-        .with_min_len(chunks_per_task(dx_image))
-        .for_each(|(dx, (dy, pixels))| {
-            dx.fill(T::zero());
-            for (dy, pixels) in dy.chunks_exact(channels).zip(pixels.chunks_exact(channels)) {
-                for (channel, (&dy, &pixel)) in dy.iter().zip(pixels).enumerate() {
-                    dx[pixel as usize * channels + channel] += dy;
-                }
+    for_each_chunk(dx.as_mut_slice(), dx_image, |image, dx| {
+        let run = image * dy_image..(image + 1) * dy_image;
+        let (dy, pixels) = (&dy.as_slice()[run.clone()], &indices.pixels.as_slice()[run]);
+        dx.fill(T::zero());
+        for (dy, pixels) in dy.chunks_exact(channels).zip(pixels.chunks_exact(channels)) {
+            for (channel, (&dy, &pixel)) in dy.iter().zip(pixels).enumerate() {
+                dx[pixel as usize * channels + channel] += dy;
             }
-        });
+        }
+    });
     Ok(dx)
 }
 
