@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     plan::{Plan, Profile},
-    step::{Addend, Place, Step, Task},
+    step::{Addend, Step, Task},
 };
 
 impl Plan {
@@ -48,13 +48,12 @@ impl fmt::Display for Plan {
                 _ => 0,
             })
             .sum();
-        let direct = self.steps.iter().filter(|step| step.x == Place::Images).count();
-        write!(
-            f,
-            "{} steps, {direct} of them on the input; packed weights {weights} bytes, arena {} bytes",
-            self.steps.len(),
-            self.arena_bytes()
-        )
+        if self.division.parts > 1 {
+            let last = &self.steps[self.division.steps - 1].path;
+            writeln!(f, "up to {last} one after the other for {} parts of the batch", self.division.parts)?;
+        }
+        let (steps, arena) = (self.steps.len(), self.arena_bytes());
+        write!(f, "{steps} steps; packed weights {weights} bytes, arena {arena} bytes")
     }
 }
 

@@ -46,6 +46,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Elements of the weight.
+    pub(crate) fn weight_len(&self) -> usize {
+        match self {
+            Self::Conv2d { weight, .. } => weight.len(),
+            _ => 0,
+        }
+    }
+
     /// Whether sums and ReLUs can be done to the results on their way to memory.
     fn has_epilogue(&self) -> bool {
         matches!(self, Self::Conv2d { .. } | Self::Affine { .. } | Self::Identity)

@@ -4,7 +4,8 @@
 //! [`Graph`](residual_nn::Graph) with batch normalization folded into the weights, sums and
 //! activations done to a convolution's results before they leave the registers, weights in the
 //! order in which kernels read them, and every intermediate result at a fixed place of one arena.
-//! A run takes no memory and decides nothing. A [`Model`] keeps plans for the shapes that it meets.
+//! The first layers take a large batch a few pictures at a time, so that results are still in a cache
+//! when the next layer reads them. A run takes no memory and decides nothing. A [`Model`] keeps plans for the shapes that it meets.
 //! Printed, a plan shows all of this; profiled, it shows where the time goes.
 //!
 //! **Rejected.** *Folding normalization into the network itself*: its parameters would no longer be
@@ -36,6 +37,7 @@
 
 mod arena;
 mod display;
+mod division;
 mod fuse;
 mod model;
 mod plan;

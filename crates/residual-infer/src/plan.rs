@@ -8,6 +8,7 @@ use residual_tensor::{Layout, Shape, Tensor};
 
 use crate::{
     arena::{self, Lifetime},
+    division::Division,
     fuse::{Fused, fuse},
     step::{Addend, Place, Step, Task},
 };
@@ -19,6 +20,7 @@ use crate::{
 pub struct Plan {
     input: Shape,
     pub(crate) steps: Vec<Step>,
+    pub(crate) division: Division,
     /// Where images go that are not in channels-last memory.
     images: std::ops::Range<usize>,
     output: (Place, Shape),
@@ -47,29 +49,37 @@ impl Plan {
             value_of[step.result.index()] = index + 1;
         }
         let output = value_of[graph.output().index()];
-        let (tasks, shapes) = resolve(fused, &input, &value_of)?;
-        let storage = Storage::plan(&tasks, &shapes, output);
+        let last_use = last_uses(&fused, &value_of, output);
+        let division = Division::choose(&fused, &input, &value_of, &last_use);
+        let (tasks, shapes) = resolve(fused, &input, &value_of, division)?;
+        let storage = Storage::plan(&tasks, &shapes, &last_use, division);
         let place = |value: usize| match value {
             0 => Place::Images,
             _ => Place::Arena(storage.range(value, &shapes)),
         };
-        let steps = tasks.into_iter().zip(1..).map(|(sized, value)| Step {
-            path: sized.path,
-            task: sized.task,
-            x: place(sized.x),
-            addend: match sized.addend {
-                Some(addend) if storage.piece[addend] == storage.piece[value] => Addend::InPlace,
-                Some(addend) => Addend::Other(place(addend)),
-                None => Addend::None,
-            },
-            relu: sized.relu,
-            y: storage.range(value, &shapes),
-            shape: shapes[value].clone(),
+        let steps = tasks.into_iter().zip(1..).map(|(sized, value)| {
+            let start = storage.range(value, &shapes).start;
+            let length = sized.output.elements();
+            Step {
+                path: sized.path,
+                task: sized.task,
+                x: place(sized.x),
+                addend: match sized.addend {
+                    Some(addend) if storage.piece[addend] == storage.piece[value] => Addend::InPlace,
+                    Some(addend) => Addend::Other(place(addend)),
+                    None => Addend::None,
+                },
+                relu: sized.relu,
+                y: start..start + length,
+                advance: if value == division.steps { length } else { 0 },
+                shape: sized.output,
+            }
         });
         let mut arena = Tensor::unfilled([storage.total], Layout::Contiguous);
         arena.as_mut_slice().fill(0.0);
         Ok(Self {
             steps: steps.collect(),
+            division,
             images: storage.range(0, &shapes),
             output: (place(output), shapes[output].clone()),
             arena,
@@ -120,15 +130,21 @@ impl Plan {
         let mut answer = self.run(images)?;
         let mut times = vec![Vec::with_capacity(rounds); self.steps.len()];
         for _ in 0..rounds.max(1) {
-            together(|| self.execute(images, &mut answer, |step, time| times[step].push(time)))?;
+            times.iter_mut().for_each(|times| times.push(Duration::ZERO));
+            together(|| {
+                self.execute(images, &mut answer, |step, time| {
+                    times[step].last_mut().into_iter().for_each(|sum| *sum += time);
+                })
+            })?;
         }
-        let steps = self.steps.iter().zip(&mut times).map(|(step, times)| {
+        let steps = self.steps.iter().zip(&mut times).enumerate().map(|(index, (step, times))| {
             times.sort_unstable();
+            let parts = if index < self.division.steps { self.division.parts } else { 1 };
             StepTime {
                 path: step.path.clone(),
                 what: self.describe(step),
                 time: times[times.len() / 2],
-                multiply_adds: step.task.multiply_adds(),
+                multiply_adds: step.task.multiply_adds() * parts as u64,
             }
         });
         Ok(Profile { steps: steps.collect() })
@@ -148,22 +164,35 @@ impl Plan {
             [_, c, h, w] => images.layout() == Layout::ChannelsLast || c == 1 || h * w == 1,
             _ => true,
         };
-        // Whatever comes later may overwrite the place of the images.
-        let mut converted = None;
-        if !lies_channels_last {
-            let shape = images.dims("plan").map_err(KernelError::from)?;
-            channels_last_into(images.as_slice(), &mut arena[self.images.clone()], shape)?;
-            converted = Some(self.images.clone());
-        }
-        for (index, step) in self.steps.iter().enumerate() {
-            let start = Instant::now();
-            step.run(images.as_slice(), converted.as_ref(), arena)
-                .map_err(|error| Error::from(error).at(&step.path))?;
+        let (parts, head) = (self.division.parts, self.division.steps);
+        let mut run = |index: usize, part: usize, images: &[f32], converted: Option<&_>, arena: &mut _| {
+            let (start, step) = (Instant::now(), &self.steps[index]);
+            step.run(part, images, converted, arena).map_err(|error| Error::from(error).at(&step.path))?;
             watch(index, start.elapsed());
+            Ok::<(), Error>(())
+        };
+        let part_len = images.len() / parts;
+        let converted = (!lies_channels_last).then_some(&self.images);
+        for part in 0..parts {
+            let images_of_part = &images.as_slice()[part * part_len..][..part_len];
+            if let Some(range) = converted {
+                let [batch, channels, height, width] = images.dims("plan").map_err(KernelError::from)?;
+                let shape = [batch / parts, channels, height, width];
+                channels_last_into(images_of_part, &mut arena[range.clone()], shape)?;
+            }
+            let steps = if parts == 1 { 0..self.steps.len() } else { 0..head };
+            for index in steps {
+                run(index, part, images_of_part, converted, arena)?;
+            }
+        }
+        if parts > 1 {
+            for index in head..self.steps.len() {
+                run(index, 0, images.as_slice(), None, arena)?;
+            }
         }
         let source = match (&self.output.0, converted) {
             (Place::Images, None) => images.as_slice(),
-            (Place::Images, Some(range)) => &arena[range],
+            (Place::Images, Some(range)) => &arena[range.clone()],
             (Place::Arena(range), _) => &arena[range.clone()],
         };
         answer.as_mut_slice().copy_from_slice(source);
@@ -178,21 +207,50 @@ struct Sized {
     x: usize,
     addend: Option<usize>,
     relu: bool,
+    /// The shape of the output, of a part of the batch if there are parts.
+    output: Shape,
+}
+
+/// For each value the last step that reads it, or writes it if none does.
+fn last_uses(fused: &[Fused], value_of: &[usize], output: usize) -> Vec<usize> {
+    let mut last_use: Vec<usize> = (0..=fused.len()).collect();
+    for (fused, step) in fused.iter().zip(1..) {
+        for node in [Some(fused.x), fused.addend].into_iter().flatten() {
+            last_use[value_of[node.index()]] = step;
+        }
+    }
+    last_use[output] = usize::MAX;
+    last_use
+}
+
+/// The same shape for `batch` times or parts of the first axis.
+fn with_batch(shape: &Shape, batch: impl Fn(usize) -> usize) -> Shape {
+    let mut axes = shape.to_vec();
+    axes.iter_mut().take(1).for_each(|axis| *axis = batch(*axis));
+    axes.into()
 }
 
 /// Works out all sizes, and packs weights for them.
-fn resolve(fused: Vec<Fused>, input: &Shape, value_of: &[usize]) -> Result<(Vec<Sized>, Vec<Shape>)> {
-    let mut shapes = vec![input.clone()];
+fn resolve(
+    fused: Vec<Fused>,
+    input: &Shape,
+    value_of: &[usize],
+    division: Division,
+) -> Result<(Vec<Sized>, Vec<Shape>)> {
+    let mut shapes = vec![with_batch(input, |batch| batch / division.parts)];
     let mut tasks = Vec::with_capacity(fused.len());
     for Fused { path, kind, x, addend, relu, .. } in fused {
         let (x, addend) = (value_of[x.index()], addend.map(|addend| value_of[addend.index()]));
         let at_path = |error: KernelError| Error::from(error).at(&path);
-        let (task, y) = Task::new(kind, &shapes[x]).map_err(at_path)?;
+        let output = kind.output(&shapes[x]).map_err(at_path)?;
+        let task = Task::new(kind, &shapes[x]).map_err(at_path)?;
         if let Some(addend) = addend {
-            KernelError::unless_same("add", ("a", &y), ("b", &shapes[addend])).map_err(at_path)?;
+            KernelError::unless_same("add", ("a", &output), ("b", &shapes[addend])).map_err(at_path)?;
         }
-        shapes.push(y);
-        tasks.push(Sized { path, task, x, addend, relu });
+        tasks.push(Sized { path, task, x, addend, relu, output: output.clone() });
+        // From here on the whole batch is taken at once.
+        let whole = tasks.len() == division.steps;
+        shapes.push(if whole { with_batch(&output, |batch| batch * division.parts) } else { output });
     }
     Ok((tasks, shapes))
 }
@@ -207,22 +265,18 @@ struct Storage {
 }
 
 impl Storage {
-    fn plan(tasks: &[Sized], shapes: &[Shape], output: usize) -> Self {
-        let mut last_use: Vec<usize> = (0..shapes.len()).collect();
-        for (task, step) in tasks.iter().zip(1..) {
-            for value in [Some(task.x), task.addend].into_iter().flatten() {
-                last_use[value] = step;
-            }
-        }
-        last_use[output] = usize::MAX;
+    fn plan(tasks: &[Sized], shapes: &[Shape], last_use: &[usize], division: Division) -> Self {
         let mut piece: Vec<usize> = Vec::with_capacity(shapes.len());
         let mut lifetimes: Vec<Lifetime> = Vec::new();
         for (value, shape) in shapes.iter().enumerate() {
             let task = value.checked_sub(1).map(|step| &tasks[step]);
             let replaced = task.and_then(|task| {
                 let addend = task.addend?;
-                (addend != 0 && addend != task.x && last_use[addend] == value).then_some(addend)
+                let goes = addend != 0 && addend != task.x && last_use[addend] == value;
+                (goes && shapes[addend] == *shape).then_some(addend)
             });
+            // What the parts leave behind is there from the first of them on.
+            let first = if value == division.steps { 0 } else { value };
             match replaced {
                 Some(addend) => {
                     lifetimes[piece[addend]].steps.end = last_use[value];
@@ -230,7 +284,7 @@ impl Storage {
                 }
                 None => {
                     piece.push(lifetimes.len());
-                    lifetimes.push(Lifetime { length: shape.elements(), steps: value..last_use[value] });
+                    lifetimes.push(Lifetime { length: shape.elements(), steps: first..last_use[value] });
                 }
             }
         }

@@ -38,6 +38,8 @@ pub(crate) struct Step {
     pub(crate) addend: Addend,
     pub(crate) relu: bool,
     pub(crate) y: Range<usize>,
+    /// From the results for one part of a batch to those for the next, if all of them are kept.
+    pub(crate) advance: usize,
     /// The shape of the results.
     pub(crate) shape: Shape,
 }
@@ -54,46 +56,61 @@ pub(crate) enum Task {
     SubsamplePad { x: [usize; 4], stride: usize, channels: usize },
 }
 
-impl Task {
-    /// Works out the sizes for an input, and the shape of the output.
-    pub(crate) fn new(kind: Kind, x: &Shape) -> Result<(Self, Shape), KernelError> {
-        Ok(match kind {
-            Kind::Conv2d { weight, bias, geometry } => {
-                let pixel = match **x {
-                    [n, features] => [n, features, 1, 1].into(),
-                    _ => x.clone(),
-                };
-                let shape = geometry.resolve(&pixel, weight.shape())?;
-                let y = if x.rank() == 2 { [shape.batch, shape.out_channels].into() } else { shape.y() };
-                (Self::Conv2d { packed: PackedConv2d::new(&weight, &shape)?, bias }, y)
+impl Kind {
+    /// The shape of the output for that of an input.
+    pub(crate) fn output(&self, x: &Shape) -> Result<Shape, KernelError> {
+        Ok(match self {
+            Self::Conv2d { weight, geometry, .. } => {
+                let shape = geometry.resolve(&pixels(x), weight.shape())?;
+                if x.rank() == 2 { [shape.batch, shape.out_channels].into() } else { shape.y() }
             }
-            Kind::Affine { scale, shift } => {
+            Self::Affine { scale, .. } => {
                 let [_, channels, _, _] = x.dims("batch_norm")?;
                 if channels != scale.len() {
                     let weight = [scale.len()].into();
                     let rule = "axis 1 of x must be as long as weight";
                     return Err(KernelError::mismatch("batch_norm", ("x", x), ("weight", &weight), rule));
                 }
-                (Self::Affine { scale, shift }, x.clone())
+                x.clone()
             }
-            Kind::Identity => (Self::Identity, x.clone()),
-            Kind::MaxPool2d(geometry) => {
-                let shape = geometry.resolve(x)?;
-                (Self::MaxPool2d(shape), shape.y())
+            Self::Identity => x.clone(),
+            Self::MaxPool2d(geometry) | Self::AvgPool2d(geometry) => geometry.resolve(x)?.y(),
+            Self::GlobalAvgPool => {
+                let [n, channels, _, _] = x.dims("global_avg_pool")?;
+                [n, channels].into()
             }
-            Kind::AvgPool2d(geometry) => {
-                let shape = geometry.resolve(x)?;
-                (Self::AvgPool2d(shape), shape.y())
+            Self::SubsamplePad { stride, channels } => {
+                let [n, _, h, w] = x.dims("subsample_pad")?;
+                let step = (*stride).max(1); // The kernel refuses 0, with a message.
+                [n, *channels, h.div_ceil(step), w.div_ceil(step)].into()
             }
-            Kind::GlobalAvgPool => {
-                let x = x.dims("global_avg_pool")?;
-                (Self::GlobalAvgPool(x), [x[0], x[1]].into())
+        })
+    }
+}
+
+/// What a linear layer takes for a picture of one pixel; other shapes as they are.
+fn pixels(x: &Shape) -> Shape {
+    match **x {
+        [n, features] => [n, features, 1, 1].into(),
+        _ => x.clone(),
+    }
+}
+
+impl Task {
+    /// Works out the sizes for an input, and packs weights.
+    pub(crate) fn new(kind: Kind, x: &Shape) -> Result<Self, KernelError> {
+        Ok(match kind {
+            Kind::Conv2d { weight, bias, geometry } => {
+                let shape = geometry.resolve(&pixels(x), weight.shape())?;
+                Self::Conv2d { packed: PackedConv2d::new(&weight, &shape)?, bias }
             }
+            Kind::Affine { scale, shift } => Self::Affine { scale, shift },
+            Kind::Identity => Self::Identity,
+            Kind::MaxPool2d(geometry) => Self::MaxPool2d(geometry.resolve(x)?),
+            Kind::AvgPool2d(geometry) => Self::AvgPool2d(geometry.resolve(x)?),
+            Kind::GlobalAvgPool => Self::GlobalAvgPool(x.dims("global_avg_pool")?),
             Kind::SubsamplePad { stride, channels } => {
-                let x @ [n, _, h, w] = x.dims("subsample_pad")?;
-                let step = stride.max(1); // The kernel refuses 0, with a message.
-                let y = [n, channels, h.div_ceil(step), w.div_ceil(step)].into();
-                (Self::SubsamplePad { x, stride, channels }, y)
+                Self::SubsamplePad { x: x.dims("subsample_pad")?, stride, channels }
             }
         })
     }
@@ -132,22 +149,26 @@ impl Task {
 }
 
 impl Step {
-    /// Runs the step. `images` are in channels-last memory, or have been `converted` to it.
+    /// Runs the step for a part of the batch, whose `images` are in channels-last memory or have been
+    /// `converted` to it.
     pub(crate) fn run(
         &self,
+        part: usize,
         images: &[f32],
         converted: Option<&Range<usize>>,
         arena: &mut [f32],
     ) -> Result<(), KernelError> {
-        let (before, rest) = arena.split_at_mut(self.y.start);
+        let start = self.y.start + part * self.advance;
+        let end = start + self.y.len();
+        let (before, rest) = arena.split_at_mut(start);
         let (y, after) = rest.split_at_mut(self.y.len());
         let at = |place: &Place| match (place, converted) {
             (Place::Images, None) => images,
             (Place::Arena(range), _) | (Place::Images, Some(range)) => {
-                if range.end <= self.y.start {
+                if range.end <= start {
                     &before[range.clone()]
                 } else {
-                    &after[range.start - self.y.end..range.end - self.y.end]
+                    &after[range.start - end..range.end - end]
                 }
             }
         };
