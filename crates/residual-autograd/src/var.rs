@@ -1,7 +1,8 @@
 //! A value on a tape.
 
-use std::fmt;
+use std::{fmt, rc::Rc};
 
+use residual_kernels::batch_norm::Fused;
 use residual_tensor::{Float, Shape, Tensor};
 
 use crate::{Operation, Tape, tape::Backward};
@@ -15,11 +16,14 @@ pub struct Var<T: Float> {
     value: Tensor<T>,
     /// Its place on the tape; none if the tape does not record.
     node: Option<usize>,
+    /// How to compute the value again, if that is cheap: whoever needs it in the backward pass keeps
+    /// this instead.
+    recipe: Option<Rc<Fused<T>>>,
 }
 
 impl<T: Float> Var<T> {
     pub(crate) fn new(tape: Tape<T>, value: Tensor<T>, node: Option<usize>) -> Self {
-        Self { tape, value, node }
+        Self { tape, value, node, recipe: None }
     }
 
     /// What it holds.
@@ -35,6 +39,15 @@ impl<T: Float> Var<T> {
     /// The tape that it is on.
     pub fn tape(&self) -> &Tape<T> {
         &self.tape
+    }
+
+    /// The same value, which need not be kept for the backward pass.
+    pub(crate) fn with_recipe(self, recipe: Rc<Fused<T>>) -> Self {
+        Self { recipe: Some(recipe), ..self }
+    }
+
+    pub(crate) fn recipe(&self) -> Option<&Rc<Fused<T>>> {
+        self.recipe.as_ref()
     }
 
     pub(crate) fn node(&self) -> Option<usize> {

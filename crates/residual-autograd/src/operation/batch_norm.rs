@@ -1,5 +1,7 @@
 //! Batch normalization (Ioffe & Szegedy 2015), with batch statistics and with running ones.
 
+use std::rc::Rc;
+
 use residual_kernels::batch_norm::{self, BatchStatistics, Followed, Fused};
 use residual_tensor::{Float, Tensor};
 
@@ -32,7 +34,7 @@ struct BatchNormTrain<T: Float> {
     eps: f64,
 }
 
-struct BatchNormFused<T: Float>(Fused<T>);
+struct BatchNormFused<T: Float>(Rc<Fused<T>>);
 
 struct BatchNormEval<T: Float> {
     input: Tensor<T>,
@@ -84,9 +86,10 @@ impl<T: Float> Var<T> {
         let (output, statistics) = batch_norm::forward_fused(&x, given, &gammas, &betas, eps, added, relu)?;
         running.map_or(Ok(()), |running| running.follow(&statistics))?;
         let followed = Followed::new(addend.is_some(), relu, &output);
-        let fused = Fused { x, gamma: gammas, beta: betas, statistics, eps, followed };
+        let fused = Rc::new(Fused { x, gamma: gammas, beta: betas, statistics, eps, followed });
         let inputs: Vec<&Self> = [self, gamma, beta].into_iter().chain(addend).collect();
-        Ok(self.record(BatchNormFused(fused), &inputs, output))
+        let y = self.record(BatchNormFused(fused.clone()), &inputs, output);
+        Ok(if addend.is_some() { y } else { y.with_recipe(fused) })
     }
 
     /// [`batch_norm`](Self::batch_norm) with the running statistics in place of the batch's, which are constants then.

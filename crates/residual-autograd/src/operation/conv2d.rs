@@ -1,15 +1,47 @@
 //! Two-dimensional convolution.
 
-use residual_kernels::{BatchStatistics, Conv2dGeometry, conv2d};
-use residual_tensor::{Float, Tensor};
+use std::rc::Rc;
+
+use residual_kernels::{BatchStatistics, Conv2dGeometry, batch_norm::Fused, conv2d};
+use residual_tensor::{Float, Shape, Tensor};
 
 use super::{arrive, when};
 use crate::{Operation, Result, Sample, Var};
 
 struct Conv2d<T: Float> {
-    input: Tensor<T>,
+    input: Input<T>,
     weight: Tensor<T>,
     geometry: Conv2dGeometry,
+}
+
+/// The input, which the gradient of the weight needs.
+enum Input<T: Float> {
+    Kept(Tensor<T>),
+    /// To be computed again from the normalization before, which keeps its own input anyway.
+    Normalized(Rc<Fused<T>>),
+}
+
+impl<T: Float> Input<T> {
+    fn of(var: &Var<T>) -> Self {
+        match var.recipe() {
+            Some(recipe) => Self::Normalized(recipe.clone()),
+            None => Self::Kept(var.value().clone()),
+        }
+    }
+
+    fn shape(&self) -> &Shape {
+        match self {
+            Self::Kept(value) => value.shape(),
+            Self::Normalized(recipe) => recipe.x.shape(),
+        }
+    }
+
+    fn value(&self) -> Result<Tensor<T>> {
+        Ok(match self {
+            Self::Kept(value) => value.clone(),
+            Self::Normalized(recipe) => recipe.forward_again()?.expect("a recipe adds nothing"),
+        })
+    }
 }
 
 impl<T: Float> Var<T> {
@@ -39,7 +71,7 @@ impl<T: Float> Var<T> {
     }
 
     fn record_conv2d(&self, weight: &Self, geometry: &Conv2dGeometry, output: Tensor<T>) -> Self {
-        let (input, weights) = (self.value().clone(), weight.value().clone());
+        let (input, weights) = (Input::of(self), weight.value().clone());
         let operation = Conv2d { input, weight: weights, geometry: *geometry };
         self.record(operation, &[self, weight], output)
     }
@@ -56,7 +88,9 @@ impl<T: Float> Operation<T> for Conv2d<T> {
         let Self { input, weight, geometry } = *self;
         Ok(vec![
             when(wanted[0], || conv2d::backward_data(&upstream, &weight, input.shape(), &geometry))?,
-            when(wanted[1], || conv2d::backward_weights(&input, &upstream, weight.shape(), &geometry))?,
+            when(wanted[1], || -> Result<_> {
+                Ok(conv2d::backward_weights(&input.value()?, &upstream, weight.shape(), &geometry)?)
+            })?,
         ])
     }
 

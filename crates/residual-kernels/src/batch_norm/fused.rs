@@ -106,6 +106,22 @@ pub struct FusedGradients<T: Float> {
 }
 
 impl<T: Float> Fused<T> {
+    /// The output again, bit for bit, if nothing was added: it takes a pass over memory to compute,
+    /// and as much memory as the input to keep.
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub fn forward_again(&self) -> Result<Option<Tensor<T>>> {
+        let relu = match self.followed {
+            Followed::Nothing => false,
+            Followed::Relu => true,
+            Followed::Addend | Followed::AddendAndRelu(_) => return Ok(None),
+        };
+        let Self { x, gamma, beta, statistics, eps, .. } = self;
+        let (y, _) = forward_fused(x, Some(statistics.clone()), gamma, beta, *eps, None, relu)?;
+        Ok(Some(y))
+    }
+
     /// The gradients. Works in the memory of `dy` if nobody else holds it.
     ///
     /// # Errors
