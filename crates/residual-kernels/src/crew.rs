@@ -2,7 +2,7 @@
 //!
 //! To hand half of a loop to a sleeping thread takes rayon some microseconds, and a layer of a
 //! network on one picture may last fifty. Within [`together`] the other threads of rayon's pool wait
-//! awake instead, and a loop is handed out in less than a microsecond. Nobody waits for a thread
+//! awake instead, and a loop is handed out in less than a microsecond. No loop waits for a thread
 //! that is busy elsewhere: whoever is there takes the next task.
 
 use std::{
@@ -36,7 +36,15 @@ fn lead<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         return work();
     }
     let crew = Crew::new(members);
-    let lead = || {
+    let leader = rayon::current_thread_index().unwrap_or(0);
+    rayon::scope(|scope| {
+        // Every thread gets an invitation of its own, which nobody can steal: a leader that waits for
+        // rayon in the middle of its work must not come to help itself.
+        scope.spawn_broadcast(|_, thread| match thread.index() {
+            index if index == leader => {}
+            // The leader is member 0.
+            index => crew.help(if index < leader { index + 1 } else { index }),
+        });
         // However the work ends, nobody is to wait for more.
         let _end = OnDrop(|| {
             LED.set(std::ptr::null());
@@ -44,8 +52,7 @@ fn lead<R: Send>(work: impl FnOnce() -> R + Send) -> R {
         });
         LED.set(&crew);
         work()
-    };
-    rayon::join(lead, || crew.help_from(1)).0
+    })
 }
 
 /// A loop body, for as long as the loop lasts.
@@ -125,16 +132,11 @@ impl Crew {
         }
     }
 
-    /// Helps as `member`, and invites whoever is free as the members after it.
-    fn help_from(&self, member: usize) {
-        if member + 1 < self.members {
-            rayon::join(|| self.help(member), || self.help_from(member + 1));
-        } else {
-            self.help(member);
-        }
-    }
-
+    /// Helps as `member` until there will be no more loops.
     fn help(&self, member: usize) {
+        if member >= self.members {
+            return;
+        }
         let mut seen = 0;
         loop {
             let mut epoch = seen;
@@ -205,6 +207,8 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 
 #[cfg(test)]
 mod tests {
+    use rayon::prelude::*;
+
     use super::*;
     use crate::parallel;
 
@@ -228,6 +232,27 @@ mod tests {
                         assert!(runs.iter().all(|runs| runs.load(Ordering::Relaxed) == 2), "{count}");
                     }
                 });
+            });
+        }
+    }
+
+    #[test]
+    fn rayon_can_be_used_in_the_middle() {
+        for threads in [2, 3, 4] {
+            pool(threads).install(|| {
+                for _ in 0..200 {
+                    let sum = together(|| {
+                        let sum = AtomicUsize::new(0);
+                        let add = |task| {
+                            sum.fetch_add(task, Ordering::Relaxed);
+                        };
+                        parallel::for_each_task(10, add);
+                        (0..100).into_par_iter().for_each(add);
+                        parallel::for_each_task(10, add);
+                        sum.into_inner()
+                    });
+                    assert_eq!(sum, 45 + 4950 + 45);
+                }
             });
         }
     }
