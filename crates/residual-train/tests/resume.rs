@@ -92,7 +92,7 @@ fn contents(path: impl AsRef<Path>) -> Contents {
     let velocity = velocity.map(|(path, velocity)| (format!("velocity {path}"), bits(velocity.to_vec())));
     let mut training = checkpoint.training;
     for record in &mut training.history {
-        (record.seconds, record.images_per_second) = (0.0, 0.0);
+        (record.seconds, record.images_per_second, record.data_wait) = (0.0, 0.0, 0.0);
     }
     let rest = format!("{:?} {:?} {:?}", training.position, training.tally, checkpoint.preprocess);
     Contents { tensors: states.chain(velocity).collect(), history: training.history, rest }
