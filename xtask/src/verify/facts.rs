@@ -95,6 +95,7 @@ const MILLIONS: &[(&str, f64)] = &[
     ("cifar_resnext29_16x64d", 68.1),
     ("cifar_preresnet110", 1.7),
     ("cifar_preresnet164", 1.7),
+    ("cifar_resnet164", 1.7),
 ];
 
 fn rounded(name: &str, millions: f64) -> Outcome {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use residual_kernels::{BatchStatistics, Conv2dGeometry, batch_norm::Fused, conv2d};
 use residual_tensor::{Float, Shape, Tensor};
 
-use super::{arrive, when};
+use super::{arrive_each, when};
 use crate::{Operation, Result, Sample, Var};
 
 struct Conv2d<T: Float> {
@@ -107,10 +107,7 @@ impl<T: Float> Operation<T> for Conv2d<T> {
             conv2d::accumulate_backward_data(&upstream, &self.weight, dx, &self.geometry)?;
             rest[0] = false;
         }
-        for (sum, gradient) in arrived.iter_mut().zip(self.backward(upstream, &rest)?) {
-            arrive(sum, gradient)?;
-        }
-        Ok(())
+        arrive_each(arrived, self.backward(upstream, &rest)?)
     }
 }
 

@@ -43,11 +43,16 @@ pub trait Operation<T: Float> {
         wanted: &[bool],
         arrived: &mut [Option<Tensor<T>>],
     ) -> Result<()> {
-        for (sum, gradient) in arrived.iter_mut().zip(self.backward(upstream, wanted)?) {
-            arrive(sum, gradient)?;
-        }
-        Ok(())
+        arrive_each(arrived, self.backward(upstream, wanted)?)
     }
+}
+
+/// [`arrive`] for each input of an operation.
+pub(crate) fn arrive_each<T: Float>(
+    sums: &mut [Option<Tensor<T>>],
+    gradients: Vec<Option<Tensor<T>>>,
+) -> Result<()> {
+    sums.iter_mut().zip(gradients).try_for_each(|(sum, gradient)| arrive(sum, gradient))
 }
 
 /// Adds a gradient, if there is one, to what has arrived.
