@@ -62,10 +62,7 @@ impl Kind {
 
 /// The steps of a graph, each behind those that it reads from. None for the input.
 pub(crate) fn fuse(graph: &Graph<f32>) -> Vec<Fused> {
-    let mut uses = vec![0; graph.nodes().len()];
-    for input in graph.nodes().iter().flat_map(|node| &node.inputs).chain([&graph.output()]) {
-        uses[input.index()] += 1;
-    }
+    let uses = graph.uses();
     let mut fusion = Fusion { steps: Vec::new(), of_node: vec![None; uses.len()], uses };
     for (id, node) in graph.iter() {
         fusion.add(id, node);
@@ -99,15 +96,8 @@ impl Fusion {
                 let weight = weight.reshape(shape).expect("a matrix is a kernel of one pixel");
                 Kind::Conv2d { weight, bias: bias.value().to_vec(), geometry: Conv2dGeometry::new(1, 1) }
             }
-            Op::BatchNorm2d { weight, bias, running_mean, running_var, eps } => {
-                let [gamma, beta, mean, variance] =
-                    [weight, bias, running_mean, running_var].map(|state| state.value());
-                let line = |channel: usize| {
-                    let at = |tensor: &Tensor<f32>| f64::from(tensor.as_slice()[channel]);
-                    let scale = at(&gamma) / (at(&variance) + eps).sqrt();
-                    (scale, at(&beta) - at(&mean) * scale)
-                };
-                let lines: Vec<(f64, f64)> = (0..gamma.len()).map(line).collect();
+            Op::BatchNorm2d { .. } => {
+                let lines = node.op.scales_and_shifts().expect("this is a normalization");
                 return self.normalize(id, node, &lines);
             }
             Op::Relu => return self.relu(id, node),

@@ -2,12 +2,15 @@
 //! thread computes a chunk then makes no difference to the result, and neither does how many
 //! threads there are.
 
-use std::ops::Range;
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 use residual_tensor::{Float, Tensor};
 
 use crate::{
-    crew,
+    Result, crew,
     isa::{Loop, vectorized},
 };
 
@@ -94,8 +97,34 @@ pub(crate) fn for_each_chunk<T: Send + Sync>(
     size: usize,
     run: impl Fn(usize, &mut [T]) + Sync,
 ) {
+    for_each_chunk_in_groups(to, size, chunks_per_task(size.max(1)), run);
+}
+
+/// [`for_each_chunk`] of which each is work enough for a task, and can fail.
+///
+/// # Errors
+/// That of one of the chunks.
+pub(crate) fn try_for_each_chunk<T: Send + Sync>(
+    to: &mut [T],
+    size: usize,
+    run: impl Fn(usize, &mut [T]) -> Result<()> + Sync,
+) -> Result<()> {
+    let failure = Mutex::new(Ok(()));
+    for_each_chunk_in_groups(to, size, 1, |chunk, to| {
+        if let Err(error) = run(chunk, to) {
+            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Err(error);
+        }
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn for_each_chunk_in_groups<T: Send + Sync>(
+    to: &mut [T],
+    size: usize,
+    per_task: usize,
+    run: impl Fn(usize, &mut [T]) + Sync,
+) {
     let (size, length) = (size.max(1), to.len());
-    let per_task = chunks_per_task(size);
     let start = Start(to.as_mut_ptr());
     for_each_task(length.div_ceil(size).div_ceil(per_task), |task| {
         for chunk in task * per_task..length.div_ceil(size).min((task + 1) * per_task) {

@@ -75,6 +75,22 @@ pub enum Op<T: Float> {
     },
 }
 
+impl<T: Float> Op<T> {
+    /// A normalization as the scale and the shift that it comes to in each channel:
+    /// `γ/√(var + eps)` and `β − γ/√(var + eps) · mean`. Nothing for other operations.
+    pub fn scales_and_shifts(&self) -> Option<Vec<(f64, f64)>> {
+        let Self::BatchNorm2d { weight, bias, running_mean, running_var, eps } = self else { return None };
+        let [gamma, beta, mean, variance] =
+            [weight, bias, running_mean, running_var].map(|state| state.value());
+        let line = |channel: usize| {
+            let at = |tensor: &Tensor<T>| tensor.as_slice()[channel].to_f64();
+            let scale = at(&gamma) / (at(&variance) + eps).sqrt();
+            (scale, at(&beta) - at(&mean) * scale)
+        };
+        Some((0..gamma.len()).map(line).collect())
+    }
+}
+
 /// One operation.
 #[derive(Debug, Clone)]
 pub struct Node<T: Float> {
@@ -132,6 +148,15 @@ impl<T: Float> Graph<T> {
     /// The node whose result is the module's.
     pub fn output(&self) -> NodeId {
         self.output
+    }
+
+    /// How many nodes read each node's result; the end of the graph counts as one.
+    pub fn uses(&self) -> Vec<usize> {
+        let mut uses = vec![0; self.nodes.len()];
+        for input in self.nodes.iter().flat_map(|node| &node.inputs).chain([&self.output]) {
+            uses[input.0] += 1;
+        }
+        uses
     }
 
     /// The module's answer, one operation after the other: what compiled forms of the graph are

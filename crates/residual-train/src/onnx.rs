@@ -188,8 +188,7 @@ impl<'a, T: Float> Export<'a, T> {
 
 /// The normalizations, by position, that take the result of a convolution that nothing else takes.
 fn normalizations<T: Float>(graph: &Graph<T>) -> HashMap<usize, usize> {
-    let mut uses = vec![0; graph.nodes().len()];
-    graph.nodes().iter().flat_map(|node| &node.inputs).for_each(|input| uses[input.index()] += 1);
+    let uses = graph.uses();
     let pairs = graph.nodes().iter().enumerate().filter_map(|(index, node)| match node.op {
         Op::BatchNorm2d { .. } => {
             let before = node.inputs[0].index();
@@ -201,17 +200,11 @@ fn normalizations<T: Float>(graph: &Graph<T>) -> HashMap<usize, usize> {
     pairs.collect()
 }
 
-/// The weight and the bias of a convolution that normalizes as well:
-/// `γ/√(var + eps) · weight` in each output channel, and `β − γ/√(var + eps) · mean`.
+/// The weight and the bias of a convolution that normalizes as well.
 fn fold<T: Float>(weight: &State<T>, norm: &Op<T>) -> (Entry, Entry) {
-    let Op::BatchNorm2d { weight: gamma, bias, running_mean, running_var, eps } = norm else {
-        unreachable!("only normalizations are folded");
-    };
-    let numbers = |state: &State<T>| state.value().to_vec().into_iter().map(Float::to_f64);
-    let scales = numbers(gamma).zip(numbers(running_var)).map(|(gamma, var)| gamma / (var + eps).sqrt());
-    let scales: Vec<f64> = scales.collect();
-    let shifts = numbers(bias).zip(numbers(running_mean)).zip(&scales);
-    let shifts = shifts.map(|((beta, mean), scale)| T::of(beta - scale * mean)).collect();
+    let lines = norm.scales_and_shifts().expect("only normalizations are folded");
+    let (scales, shifts): (Vec<f64>, Vec<T>) =
+        lines.into_iter().map(|(scale, shift)| (scale, T::of(shift))).unzip();
 
     let (shape, per_channel) = (weight.shape(), weight.shape().elements() / scales.len().max(1));
     let mut scaled = weight.value().to_vec();

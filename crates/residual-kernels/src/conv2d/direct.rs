@@ -6,11 +6,10 @@
 //! elements, and differ in which one they sum into. Sums are in double precision. Nothing
 //! here is fast.
 
-use rayon::prelude::*;
 use residual_tensor::Float;
 
 use super::Conv2dShape;
-use crate::Result;
+use crate::{Result, parallel::for_each_chunk};
 
 /// `y[n, o] = Σ x[n, c] · weight[o, c]` over the input channels of the group and the taps.
 pub(super) fn forward<T: Float>(x: &[T], weight: &[T], y: &mut [T], shape: &Conv2dShape) -> Result<()> {
@@ -86,7 +85,7 @@ impl<'a> Index<'a> {
         if size == 0 {
             return;
         }
-        to.par_chunks_mut(size).enumerate().for_each(|(outermost, to)| {
+        for_each_chunk(to, size, |outermost, to| {
             for (at, to) in to.iter_mut().enumerate() {
                 let pixel = at / channels;
                 *to = T::of(f(outermost, [pixel / columns, pixel % columns, at % channels]));

@@ -12,14 +12,13 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
 use residual_tensor::{Float, Layout, Tensor};
 
 use super::{Conv2dGeometry, Conv2dShape};
 use crate::{
     Result,
     gemm::{Matrix, MatrixMut, gemm_on_this_thread},
-    parallel::{CHUNK, add_assign, chunks_per_task},
+    parallel::{CHUNK, add_assign, for_each_run, try_for_each_chunk},
 };
 
 /// Elements that the windows of one block may have: half a megabyte in f32.
@@ -42,7 +41,7 @@ pub(super) fn forward<T: Float>(x: &[T], weight: &[T], y: &mut [T], shape: &Conv
     }
     let windows = Windows::new(shape);
     let block = windows.pixels_per_block() * shape.out_channels;
-    y.par_chunks_mut(block).enumerate().try_for_each(|(index, y)| {
+    try_for_each_chunk(y, block, |index, y| {
         let first = index * windows.pixels_per_block();
         let pixels = first..first + y.len() / shape.out_channels;
         let mut scratch = windows.scratch(pixels.len());
@@ -126,7 +125,7 @@ fn scatter_windows<T: Float>(dy: &[T], weight: &[T], dx: &mut [T], shape: &Conv2
     let windows = Windows::new(shape);
     let pixels_per_image = shape.output.iter().product::<usize>();
     let (dy_image, dx_image) = (pixels_per_image * shape.out_channels, dx.len() / shape.batch);
-    dx.par_chunks_mut(dx_image).enumerate().try_for_each(|(image, dx)| {
+    try_for_each_chunk(dx, dx_image, |image, dx| {
         let dy = &dy[image * dy_image..][..dy_image];
         dx.fill(T::zero());
         let mut scratch = windows.scratch(windows.pixels_per_block());
@@ -163,7 +162,7 @@ pub(super) fn backward_weights<T: Float>(x: &[T], dy: &[T], dw: &mut [T], shape:
     let parts = windows.pixels().div_ceil(pixels_per_part);
 
     let mut sums = Tensor::unfilled([parts, dw.len()], Layout::Contiguous);
-    sums.as_mut_slice().par_chunks_mut(dw.len()).enumerate().try_for_each(|(part, dw)| -> Result<()> {
+    try_for_each_chunk(sums.as_mut_slice(), dw.len(), |part, dw| {
         let start = part * pixels_per_part;
         let end = windows.pixels().min(start + pixels_per_part);
         let mut scratch = windows.scratch(windows.pixels_per_block());
@@ -182,8 +181,7 @@ pub(super) fn backward_weights<T: Float>(x: &[T], dy: &[T], dw: &mut [T], shape:
     })?;
 
     let (size, sums) = (dw.len(), sums.as_slice());
-    dw.par_chunks_mut(CHUNK).enumerate().with_min_len(chunks_per_task(CHUNK)).for_each(|(chunk, dw)| {
-        let range = chunk * CHUNK..chunk * CHUNK + dw.len();
+    for_each_run(dw, CHUNK, |range, dw| {
         dw.copy_from_slice(&sums[range.clone()]);
         for part in sums.chunks_exact(size).skip(1) {
             add_assign(dw, &part[range.clone()]);
