@@ -84,6 +84,15 @@ impl Axis {
         self.taps.last().map_or(0, |tap| (tap.offset - self.reach_before()) as usize + 1)
     }
 
+    /// The input positions from the first to the last that some outputs see.
+    pub(super) fn seen(&self, outputs: &Range<usize>) -> Range<usize> {
+        let at = |output: usize, tap: isize| {
+            ((output * self.stride) as isize + tap).clamp(0, self.length as isize) as usize
+        };
+        let (first, last) = (self.reach_before(), self.reach_before() + self.span() as isize - 1);
+        at(outputs.start, first)..at(outputs.end.saturating_sub(1), last + 1)
+    }
+
     /// Whether this is a single tap that sees an existing input for every output.
     pub(super) fn is_pointwise(&self) -> bool {
         let [tap] = self.taps[..] else { return false };

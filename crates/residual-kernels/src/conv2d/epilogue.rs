@@ -4,7 +4,10 @@
 use residual_tensor::{Layout, Tensor};
 
 use super::shared::Shared;
-use crate::{BatchStatistics, isa::Finish};
+use crate::{
+    BatchStatistics,
+    isa::{Finish, Loop, vectorized},
+};
 
 /// Steps that follow a convolution, done while its results are still in registers: add a bias,
 /// add a tensor, cut off negative values, in this order.
@@ -71,23 +74,65 @@ impl PartialMoments {
     /// For a unit of n numbers with mean m and squares s (about m), the total N, M, S becomes
     /// N + n, M + (m − M)·n/(N + n), S + s + (m − M)²·N·n/(N + n).
     pub(super) fn merge(&self, channels: usize, at: impl Fn(usize) -> usize) -> BatchStatistics {
-        let [mut mean, mut squares] = [(); 2].map(|()| Tensor::<f64>::zeros([channels]));
-        let (means, all_squares) = (mean.as_mut_slice(), squares.as_mut_slice());
-        let sums = self.sums.as_slice();
+        let width = self.width;
+        let [mut means, mut squares] = [(); 2].map(|()| Tensor::<f64>::zeros([width]));
         let mut total = 0.0;
         for (unit, &count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let count = count as f64;
-            for channel in 0..channels {
-                let run = |run: usize| f64::from(sums[(unit * 3 + run) * self.width + at(channel)]);
-                let (shift, difference) = (run(0), run(1) / count);
-                let ahead = shift + difference - means[channel];
-                means[channel] += ahead * count / (total + count);
-                all_squares[channel] +=
-                    run(2) - difference * run(1) + ahead * ahead * total * count / (total + count);
-            }
+            let (means, squares) = (means.as_mut_slice(), squares.as_mut_slice());
+            let runs = &self.sums.as_slice()[unit * 3 * width..][..3 * width];
+            vectorized(Merge {
+                runs,
+                means,
+                squares,
+                inverse: 1.0 / count,
+                share: count / (total + count),
+                total,
+            });
             total += count;
         }
-        let variance = squares.map(|squares| squares.max(0.0) / total);
-        BatchStatistics { mean, variance, count: self.counts.iter().sum() }
+        let take = |from: &Tensor<f64>, divisor: f64| {
+            let mut to = Tensor::<f64>::zeros([channels]);
+            for (channel, to) in to.as_mut_slice().iter_mut().enumerate() {
+                *to = from.as_slice()[at(channel)] / divisor;
+            }
+            to
+        };
+        let variance = take(&squares, total).map(|variance| variance.max(0.0));
+        BatchStatistics { mean: take(&means, 1.0), variance, count: self.counts.iter().sum() }
+    }
+}
+
+/// Adds a unit to the statistics of those before it.
+struct Merge<'a> {
+    /// Shifts, sums and squares of the unit.
+    runs: &'a [f32],
+    means: &'a mut [f64],
+    squares: &'a mut [f64],
+    /// 1 / n
+    inverse: f64,
+    /// n / (N + n)
+    share: f64,
+    /// N
+    total: f64,
+}
+
+impl Loop for Merge<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { runs, means, squares, inverse, share, total } = self;
+        let width = means.len();
+        let (shifts, sums) = runs.split_at(width);
+        let (sums, unit_squares) = sums.split_at(width);
+        let (unit_squares, squares) = (&unit_squares[..width], &mut squares[..width]);
+        for i in 0..width {
+            let [shift, sum, square] = [shifts[i], sums[i], unit_squares[i]].map(f64::from);
+            let difference = sum * inverse;
+            let ahead = shift + difference - means[i];
+            means[i] += ahead * share;
+            squares[i] += square - difference * sum + ahead * ahead * total * share;
+        }
     }
 }

@@ -112,6 +112,10 @@ impl Simd for Avx512 {
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
     #[inline(always)]
+    unsafe fn prefetch_to_write(p: *mut f32) {
+        super::x86::prefetch_to_write(p)
+    }
+    #[inline(always)]
     unsafe fn opaque(p: *const f32) -> *const f32 {
         super::x86::opaque(p)
     }

@@ -77,58 +77,89 @@ impl Finish {
     ) {
         // SAFETY: passed on to the caller.
         unsafe {
-            if !self.bias.is_null() {
-                let bias = S::load_masked(self.bias.add(channel), mask);
-                for i in 0..N {
-                    values[i] = S::add(values[i], bias);
-                }
-            }
-            if !self.addend.is_null() {
-                for i in 0..N {
-                    if i < count {
-                        let addend = S::load_masked(self.addend.add(offset(i)), mask);
-                        values[i] = S::add(values[i], addend);
+            let bias =
+                if self.bias.is_null() { S::zero() } else { S::load_masked(self.bias.add(channel), mask) };
+            let mut moments = Moments::<S>::read(self, channel);
+            let mut first = 0;
+            while first < N {
+                for lane in 0..SUMS {
+                    let i = first + lane;
+                    if i >= N || i >= count {
+                        break;
                     }
+                    let mut value = values[i];
+                    if !self.bias.is_null() {
+                        value = S::add(value, bias);
+                    }
+                    if !self.addend.is_null() {
+                        value = S::add(value, S::load_masked(self.addend.add(offset(i)), mask));
+                    }
+                    if self.relu {
+                        value = S::max(value, S::zero());
+                    }
+                    if !self.moments.is_null() {
+                        if self.first && i == 0 {
+                            moments.shift = value;
+                        }
+                        moments.add(value, lane);
+                    }
+                    S::store_masked(out.add(offset(i)), value, mask);
                 }
-            }
-            if self.relu {
-                for i in 0..N {
-                    values[i] = S::max(values[i], S::zero());
-                }
+                first += SUMS;
             }
             if !self.moments.is_null() {
-                self.sum::<S, N>(values, count, channel);
+                moments.write(self, channel);
             }
-            for i in 0..N {
-                if i < count {
-                    S::store_masked(out.add(offset(i)), values[i], mask);
-                }
+        }
+    }
+}
+
+/// Sums over pixels that are made side by side: one alone would wait for each of its additions.
+const SUMS: usize = 4;
+
+/// [`Finish::moments`] of the channels of a register, on the way.
+struct Moments<S: Simd> {
+    shift: S::Vector,
+    sums: [S::Vector; SUMS],
+    squares: [S::Vector; SUMS],
+}
+
+impl<S: Simd> Moments<S> {
+    #[inline(always)]
+    unsafe fn read(finish: &Finish, channel: usize) -> Self {
+        // SAFETY: as in `Finish::apply`.
+        unsafe {
+            let mut moments = Self { shift: S::zero(), sums: [S::zero(); SUMS], squares: [S::zero(); SUMS] };
+            if !finish.moments.is_null() && !finish.first {
+                let shift = finish.moments.add(channel);
+                moments.shift = S::load(shift);
+                moments.sums[0] = S::load(shift.add(finish.moments_stride));
+                moments.squares[0] = S::load(shift.add(2 * finish.moments_stride));
             }
+            moments
         }
     }
 
     #[inline(always)]
-    unsafe fn sum<S: Simd, const N: usize>(&self, values: &[S::Vector; N], count: usize, channel: usize) {
-        // SAFETY: as above.
+    unsafe fn add(&mut self, value: S::Vector, lane: usize) {
+        // SAFETY: as in `Finish::apply`.
         unsafe {
-            let shifts = self.moments.add(channel);
-            let sums = shifts.add(self.moments_stride);
-            let squares = sums.add(self.moments_stride);
-            let (shift, mut sum, mut square) = if self.first {
-                S::store(shifts, values[0]);
-                (values[0], S::zero(), S::zero())
-            } else {
-                (S::load(shifts), S::load(sums), S::load(squares))
-            };
-            for i in 0..N {
-                if i < count {
-                    let difference = S::sub(values[i], shift);
-                    sum = S::add(sum, difference);
-                    square = S::fma(difference, difference, square);
-                }
-            }
-            S::store(sums, sum);
-            S::store(squares, square);
+            let difference = S::sub(value, self.shift);
+            self.sums[lane] = S::add(self.sums[lane], difference);
+            self.squares[lane] = S::fma(difference, difference, self.squares[lane]);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write(&self, finish: &Finish, channel: usize) {
+        // SAFETY: as in `Finish::apply`.
+        unsafe {
+            let shift = finish.moments.add(channel);
+            let [a, b, c, d] = self.sums;
+            S::store(shift, self.shift);
+            S::store(shift.add(finish.moments_stride), S::add(S::add(a, b), S::add(c, d)));
+            let [a, b, c, d] = self.squares;
+            S::store(shift.add(2 * finish.moments_stride), S::add(S::add(a, b), S::add(c, d)));
         }
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! **Not here.** Which kernel to call when; that is the business of `conv2d`.
 
+mod ahead;
 mod finish;
 mod largest;
 mod outer;
@@ -32,6 +33,7 @@ mod x86;
 
 use std::sync::OnceLock;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use finish::Finish;
 pub(crate) use largest::Largest;
 pub(crate) use outer::{Outer, OuterKernel};

@@ -6,7 +6,7 @@
 //! `a` holds inputs and `b` gradients of outputs; pixels come in lines, and both have strides of
 //! their own, so that a kernel tap is a matter of where `a` begins.
 
-use super::simd::Simd;
+use super::{ahead::LINE, simd::Simd};
 
 /// One tile's operands. All strides count elements.
 pub(crate) struct Outer {
@@ -24,6 +24,9 @@ pub(crate) struct Outer {
     pub(crate) b_vector: usize,
     /// From one line to the next.
     pub(crate) b_line: usize,
+    /// What will be read before long: fetched into the second cache, a cache line for every pixel.
+    /// Need not be valid.
+    pub(crate) ahead: *const f32,
     /// How many lines of pixels.
     pub(crate) lines: usize,
     /// How many pixels in a line.
@@ -57,6 +60,7 @@ pub(super) unsafe fn outer<S: Simd, const Q: usize, const V: usize>(outer: &Oute
                 }
             }
         }
+        let mut ahead = outer.ahead;
         for line in 0..outer.lines {
             let mut a = outer.a.add(*outer.a_lines.add(line));
             let mut b = outer.b.add(line * outer.b_line);
@@ -71,6 +75,8 @@ pub(super) unsafe fn outer<S: Simd, const Q: usize, const V: usize>(outer: &Oute
                         sums[q][v] = S::fma(input, gradients[v], sums[q][v]);
                     }
                 }
+                S::prefetch_far(ahead);
+                ahead = ahead.wrapping_add(LINE);
                 a = a.wrapping_add(outer.a_pixel);
                 b = b.wrapping_add(outer.b_pixel);
             }

@@ -94,6 +94,8 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn prefetch_far(_: *const f32) {}
     #[inline(always)]
+    unsafe fn prefetch_to_write(_: *mut f32) {}
+    #[inline(always)]
     unsafe fn opaque(p: *const f32) -> *const f32 {
         p
     }

@@ -51,6 +51,8 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn prefetch(p: *const f32);
     /// Brings the line at `p` into the second cache; `p` may be any address.
     unsafe fn prefetch_far(p: *const f32);
+    /// Brings the line at `p` into the first cache, to be written; `p` may be any address.
+    unsafe fn prefetch_to_write(p: *mut f32);
     /// Returns `p`, and keeps the compiler from knowing that it did.
     ///
     /// Without this it computes the address of every pixel of a tile outside of the loop, which

@@ -95,6 +95,7 @@ fn tiles_sum_segments_and_finish() {
                     out: out.as_mut_ptr(),
                     out_pixel,
                     out_row,
+                    out_is_far: case == 3,
                     columns,
                     finish,
                 };
@@ -154,6 +155,7 @@ fn outer_products_add_to_their_sums() {
                     b_pixel,
                     b_vector,
                     b_line,
+                    ahead: b.as_ptr(),
                     lines,
                     pixels,
                     sums: sums.as_mut_ptr(),

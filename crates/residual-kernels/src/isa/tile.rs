@@ -12,7 +12,7 @@
 //! Each output is summed in the order of k', whatever the tile: how pixels are grouped into
 //! tiles does not change a bit of the result.
 
-use super::{finish::Finish, simd::Simd};
+use super::{ahead::LINE, finish::Finish, simd::Simd};
 
 /// A run of inputs that are contiguous for every pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,25 +46,12 @@ pub(crate) struct Tile {
     pub(crate) out_pixel: usize,
     /// From the first row of pixels to the second.
     pub(crate) out_row: usize,
+    /// Whether outputs are hardly in a cache: their lines arrive during the sums then.
+    pub(crate) out_is_far: bool,
     /// How many channels of the block exist.
     pub(crate) columns: usize,
     /// What else is done to the results.
     pub(crate) finish: Finish,
-}
-
-impl Tile {
-    /// Where tile `index` of several with the same weights fetches from, so that together they fetch
-    /// the `length` numbers at `next` once. Each has `inputs` inputs.
-    pub(crate) fn ahead(
-        index: usize,
-        inputs: usize,
-        weights: *const f32,
-        next: *const f32,
-        length: usize,
-    ) -> *const f32 {
-        let at = index * (inputs / 2) * LINE;
-        if at < length { next.wrapping_add(at) } else { weights }
-    }
 }
 
 /// # Safety
@@ -82,9 +69,6 @@ const GROUPS: usize = 10;
 /// second cache.
 const PREFETCH: usize = 128;
 
-/// Elements of a cache line.
-pub(crate) const LINE: usize = 16;
-
 /// `R` rows of `Q` pixels × `V` registers of channels.
 ///
 /// # Safety
@@ -96,6 +80,16 @@ pub(super) unsafe fn tile<S: Simd, const R: usize, const Q: usize, const V: usiz
         let mut sums = [[[S::zero(); Q]; V]; R];
         let (mut weights, mut ahead) = (tile.weights, tile.ahead);
         let step = V * S::LANES;
+        if tile.out_is_far {
+            for r in 0..R {
+                for q in 0..Q {
+                    for v in 0..V {
+                        let out = tile.out.wrapping_add(r * tile.out_row + q * tile.out_pixel + v * S::LANES);
+                        S::prefetch_to_write(out);
+                    }
+                }
+            }
+        }
         for segment in std::slice::from_raw_parts(tile.segments, tile.segment_count) {
             let mut bases = [[tile.a; GROUPS]; R];
             for r in 0..R {

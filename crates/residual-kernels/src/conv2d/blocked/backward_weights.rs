@@ -17,19 +17,21 @@ use std::ops::Range;
 
 use residual_tensor::{Layout, Tensor};
 
-use super::{Blocking, Correlation, Panel, scratch::Field};
+use super::{Axis, Blocking, Correlation, Panel, scratch::Field};
 use crate::{
     conv2d::{
         correlation::{even, near_equal},
         shared::Shared,
     },
-    isa::{Copy, Isa, Outer},
+    isa::{Ahead, Copy, Isa, Outer},
     parallel::for_each_task,
     workspace::Workspace,
 };
 
 /// Output pixels of a unit at most: what a tile sums over stays in L1.
 const UNIT_PIXELS: usize = 224;
+/// The same where each sees one input pixel only, so that less would be gained by more.
+const UNIT_PIXELS_POINTWISE: usize = 112;
 /// Pixels for which a part pays: adding it up costs as much as a few of them.
 const PART_PIXELS: usize = 512;
 /// Parts at most.
@@ -41,7 +43,9 @@ impl Blocking {
     /// For [`backward_weights`](Self::backward_weights). Inputs are copied even where they could be
     /// read in place: each is read once per tile of channels, and from L1 that way.
     pub(in crate::conv2d) fn backward(correlation: &Correlation, isa: &Isa) -> Self {
-        Self { in_place: false, ..Self::new(correlation, UNIT_PIXELS, isa) }.with_field()
+        let pointwise = correlation.axes.iter().all(Axis::is_pointwise);
+        let pixels = if pointwise { UNIT_PIXELS_POINTWISE } else { UNIT_PIXELS };
+        Self { in_place: false, ..Self::new(correlation, pixels, isa) }.with_field()
     }
 
     /// In how many parts sums are made.
@@ -93,11 +97,15 @@ impl Blocking {
         first: usize,
     ) {
         let panel = |index: usize| (index / self.panels.len(), &self.panels[index % self.panels.len()]);
-        for (index, unit) in units.map(|unit| self.ranges(unit)).enumerate() {
+        for (index, unit) in units.clone().map(|unit| self.ranges(unit)).enumerate() {
             let pixels = unit.iter().map(|range| range.len()).product::<usize>();
             let mut scratch = Workspace::take(self.scratch_len());
             let mut gradients = Workspace::take(pixels * self.widest());
             let field = self.field(&unit, 0);
+            let next = (units.start + index + 1 < units.end).then(|| self.ranges(units.start + index + 1));
+            let mut ahead = next.map_or([Ahead::new(&[]); 2], |next| {
+                [Ahead::new(self.seen(&next, x)), Ahead::new(self.covered(&next, dy))]
+            });
             let mut copied = None;
             for (group, panel) in panels.clone().map(panel) {
                 if copied != Some(group) {
@@ -106,9 +114,19 @@ impl Blocking {
                 }
                 self.copy_gradients(isa, &unit, group, panel, dy, &mut gradients);
                 let sums = sums.at(first + self.packed_at(group, panel));
-                self.products(isa, &unit, panel, &scratch, &field, &gradients, sums, index > 0);
+                self.products(isa, &unit, panel, &scratch, &field, &gradients, &mut ahead, sums, index > 0);
             }
         }
+    }
+
+    /// The gradients of a unit's outputs, and whatever lies between.
+    fn covered<'a>(&self, [images, rows, columns]: &[Range<usize>; 3], dy: &'a [f32]) -> &'a [f32] {
+        let output = self.correlation.output;
+        let pixel = |image, row, column| (image * output[0] + row) * output[1] + column;
+        let last = [images.end, rows.end].map(|end| end.saturating_sub(1));
+        let pixels = pixel(images.start, rows.start, columns.start)..pixel(last[0], last[1], columns.end);
+        let channels = self.correlation.out_channels();
+        dy.get(pixels.start * channels..pixels.end * channels).unwrap_or_default()
     }
 
     fn widest(&self) -> usize {
@@ -155,6 +173,7 @@ impl Blocking {
         source: &[f32],
         field: &Field<'_>,
         gradients: &[f32],
+        [inputs_ahead, gradients_ahead]: &mut [Ahead; 2],
         sums: *mut f32,
         add: bool,
     ) {
@@ -169,6 +188,8 @@ impl Blocking {
         let last = last + columns.len().saturating_sub(1) * field.strides.pixel;
         assert!(field.segments.iter().all(|segment| last + segment.offset + segment.length <= source.len()));
         assert!(gradients.len() >= lines.len() * columns.len() * panel.width);
+        let pixels = lines.len() * columns.len();
+        let mut sums_ahead = Ahead::at(sums, self.correlation.terms() * panel.width);
         let mut term = 0;
         for segment in field.segments {
             for inputs in near_equal(segment.length, kernels.len()) {
@@ -180,6 +201,11 @@ impl Blocking {
                     b_pixel: panel.width,
                     b_vector: isa.lanes,
                     b_line: columns.len() * panel.width,
+                    ahead: sums_ahead
+                        .take(pixels)
+                        .or_else(|| inputs_ahead.take(pixels))
+                        .or_else(|| gradients_ahead.take(pixels))
+                        .unwrap_or(gradients.as_ptr()),
                     lines: lines.len(),
                     pixels: columns.len(),
                     sums: sums.wrapping_add((term + inputs.start) * panel.width),

@@ -10,7 +10,7 @@ use crate::{
         epilogue::{Epilogue, PartialMoments},
         shared::Shared,
     },
-    isa::{Finish, Isa, Tile},
+    isa::{Ahead, Finish, Isa, Tile},
     parallel::for_each_task,
     workspace::Workspace,
 };
@@ -67,7 +67,10 @@ impl Blocking {
                 finish.moments_stride = moments_width;
             }
             let panels = share * panels / shares..(share + 1) * panels / shares;
-            self.unit_panels(isa, self.ranges(unit), panels, x, packed, y, finish);
+            // The same thread will probably have the next task.
+            let next = (shares == 1 && unit + 1 < units).then(|| self.seen(&self.ranges(unit + 1), x));
+            let ahead = Ahead::new(next.unwrap_or_default());
+            self.unit_panels(isa, self.ranges(unit), panels, x, ahead, packed, y, finish);
         });
         partial.map(|partial| {
             partial.merge(correlation.out_channels(), |channel| {
@@ -77,13 +80,15 @@ impl Blocking {
         })
     }
 
-    /// One unit of pixels, for panels numbered through all groups.
+    /// One unit of pixels, for panels numbered through all groups. Fetches `ahead` what will be read
+    /// after it.
     fn unit_panels(
         &self,
         isa: &'static Isa,
         unit: [Range<usize>; 3],
         panels: Range<usize>,
         x: &[f32],
+        mut ahead: Ahead,
         packed: &[f32],
         y: Shared<'_>,
         finish: Finish,
@@ -100,7 +105,7 @@ impl Blocking {
             }
             let field = self.field(&unit, group);
             let source = if self.in_place { x } else { &scratch };
-            self.tiles(isa, &unit, group, panel, source, &field, packed, y, finish);
+            self.tiles(isa, &unit, group, panel, source, &field, &mut ahead, packed, y, finish);
         }
     }
 
@@ -113,6 +118,7 @@ impl Blocking {
         panel: &Panel,
         source: &[f32],
         field: &Field<'_>,
+        ahead: &mut Ahead,
         packed: &[f32],
         y: Shared<'_>,
         finish: Finish,
@@ -142,8 +148,7 @@ impl Blocking {
 
         let terms = self.correlation.terms();
         let (weights, next) = packed[self.packed_at(group, panel)..].split_at(panel.width * terms);
-        let next_len = next.len().min(weights.len());
-        let mut tiles_before = 0;
+        let mut next = Ahead::new(&next[..next.len().min(weights.len())]);
         let moments_channel = group * self.panels_width() + panel.first;
         let mut line = 0;
         while line < lines {
@@ -162,10 +167,11 @@ impl Blocking {
                     segments: field.segments.as_ptr(),
                     segment_count: field.segments.len(),
                     weights: weights.as_ptr(),
-                    ahead: Tile::ahead(tiles_before, terms, weights.as_ptr(), next.as_ptr(), next_len),
+                    ahead: next.take(terms / 2).or_else(|| ahead.take(terms / 2)).unwrap_or(weights.as_ptr()),
                     out: y.at(out),
                     out_pixel: horizontal.step * channels,
                     out_row,
+                    out_is_far: true,
                     columns: panel.columns,
                     finish,
                 };
@@ -174,7 +180,6 @@ impl Blocking {
                 // panel's channels exist and are this task's own, and so are the moments of the
                 // unit and panel; bias and addend have been held against the output.
                 unsafe { kernels[pixels.len() - 1](&tile) };
-                tiles_before += 1;
             }
             line += rows;
         }

@@ -114,6 +114,18 @@ impl Blocking {
         std::array::from_fn(|i| counts[i].div_ceil(self.units[i].max(1)))
     }
 
+    /// The input that a unit sees, and whatever lies between.
+    fn seen<'a>(&self, unit: &[Range<usize>; 3], x: &'a [f32]) -> &'a [f32] {
+        let [images, rows, columns] = unit;
+        let Correlation { input, axes: [vertical, horizontal], .. } = &self.correlation;
+        let (rows, columns) = (vertical.seen(rows), horizontal.seen(columns));
+        let pixel = |image, row, column| (image * input[0] + row) * input[1] + column;
+        let last = [images.end, rows.end].map(|end| end.saturating_sub(1));
+        let pixels = pixel(images.start, rows.start, columns.start)..pixel(last[0], last[1], columns.end);
+        let channels = self.correlation.in_channels();
+        x.get(pixels.start * channels..pixels.end * channels).unwrap_or(&[])
+    }
+
     /// The blocks of input channels.
     fn channel_blocks(&self) -> impl Iterator<Item = Range<usize>> {
         let (inputs, block) = (self.correlation.inputs, self.channel_block.max(1));

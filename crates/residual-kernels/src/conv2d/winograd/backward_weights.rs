@@ -254,6 +254,7 @@ impl Spread {
                 b_pixel: self.z.tile,
                 b_vector: self.z.group,
                 b_line: 0,
+                ahead: z.as_ptr(),
                 lines: 1,
                 pixels: self.tiles,
                 sums: sums[first * panel.width..].as_mut_ptr(),

@@ -11,7 +11,7 @@ use crate::{
         epilogue::{Epilogue, PartialMoments},
         shared::Shared,
     },
-    isa::{Emit, Filters, Finish, Isa, Segment, Tile},
+    isa::{Ahead, Emit, Filters, Finish, Isa, Segment, Tile},
     parallel::for_each_task,
     workspace::Workspace,
 };
@@ -168,7 +168,8 @@ impl Winograd {
                     let (panel, chunk) = (&self.panels[task / count], task % count);
                     let v = &v[chunk * chunk_len..][..chunk_len];
                     let chunk = first + chunk;
-                    self.multiply(isa, self.chunk_tiles(chunk), panel, v, pitch, packed, y, finish(chunk));
+                    let (tiles, finish) = (self.chunk_tiles(chunk), finish(chunk));
+                    self.multiply(isa, tiles, panel, v, pitch, &mut Ahead::new(&[]), packed, y, finish);
                 });
             }
         } else {
@@ -179,8 +180,12 @@ impl Winograd {
                 let planes = v.as_mut_ptr();
                 // SAFETY: the planes were made for these tiles, here.
                 unsafe { self.tiling.spread(isa, Side::Inputs, tiles.clone(), x, inputs, planes, pitch) };
+                // The same thread will probably have the next chunk.
+                let next = (chunk + 1 < chunks).then(|| self.chunk_tiles(chunk + 1));
+                let seen = next.map(|next| self.tiling.seen(Side::Inputs, &next, x, inputs));
+                let mut ahead = Ahead::new(seen.unwrap_or_default());
                 for panel in &self.panels {
-                    self.multiply(isa, tiles.clone(), panel, &v, pitch, packed, y, finish(chunk));
+                    self.multiply(isa, tiles.clone(), panel, &v, pitch, &mut ahead, packed, y, finish(chunk));
                 }
             });
         }
@@ -227,6 +232,7 @@ impl Winograd {
         panel: &Panel,
         v: &[f32],
         v_pitch: Pitch,
+        ahead: &mut Ahead,
         packed: &[f32],
         y: Shared<'_>,
         finish: Finish,
@@ -242,19 +248,24 @@ impl Winograd {
         let segment = Segment { offset: 0, length: inputs };
         let plane = self.filter_plane(panel);
         for point in 0..size.planes() {
-            let weights = filters[point * plane..].as_ptr();
-            for (index, group) in near_equal(tiles.len(), family.one_row.len()).enumerate() {
+            let (weights, next) = filters[point * plane..].split_at(plane);
+            let mut next = Ahead::new(&next[..next.len().min(plane)]);
+            for group in near_equal(tiles.len(), family.one_row.len()) {
                 let tile = Tile {
                     a: v[point * v_pitch.plane + group.start * v_pitch.tile..].as_ptr(),
                     a_pixel: v_pitch.tile,
                     a_row: 0,
                     segments: &segment,
                     segment_count: 1,
-                    weights,
-                    ahead: Tile::ahead(index, inputs, weights, weights.wrapping_add(plane), plane),
+                    weights: weights.as_ptr(),
+                    ahead: next
+                        .take(inputs / 2)
+                        .or_else(|| ahead.take(inputs / 2))
+                        .unwrap_or(weights.as_ptr()),
                     out: m.at(point * pitch.plane + group.start * pitch.tile),
                     out_pixel: pitch.tile,
                     out_row: 0,
+                    out_is_far: false,
                     columns: panel.width,
                     finish: Finish::NONE,
                 };

@@ -119,6 +119,31 @@ impl Tiling {
         (pixel, [edge.min(height - place.row), edge.min(width - place.column)])
     }
 
+    /// Size of the image on one side, where its first tile begins, and the edge of a tile there.
+    fn side(&self, side: Side) -> ([usize; 2], [isize; 2], usize) {
+        match side {
+            Side::Inputs => (self.input, self.origin, self.size.inputs()),
+            Side::Gradients => (self.output, [0; 2], self.size.outputs()),
+        }
+    }
+
+    /// The rows of one side, with all their `channels`, that some tiles see.
+    pub(super) fn seen<'a>(
+        &self,
+        side: Side,
+        tiles: &Range<usize>,
+        data: &'a [f32],
+        channels: usize,
+    ) -> &'a [f32] {
+        let ([height, width], [origin, _], edge) = self.side(side);
+        let line = |place: Place, below: isize| {
+            let row = (place.row as isize + origin + below).clamp(0, height as isize);
+            (place.image * height + row as usize) * width * channels
+        };
+        let (first, last) = (self.place(tiles.start), self.place(tiles.end.saturating_sub(1)));
+        data.get(line(first, 0)..line(last, edge as isize)).unwrap_or(&[])
+    }
+
     /// Transforms what is on one side of `tiles` into N² planes laid out as `pitch` says, of which
     /// `planes` is the first tile's first channel.
     ///
@@ -135,9 +160,10 @@ impl Tiling {
         pitch: Pitch,
     ) {
         let transforms = self.size.transforms(isa);
-        let (size, origin, edge, transform) = match side {
-            Side::Inputs => (self.input, self.origin, self.size.inputs(), transforms.input),
-            Side::Gradients => (self.output, [0; 2], self.size.outputs(), transforms.gradient),
+        let (size, origin, edge) = self.side(side);
+        let transform = match side {
+            Side::Inputs => transforms.input,
+            Side::Gradients => transforms.gradient,
         };
         assert_eq!(data.len(), self.batch * size[0] * size[1] * channels);
         let padding = &self.padding.as_slice()[..channels];
