@@ -68,7 +68,7 @@ impl Finish {
     #[inline(always)]
     pub(super) unsafe fn apply<S: Simd, const N: usize>(
         &self,
-        values: &mut [S::Vector; N],
+        values: &[S::Vector; N],
         count: usize,
         out: *mut f32,
         offset: impl Fn(usize) -> usize,
@@ -79,7 +79,17 @@ impl Finish {
         unsafe {
             let bias =
                 if self.bias.is_null() { S::zero() } else { S::load_masked(self.bias.add(channel), mask) };
-            let mut moments = Moments::<S>::read(self, channel);
+            let finished = |i: usize| {
+                let mut value = values[i];
+                if !self.bias.is_null() {
+                    value = S::add(value, bias);
+                }
+                if !self.addend.is_null() {
+                    value = S::add(value, S::load_masked(self.addend.add(offset(i)), mask));
+                }
+                if self.relu { S::max(value, S::zero()) } else { value }
+            };
+            let mut moments = Moments::<S>::read(self, channel, || finished(0));
             let mut first = 0;
             while first < N {
                 for lane in 0..SUMS {
@@ -87,20 +97,8 @@ impl Finish {
                     if i >= N || i >= count {
                         break;
                     }
-                    let mut value = values[i];
-                    if !self.bias.is_null() {
-                        value = S::add(value, bias);
-                    }
-                    if !self.addend.is_null() {
-                        value = S::add(value, S::load_masked(self.addend.add(offset(i)), mask));
-                    }
-                    if self.relu {
-                        value = S::max(value, S::zero());
-                    }
+                    let value = finished(i);
                     if !self.moments.is_null() {
-                        if self.first && i == 0 {
-                            moments.shift = value;
-                        }
                         moments.add(value, lane);
                     }
                     S::store_masked(out.add(offset(i)), value, mask);
@@ -126,16 +124,21 @@ struct Moments<S: Simd> {
 
 impl<S: Simd> Moments<S> {
     #[inline(always)]
-    unsafe fn read(finish: &Finish, channel: usize) -> Self {
+    unsafe fn read(finish: &Finish, channel: usize, first: impl FnOnce() -> S::Vector) -> Self {
         // SAFETY: as in `Finish::apply`.
         unsafe {
             let mut moments = Self { shift: S::zero(), sums: [S::zero(); SUMS], squares: [S::zero(); SUMS] };
-            if !finish.moments.is_null() && !finish.first {
-                let shift = finish.moments.add(channel);
-                moments.shift = S::load(shift);
-                moments.sums[0] = S::load(shift.add(finish.moments_stride));
-                moments.squares[0] = S::load(shift.add(2 * finish.moments_stride));
+            if finish.moments.is_null() {
+                return moments;
             }
+            if finish.first {
+                moments.shift = first();
+                return moments;
+            }
+            let shift = finish.moments.add(channel);
+            moments.shift = S::load(shift);
+            moments.sums[0] = S::load(shift.add(finish.moments_stride));
+            moments.squares[0] = S::load(shift.add(2 * finish.moments_stride));
             moments
         }
     }

@@ -134,7 +134,7 @@ pub(super) unsafe fn tile<S: Simd, const R: usize, const Q: usize, const V: usiz
         } else {
             // A copy, because what loops too long to be unrolled refer to lives in memory, and
             // the sums must not.
-            let mut sums = sums;
+            let sums = sums;
             for v in 0..V {
                 let channel = v * S::LANES;
                 let mask = S::mask(tile.columns.saturating_sub(channel));
@@ -142,7 +142,7 @@ pub(super) unsafe fn tile<S: Simd, const R: usize, const Q: usize, const V: usiz
                     let mut finish = tile.finish;
                     finish.first &= r == 0;
                     let offset = |q| r * tile.out_row + q * tile.out_pixel + channel;
-                    finish.apply::<S, Q>(&mut sums[r][v], Q, tile.out, offset, channel, mask);
+                    finish.apply::<S, Q>(&sums[r][v], Q, tile.out, offset, channel, mask);
                 }
             }
         }

@@ -304,15 +304,15 @@ pub(super) unsafe fn output<S: Simd, W: Scheme<M, N>, const M: usize, const N: u
                 for j in 0..N {
                     row[j] = columns[j][i];
                 }
-                let mut row = W::output::<S>(row);
+                let row = W::output::<S>(row);
                 if i < emit.rows {
                     let mut finish = emit.finish;
                     finish.first &= i == 0;
                     let offset = |j| i * emit.out_row + j * emit.out_pixel + channel;
                     if emit.columns == M {
-                        finish.apply::<S, M>(&mut row, M, emit.out, offset, channel, mask);
+                        finish.apply::<S, M>(&row, M, emit.out, offset, channel, mask);
                     } else {
-                        finish.apply::<S, M>(&mut row, emit.columns, emit.out, offset, channel, mask);
+                        finish.apply::<S, M>(&row, emit.columns, emit.out, offset, channel, mask);
                     }
                 }
             }
