@@ -3,7 +3,7 @@
 use residual_tensor::{Float, Layout, Tensor};
 
 use crate::{
-    isa::{Loop, vectorized},
+    isa::{Loop, fetch_to_write, vectorized},
     parallel::{CHUNK, for_each_run, for_each_run_of_two},
 };
 
@@ -89,6 +89,7 @@ impl<T: Float, const ADD: bool, const RELU: bool> Loop for Normalize<'_, T, ADD,
         let period = affine.centre.len();
         for ((y, x), added) in y.chunks_mut(period).zip(x.chunks(period)).zip(added.chunks(period)) {
             let length = y.len();
+            fetch_to_write(y.as_mut_ptr().wrapping_add(length), length);
             let (x, added, affine) = (&x[..length], &added[..length], affine.first(length));
             for i in 0..length {
                 let mut value = affine.at(x[i], i);
@@ -209,6 +210,7 @@ impl<T: Float, const GATE: u8> Loop for DifferentiateBeside<'_, T, GATE> {
         let inputs = x.chunks(period).zip(y.chunks(period));
         for ((dx, dy), (x, y)) in dx.chunks_mut(period).zip(dy.chunks_mut(period)).zip(inputs) {
             let length = dx.len();
+            fetch_to_write(dx.as_mut_ptr().wrapping_add(length), length);
             let (x, y, dy, scale) =
                 (&x[..length], &y[..length], &mut dy[..length], &gradient.scale[..length]);
             let distance = gradient.distance.first(length);

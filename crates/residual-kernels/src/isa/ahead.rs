@@ -4,6 +4,17 @@
 /// Elements of a cache line.
 pub(super) const LINE: usize = 16;
 
+/// Brings memory that will be written before long into the first cache, to be written.
+#[inline(always)]
+pub(crate) fn fetch_to_write<T>(memory: *mut T, length: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..(length * size_of::<T>()).div_ceil(LINE * size_of::<f32>()) {
+        super::x86::prefetch_to_write(memory.cast::<f32>().wrapping_add(line * LINE));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (memory, length);
+}
+
 /// A stretch of memory that will be read before long. Kernels fetch it bit by bit while they
 /// compute something else: what arrives from far away costs nothing then.
 #[derive(Debug, Clone, Copy)]

@@ -33,7 +33,7 @@ mod x86;
 
 use std::sync::OnceLock;
 
-pub(crate) use ahead::Ahead;
+pub(crate) use ahead::{Ahead, fetch_to_write};
 pub(crate) use finish::Finish;
 pub(crate) use largest::Largest;
 pub(crate) use outer::{Outer, OuterKernel};
