@@ -38,20 +38,21 @@
 //! ```
 //! use ndarray::Array4;
 //! use residual_kernels::{Conv2dGeometry, conv2d};
+//! use residual_tensor::Tensor;
 //!
-//! let x = Array4::<f32>::ones((1, 3, 8, 8));
-//! let w = Array4::<f32>::ones((4, 3, 3, 3));
+//! let x = Tensor::from(Array4::<f32>::ones((1, 3, 8, 8)).view());
+//! let w = Tensor::from(Array4::<f32>::ones((4, 3, 3, 3)).view());
 //! let geometry = Conv2dGeometry::new(3, 3).padding(1);
 //!
-//! let y = conv2d::forward(&x.view().into(), &w.view().into(), &geometry)?;
+//! let y = conv2d::forward(&x, &w, &geometry)?;
 //! assert_eq!(**y.shape(), [1, 4, 8, 8]);
 //! assert_eq!(y.view()[[0, 0, 4, 4]], 27.0); // 3 channels × 9 taps
 //! assert_eq!(y.view()[[0, 0, 0, 0]], 12.0); // of which a corner sees 4
 //!
 //! // Of the sum of y the gradient with respect to y is 1 everywhere.
 //! let dy = Array4::<f32>::ones((1, 4, 8, 8)).view().into();
-//! let dx = conv2d::backward_data(&dy, &w.view().into(), &x.shape().into(), &geometry)?;
-//! let dw = conv2d::backward_weights(&x.view().into(), &dy, &w.shape().into(), &geometry)?;
+//! let dx = conv2d::backward_data(&dy, &w, x.shape(), &geometry)?;
+//! let dw = conv2d::backward_weights(&x, &dy, w.shape(), &geometry)?;
 //! assert_eq!(dx.view()[[0, 0, 0, 0]], 16.0); // 4 channels × 4 windows
 //! assert_eq!(dw.view()[[0, 0, 1, 1]], 64.0); // the middle tap meets every pixel
 //! # Ok::<(), residual_kernels::KernelError>(())

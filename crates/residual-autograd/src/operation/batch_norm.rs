@@ -82,14 +82,19 @@ impl<T: Float> Var<T> {
         relu: bool,
     ) -> Result<Self> {
         let [x, gammas, betas] = [self, gamma, beta].map(|var| var.value().clone());
-        let added = addend.map(Self::value);
-        let (output, statistics) = batch_norm::forward_fused(&x, given, &gammas, &betas, eps, added, relu)?;
+        let statistics = batch_norm::statistics_for(&x, given, &gammas, &betas)?;
         running.map_or(Ok(()), |running| running.follow(&statistics))?;
-        let followed = Followed::new(addend.is_some(), relu, &output);
+        let Some(addend) = addend else {
+            let followed = if relu { Followed::Relu } else { Followed::Nothing };
+            let fused = Rc::new(Fused { x, gamma: gammas, beta: betas, statistics, eps, followed });
+            return Ok(self.record_deferred(BatchNormFused(fused.clone()), &[self, gamma, beta], fused));
+        };
+        let added = Some(addend.value());
+        let (output, statistics) =
+            batch_norm::forward_fused(&x, Some(statistics), &gammas, &betas, eps, added, relu)?;
+        let followed = Followed::new(true, relu, &output);
         let fused = Rc::new(Fused { x, gamma: gammas, beta: betas, statistics, eps, followed });
-        let inputs: Vec<&Self> = [self, gamma, beta].into_iter().chain(addend).collect();
-        let y = self.record(BatchNormFused(fused.clone()), &inputs, output);
-        Ok(if addend.is_some() { y } else { y.with_recipe(fused) })
+        Ok(self.record(BatchNormFused(fused), &[self, gamma, beta, addend], output))
     }
 
     /// [`batch_norm`](Self::batch_norm) with the running statistics in place of the batch's, which are constants then.

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use residual_kernels::{BatchStatistics, Conv2dGeometry, batch_norm::Fused, conv2d};
-use residual_tensor::{Float, Shape, Tensor};
+use residual_tensor::{Float, Tensor};
 
 use super::{arrive_each, when};
 use crate::{Operation, Result, Sample, Var};
@@ -17,7 +17,7 @@ struct Conv2d<T: Float> {
 /// The input, which the gradient of the weight needs.
 enum Input<T: Float> {
     Kept(Tensor<T>),
-    /// To be computed again from the normalization before, which keeps its own input anyway.
+    /// Normalized on the way: the normalization before keeps its own input anyway.
     Normalized(Rc<Fused<T>>),
 }
 
@@ -29,18 +29,11 @@ impl<T: Float> Input<T> {
         }
     }
 
-    fn shape(&self) -> &Shape {
+    fn read(&self) -> conv2d::Input<'_, T> {
         match self {
-            Self::Kept(value) => value.shape(),
-            Self::Normalized(recipe) => recipe.x.shape(),
+            Self::Kept(value) => value.into(),
+            Self::Normalized(recipe) => (&**recipe).into(),
         }
-    }
-
-    fn value(&self) -> Result<Tensor<T>> {
-        Ok(match self {
-            Self::Kept(value) => value.clone(),
-            Self::Normalized(recipe) => recipe.forward_again()?.expect("a recipe adds nothing"),
-        })
     }
 }
 
@@ -52,8 +45,9 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// If channels, groups and kernel do not fit each other or the input.
     pub fn conv2d(&self, weight: &Self, geometry: &Conv2dGeometry) -> Result<Self> {
-        let output = conv2d::forward(self.value(), weight.value(), geometry)?;
-        Ok(self.record_conv2d(weight, geometry, output))
+        let input = Input::of(self);
+        let output = conv2d::forward(input.read(), weight.value(), geometry)?;
+        Ok(self.record_conv2d(input, weight, geometry, output))
     }
 
     /// [`conv2d`](Self::conv2d), and the statistics of its result that batch normalization needs,
@@ -66,13 +60,19 @@ impl<T: Float> Var<T> {
         weight: &Self,
         geometry: &Conv2dGeometry,
     ) -> Result<(Self, BatchStatistics)> {
-        let (output, statistics) = conv2d::forward_with_statistics(self.value(), weight.value(), geometry)?;
-        Ok((self.record_conv2d(weight, geometry, output), statistics))
+        let input = Input::of(self);
+        let (output, statistics) = conv2d::forward_with_statistics(input.read(), weight.value(), geometry)?;
+        Ok((self.record_conv2d(input, weight, geometry, output), statistics))
     }
 
-    fn record_conv2d(&self, weight: &Self, geometry: &Conv2dGeometry, output: Tensor<T>) -> Self {
-        let (input, weights) = (Input::of(self), weight.value().clone());
-        let operation = Conv2d { input, weight: weights, geometry: *geometry };
+    fn record_conv2d(
+        &self,
+        input: Input<T>,
+        weight: &Self,
+        geometry: &Conv2dGeometry,
+        output: Tensor<T>,
+    ) -> Self {
+        let operation = Conv2d { input, weight: weight.value().clone(), geometry: *geometry };
         self.record(operation, &[self, weight], output)
     }
 }
@@ -87,9 +87,9 @@ impl<T: Float> Operation<T> for Conv2d<T> {
     fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         let Self { input, weight, geometry } = *self;
         Ok(vec![
-            when(wanted[0], || conv2d::backward_data(&upstream, &weight, input.shape(), &geometry))?,
+            when(wanted[0], || conv2d::backward_data(&upstream, &weight, input.read().shape(), &geometry))?,
             when(wanted[1], || -> Result<_> {
-                Ok(conv2d::backward_weights(&input.value()?, &upstream, weight.shape(), &geometry)?)
+                Ok(conv2d::backward_weights(input.read(), &upstream, weight.shape(), &geometry)?)
             })?,
         ])
     }

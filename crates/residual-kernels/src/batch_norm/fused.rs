@@ -8,14 +8,37 @@
 use residual_tensor::{Float, Layout, Tensor};
 
 use super::{
-    BatchStatistics, Gate, Normalizer, check, check_backward, into_channels_last, require_two, statistics,
-    vector,
+    Affine, BatchStatistics, Gate, Normalizer, check, check_backward, into_channels_last, require_two,
+    statistics, vector,
 };
 use crate::{KernelError, Result};
 
-/// [`forward_train`](super::forward_train) by the given statistics of x (a convolution
-/// [takes them](crate::conv2d::forward_with_statistics) as it goes), or by ones taken here; then
-/// `addend` is added, and negative values become zero if `relu`.
+/// The statistics of `x` that [`forward_fused`] normalizes by: the given ones, if they fit (a
+/// convolution [takes them](crate::conv2d::forward_with_statistics) as it goes), or ones taken here.
+///
+/// # Shapes
+/// `x [n, c, h, w]`, `gamma [c]`, `beta [c]` → statistics of `c` channels.
+///
+/// # Errors
+/// If the shapes do not fit, or a channel has fewer than two values.
+pub fn statistics_for<T: Float>(
+    x: &Tensor<T>,
+    given: Option<BatchStatistics>,
+    gamma: &Tensor<T>,
+    beta: &Tensor<T>,
+) -> Result<BatchStatistics> {
+    let operation = "batch_norm";
+    let mut vectors = vec![("gamma", gamma.shape()), ("beta", beta.shape())];
+    if let Some(BatchStatistics { mean, variance, .. }) = &given {
+        vectors.extend([("mean", mean.shape()), ("variance", variance.shape())]);
+    }
+    check(operation, x, &vectors)?;
+    require_two(operation, x.shape(), x.len() / gamma.len().max(1))?;
+    given.map_or_else(|| statistics(&x.to_layout(Layout::ChannelsLast)), Ok)
+}
+
+/// [`forward_train`](super::forward_train) by the [statistics](statistics_for) of x; then `addend`
+/// is added, and negative values become zero if `relu`.
 ///
 /// # Shapes
 /// `x` and the addend `[n, c, h, w]`, `gamma [c]`, `beta [c]` → `[n, c, h, w]`, statistics of `c`
@@ -32,22 +55,14 @@ pub fn forward_fused<T: Float>(
     addend: Option<&Tensor<T>>,
     relu: bool,
 ) -> Result<(Tensor<T>, BatchStatistics)> {
-    let operation = "batch_norm";
-    let mut vectors = vec![("gamma", gamma.shape()), ("beta", beta.shape())];
-    if let Some(BatchStatistics { mean, variance, .. }) = &given {
-        vectors.extend([("mean", mean.shape()), ("variance", variance.shape())]);
-    }
-    check(operation, x, &vectors)?;
-    require_two(operation, x.shape(), x.len() / gamma.len().max(1))?;
-    let x = x.to_layout(Layout::ChannelsLast);
+    let statistics = statistics_for(x, given, gamma, beta)?;
     let addend = addend.map(|addend| {
-        KernelError::unless_same(operation, ("the addend", addend.shape()), ("x", x.shape()))?;
+        KernelError::unless_same("batch_norm", ("the addend", addend.shape()), ("x", x.shape()))?;
         Ok::<_, KernelError>(addend.to_layout(Layout::ChannelsLast))
     });
-    let addend = addend.transpose()?;
-    let statistics = given.map_or_else(|| statistics(&x), Ok)?;
     let affine = Normalizer::of_batch(&statistics, eps).affine(gamma, beta);
-    Ok((affine.apply(&x, addend.as_ref(), relu), statistics))
+    let y = affine.apply(&x.to_layout(Layout::ChannelsLast), addend.transpose()?.as_ref(), relu);
+    Ok((y, statistics))
 }
 
 /// What was done after the normalization.
@@ -106,20 +121,25 @@ pub struct FusedGradients<T: Float> {
 }
 
 impl<T: Float> Fused<T> {
-    /// The output again, bit for bit, if nothing was added: it takes a pass over memory to compute,
-    /// and as much memory as the input to keep.
+    /// The output, bit for bit what [`forward_fused`] gave, if nothing was added: it takes a pass over
+    /// memory to compute, and as much memory as the input to keep.
     ///
     /// # Errors
     /// If the shapes do not fit.
-    pub fn forward_again(&self) -> Result<Option<Tensor<T>>> {
-        let relu = match self.followed {
-            Followed::Nothing => false,
-            Followed::Relu => true,
-            Followed::Addend | Followed::AddendAndRelu(_) => return Ok(None),
-        };
+    pub fn forward(&self) -> Result<Tensor<T>> {
         let Self { x, gamma, beta, statistics, eps, .. } = self;
-        let (y, _) = forward_fused(x, Some(statistics.clone()), gamma, beta, *eps, None, relu)?;
-        Ok(Some(y))
+        let given = Some(statistics.clone());
+        Ok(forward_fused(x, given, gamma, beta, *eps, None, self.has_relu())?.0)
+    }
+
+    /// Whether negative values became zero.
+    pub(crate) fn has_relu(&self) -> bool {
+        matches!(self.followed, Followed::Relu | Followed::AddendAndRelu(_))
+    }
+
+    /// The normalization.
+    pub(crate) fn affine(&self) -> Affine<T> {
+        Normalizer::of_batch(&self.statistics, self.eps).affine(&self.gamma, &self.beta)
     }
 
     /// The gradients. Works in the memory of `dy` if nobody else holds it.

@@ -15,10 +15,11 @@ mod reduce;
 
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
-pub use fused::{Followed, Fused, FusedGradients, forward_fused};
+pub use fused::{Followed, Fused, FusedGradients, forward_fused, statistics_for};
+pub(crate) use pass::Affine;
 
 use crate::{KernelError, Result};
-use pass::{Affine, Gate, Gradient};
+use pass::{Gate, Gradient};
 
 /// Mean and variance of each channel over a batch.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// `(x − centre) · scale + shift` in each channel.
-pub(super) struct Affine<T> {
+pub(crate) struct Affine<T> {
     centre: Vec<T>,
     scale: Vec<T>,
     shift: Vec<T>,
@@ -50,9 +50,9 @@ impl<T: Float> Affine<T> {
         }
     }
 
-    /// Centre, scale and shift of each channel.
-    pub(super) fn channels(&self, channels: usize) -> [&[T]; 3] {
-        [&self.centre[..channels], &self.scale[..channels], &self.shift[..channels]]
+    /// Centre, scale and shift of each channel, and of all channels again for some pixels more.
+    pub(crate) fn coefficients(&self) -> [&[T]; 3] {
+        [&self.centre, &self.scale, &self.shift]
     }
 }
 

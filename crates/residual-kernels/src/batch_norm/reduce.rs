@@ -59,7 +59,7 @@ pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>
 pub(super) fn gradient_sums<T: Float>(dy: &[T], x: &[T], centre: &[T], gate: Gate<'_, T>) -> [Vec<f64>; 2] {
     let channels = centre.len();
     let coefficients = match gate {
-        Gate::Recomputed(forward) => forward.channels(channels),
+        Gate::Recomputed(forward) => forward.coefficients().map(|of_channels| &of_channels[..channels]),
         Gate::Open | Gate::Output(_) => [centre; 3],
     };
     let y = if let Gate::Output(y) = gate { y } else { dy };

@@ -23,6 +23,7 @@ mod geometry;
 mod im2col;
 mod plan;
 mod shared;
+mod source;
 mod winograd;
 
 use std::{any::TypeId, sync::OnceLock};
@@ -33,10 +34,12 @@ pub use {
     epilogue::Epilogue,
     geometry::{Conv2dGeometry, Conv2dShape},
     plan::PackedConv2d,
+    source::Input,
 };
 
 use crate::{BatchStatistics, KernelError, Result, batch_norm, isa};
 use plan::Plan;
+use source::Source;
 
 /// How a convolution is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +91,8 @@ impl Algorithm {
             Self::Direct => direct::forward(x, weight, y, shape),
             Self::Im2col => im2col::forward(x, weight, y, shape),
             fast => {
-                let plan = Plan::forward(shape, fast, isa::active());
-                run_plan(&plan, x, weight, y, &Epilogue::default(), false);
+                let plan = Plan::forward(shape, fast, false, isa::active());
+                run_plan(&plan, bytemuck::cast_slice(x).into(), weight, y, &Epilogue::default(), false);
                 Ok(())
             }
         }
@@ -108,7 +111,7 @@ impl Algorithm {
             Self::Im2col => im2col::backward_data(dy, weight, dx, shape),
             fast => {
                 let plan = Plan::backward_data(shape, fast, isa::active());
-                run_plan(&plan, dy, weight, dx, &Epilogue::default(), false);
+                run_plan(&plan, bytemuck::cast_slice(dy).into(), weight, dx, &Epilogue::default(), false);
                 Ok(())
             }
         }
@@ -120,8 +123,15 @@ impl Algorithm {
             Self::Direct => direct::backward_weights(x, dy, dw, shape),
             Self::Im2col => im2col::backward_weights(x, dy, dw, shape),
             fast => {
-                let (x, dy) = (bytemuck::cast_slice(x), bytemuck::cast_slice(dy));
-                plan::backward_weights(x, dy, bytemuck::cast_slice_mut(dw), shape, fast, isa::active());
+                let (x, dy): (&[f32], _) = (bytemuck::cast_slice(x), bytemuck::cast_slice(dy));
+                plan::backward_weights(
+                    x.into(),
+                    dy,
+                    bytemuck::cast_slice_mut(dw),
+                    shape,
+                    fast,
+                    isa::active(),
+                );
                 Ok(())
             }
         }
@@ -131,15 +141,14 @@ impl Algorithm {
 /// Packs the weight for this one call. `T` is `f32`.
 fn run_plan<T: Float>(
     plan: &Plan,
-    x: &[T],
+    x: Source<'_>,
     weight: &[T],
     y: &mut [T],
     epilogue: &Epilogue<'_>,
     with_statistics: bool,
 ) -> Option<BatchStatistics> {
     let packed = plan.pack(bytemuck::cast_slice(weight));
-    let (x, y) = (bytemuck::cast_slice(x), bytemuck::cast_slice_mut(y));
-    plan.run(x, &packed, y, epilogue, with_statistics)
+    plan.run(x, &packed, bytemuck::cast_slice_mut(y), epilogue, with_statistics)
 }
 
 fn is_f32<T: Float>() -> bool {
@@ -167,10 +176,48 @@ fn run<T: Float>(
 ///
 /// # Errors
 /// As [`Conv2dGeometry::resolve`].
-pub fn forward<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, geometry: &Conv2dGeometry) -> Result<Tensor<T>> {
+pub fn forward<'a, T: Float>(
+    x: impl Into<Input<'a, T>>,
+    weight: &Tensor<T>,
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor<T>> {
+    Ok(forward_of(x.into(), weight, geometry, false)?.0)
+}
+
+/// [`forward`], with the statistics of its output that batch normalization needs. In `f32` they
+/// cost next to nothing: they are taken while results are in registers.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_with_statistics<'a, T: Float>(
+    x: impl Into<Input<'a, T>>,
+    weight: &Tensor<T>,
+    geometry: &Conv2dGeometry,
+) -> Result<(Tensor<T>, BatchStatistics)> {
+    let (y, statistics) = forward_of(x.into(), weight, geometry, true)?;
+    let statistics = statistics.map_or_else(|| batch_norm::statistics(&y), Ok)?;
+    Ok((y, statistics))
+}
+
+/// The output, and its statistics if they are wanted and are to be had on the way.
+fn forward_of<T: Float>(
+    x: Input<'_, T>,
+    weight: &Tensor<T>,
+    geometry: &Conv2dGeometry,
+    with_statistics: bool,
+) -> Result<(Tensor<T>, Option<BatchStatistics>)> {
     let shape = geometry.resolve(x.shape(), weight.shape())?;
     let algorithm = choose::<T>(&shape, cost::forward);
-    forward_with(algorithm, x, weight, geometry)
+    if !algorithm.is_fast() {
+        return Ok((forward_with(algorithm, &x.value()?, weight, geometry)?, None));
+    }
+    let (x, weight) = (x.prepare(), weight.to_layout(Layout::ChannelsLast));
+    let source = x.source();
+    let mut y = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
+    let plan = Plan::forward(&shape, algorithm, source.normalization.is_some(), isa::active());
+    let plain = Epilogue::default();
+    let statistics = run_plan(&plan, source, weight.as_slice(), y.as_mut_slice(), &plain, with_statistics);
+    Ok((y, statistics))
 }
 
 /// The gradient with respect to the input, for the gradient `dy` of the output.
@@ -211,7 +258,8 @@ pub fn accumulate_backward_data<T: Float>(
     let [dy, weight] = [dy, weight].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
     let plan = Plan::backward_data(&shape, algorithm, isa::active());
     let onto = Epilogue { accumulate: true, ..Epilogue::default() };
-    run_plan(&plan, dy.as_slice(), weight.as_slice(), dx.as_mut_slice(), &onto, false);
+    let dy = bytemuck::cast_slice(dy.as_slice()).into();
+    run_plan(&plan, dy, weight.as_slice(), dx.as_mut_slice(), &onto, false);
     Ok(())
 }
 
@@ -222,47 +270,23 @@ pub fn accumulate_backward_data<T: Float>(
 ///
 /// # Errors
 /// As [`Conv2dGeometry::resolve`], or if `dy` does not have the output's shape.
-pub fn backward_weights<T: Float>(
-    x: &Tensor<T>,
+pub fn backward_weights<'a, T: Float>(
+    x: impl Into<Input<'a, T>>,
     dy: &Tensor<T>,
     weight_shape: &Shape,
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
+    let x = x.into();
     let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
     let algorithm = choose::<T>(&shape, cost::backward_weights);
-    backward_weights_with(algorithm, x, dy, weight_shape, geometry)
-}
-
-/// [`forward`], with the statistics of its output that batch normalization needs. In `f32` they
-/// cost next to nothing: they are taken while results are in registers.
-///
-/// # Errors
-/// As [`forward`].
-pub fn forward_with_statistics<T: Float>(
-    x: &Tensor<T>,
-    weight: &Tensor<T>,
-    geometry: &Conv2dGeometry,
-) -> Result<(Tensor<T>, BatchStatistics)> {
-    let shape = geometry.resolve(x.shape(), weight.shape())?;
-    let algorithm = choose::<T>(&shape, cost::forward);
     if !algorithm.is_fast() {
-        let y = forward_with(algorithm, x, weight, geometry)?;
-        let statistics = batch_norm::statistics(&y)?;
-        return Ok((y, statistics));
+        return backward_weights_with(algorithm, &x.value()?, dy, weight_shape, geometry);
     }
-    let mut statistics = None;
-    let y = run(
-        |x, weight, y, shape| {
-            let plan = Plan::forward(shape, algorithm, isa::active());
-            statistics = run_plan(&plan, x, weight, y, &Epilogue::default(), true);
-            Ok(())
-        },
-        x,
-        weight,
-        shape.y(),
-        &shape,
-    )?;
-    Ok((y, statistics.expect("statistics, because they were asked for")))
+    let (x, dy) = (x.prepare(), dy.to_layout(Layout::ChannelsLast));
+    let mut dw = Tensor::unfilled(weight_shape, Layout::ChannelsLast);
+    let (dy, to) = (bytemuck::cast_slice(dy.as_slice()), bytemuck::cast_slice_mut(dw.as_mut_slice()));
+    plan::backward_weights(x.source(), dy, to, &shape, algorithm, isa::active());
+    Ok(dw)
 }
 
 /// [`forward`] by a given algorithm, where it is [suited](Algorithm::suited).

@@ -12,6 +12,7 @@ use super::{
     correlation::Correlation,
     cost,
     epilogue::Epilogue,
+    source::Source,
     winograd::{TileSize, Winograd, WinogradGradient},
 };
 use crate::{BatchStatistics, KernelError, Result, error::check_length, isa::Isa};
@@ -46,15 +47,21 @@ pub(super) fn suits_winograd(shape: &Conv2dShape) -> bool {
 }
 
 impl Plan {
-    /// The forward pass by an algorithm that suits it.
-    pub(super) fn forward(shape: &Conv2dShape, algorithm: Algorithm, isa: &'static Isa) -> Self {
-        Self { isa, parts: vec![Part::new(&Correlation::forward(shape), algorithm, isa)] }
+    /// The forward pass by an algorithm that suits it, for an input that is `normalized` on the way
+    /// or not.
+    pub(super) fn forward(
+        shape: &Conv2dShape,
+        algorithm: Algorithm,
+        normalized: bool,
+        isa: &'static Isa,
+    ) -> Self {
+        Self { isa, parts: vec![Part::new(&Correlation::forward(shape), algorithm, normalized, isa)] }
     }
 
     /// The gradient with respect to the data by an algorithm that suits the forward pass.
     pub(super) fn backward_data(shape: &Conv2dShape, algorithm: Algorithm, isa: &'static Isa) -> Self {
         let parts = Correlation::backward_data(shape);
-        Self { isa, parts: parts.iter().map(|part| Part::new(part, algorithm, isa)).collect() }
+        Self { isa, parts: parts.iter().map(|part| Part::new(part, algorithm, false, isa)).collect() }
     }
 
     /// The weights of each part, in the order in which its kernels read them.
@@ -77,7 +84,7 @@ impl Plan {
     /// Computes `y`, and its statistics if asked to and there is just one part.
     pub(super) fn run(
         &self,
-        x: &[f32],
+        x: Source<'_>,
         packed: &[Tensor<f32>],
         y: &mut [f32],
         epilogue: &Epilogue<'_>,
@@ -97,17 +104,17 @@ impl Plan {
 }
 
 impl Part {
-    fn new(correlation: &Correlation, algorithm: Algorithm, isa: &'static Isa) -> Self {
+    fn new(correlation: &Correlation, algorithm: Algorithm, normalized: bool, isa: &'static Isa) -> Self {
         match tile_size(algorithm) {
             Some(size) => Self::Winograd(Winograd::new(correlation, size, isa)),
-            None => Self::Blocked(Blocking::forward(correlation, isa)),
+            None => Self::Blocked(Blocking::forward(correlation, normalized, isa)),
         }
     }
 }
 
 /// The gradient with respect to the weights by an algorithm that suits the forward pass.
 pub(super) fn backward_weights(
-    x: &[f32],
+    x: Source<'_>,
     dy: &[f32],
     dw: &mut [f32],
     shape: &Conv2dShape,
@@ -168,7 +175,7 @@ impl PackedConv2d {
         KernelError::unless_same("conv2d", ("weight", weight.shape()), ("the geometry's", &shape.weight()))?;
         let suited = algorithm.suited::<f32>(shape);
         let algorithm = if suited.is_fast() { suited } else { Algorithm::Blocked };
-        let plan = Plan::forward(shape, algorithm, crate::isa::active());
+        let plan = Plan::forward(shape, algorithm, false, crate::isa::active());
         let weights = plan.pack(weight.to_layout(Layout::ChannelsLast).as_slice());
         Ok(Self { shape: *shape, algorithm, plan, weights })
     }
@@ -203,7 +210,7 @@ impl PackedConv2d {
         if epilogue.accumulate && epilogue.addend.is_some() {
             return Err(KernelError::TwoAddends);
         }
-        self.plan.run(x, &self.weights, y, epilogue, false);
+        self.plan.run(x.into(), &self.weights, y, epilogue, false);
         Ok(())
     }
 }

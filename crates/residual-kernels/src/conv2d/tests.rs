@@ -5,7 +5,10 @@
 use residual_tensor::{Generator, Layout, Tensor};
 
 use super::*;
-use crate::isa::{Isa, available};
+use crate::{
+    batch_norm::{Followed, Fused},
+    isa::{Isa, available},
+};
 
 const FAST: [Algorithm; 3] = [Algorithm::Blocked, Algorithm::Winograd2, Algorithm::Winograd4];
 
@@ -117,20 +120,20 @@ fn algorithms_agree_with_the_definition() {
             };
 
             let mut got = unwritten(shape.y());
-            let plan = Plan::forward(shape, algorithm, isa);
+            let plan = Plan::forward(shape, algorithm, false, isa);
             let packed = plan.pack(weight.as_slice());
-            plan.run(x.as_slice(), &packed, got.as_mut_slice(), &Epilogue::default(), false);
+            plan.run(x.as_slice().into(), &packed, got.as_mut_slice(), &Epilogue::default(), false);
             check(&got, &y, "forward");
 
             let mut got = unwritten(shape.x());
             let plan = Plan::backward_data(shape, algorithm, isa);
             let packed = plan.pack(weight.as_slice());
-            plan.run(dy.as_slice(), &packed, got.as_mut_slice(), &Epilogue::default(), false);
+            plan.run(dy.as_slice().into(), &packed, got.as_mut_slice(), &Epilogue::default(), false);
             check(&got, &dx, "backward data");
 
             let mut got = unwritten(shape.weight());
             let dw_slice = got.as_mut_slice();
-            plan::backward_weights(x.as_slice(), dy.as_slice(), dw_slice, shape, algorithm, isa);
+            plan::backward_weights(x.as_slice().into(), dy.as_slice(), dw_slice, shape, algorithm, isa);
             check(&got, &dw, "backward weights");
         }
     }
@@ -147,12 +150,12 @@ fn epilogues_and_statistics_are_those_of_separate_passes() {
         let biased = |at: usize| plain.as_slice()[at] + f64::from(bias[at % channels]);
         for (isa, algorithm) in sets().filter(|(_, algorithm)| algorithm.suited::<f32>(shape) == *algorithm) {
             let name = || format!("{algorithm:?} {isa:?} {shape:?}");
-            let plan = Plan::forward(shape, algorithm, isa);
+            let plan = Plan::forward(shape, algorithm, false, isa);
             let packed = plan.pack(weight.as_slice());
 
             let mut got = unwritten(shape.y());
             let epilogue = Epilogue { addend: Some(dy.as_slice()), relu: true, ..Default::default() };
-            plan.run(x.as_slice(), &packed, got.as_mut_slice(), &epilogue, false);
+            plan.run(x.as_slice().into(), &packed, got.as_mut_slice(), &epilogue, false);
             let want: Vec<f64> = plain
                 .as_slice()
                 .iter()
@@ -163,11 +166,12 @@ fn epilogues_and_statistics_are_those_of_separate_passes() {
 
             let mut accumulated = dy.clone();
             let epilogue = Epilogue { accumulate: true, relu: true, ..Default::default() };
-            plan.run(x.as_slice(), &packed, accumulated.as_mut_slice(), &epilogue, false);
+            plan.run(x.as_slice().into(), &packed, accumulated.as_mut_slice(), &epilogue, false);
             assert_eq!(accumulated.as_slice(), got.as_slice(), "{}", name());
 
             let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
-            let statistics = plan.run(x.as_slice(), &packed, got.as_mut_slice(), &epilogue, true).unwrap();
+            let statistics =
+                plan.run(x.as_slice().into(), &packed, got.as_mut_slice(), &epilogue, true).unwrap();
             let want: Vec<f64> = (0..plain.len()).map(biased).collect();
             assert_close(got.as_slice(), &want, 2e-6, &name);
             assert_eq!(statistics.count * channels, plain.len());
@@ -185,6 +189,41 @@ fn epilogues_and_statistics_are_those_of_separate_passes() {
                     name()
                 );
             }
+        }
+    }
+}
+
+/// An input that is normalized on the way gives the bits of one that was normalized before.
+#[test]
+fn inputs_are_normalized_on_the_way() {
+    let mut generator = Generator::new(2);
+    for (index, case) in cases().into_iter().map(Case::new).enumerate().filter(|(_, case)| case.x.len() > 4) {
+        let Case { shape, x, weight, dy } = &case;
+        let mut vector = || generator.normal_tensor::<f32>([shape.in_channels], 1.0);
+        let (gamma, beta) = (vector(), vector());
+        let (statistics, eps) = (batch_norm::statistics(x).unwrap(), 0.1);
+        let followed = if index % 2 == 0 { Followed::Relu } else { Followed::Nothing };
+        let fused = Fused { x: x.clone(), gamma, beta, statistics, eps, followed };
+        let (before, on_the_way) = (fused.forward().unwrap(), Input::from(&fused).prepare());
+        for (isa, algorithm) in sets().filter(|(_, algorithm)| algorithm.suited::<f32>(shape) == *algorithm) {
+            let name = || format!("{algorithm:?} {isa:?} {shape:?}");
+            let forward = |source: Source<'_>| {
+                let plan = Plan::forward(shape, algorithm, source.normalization.is_some(), isa);
+                let mut y = unwritten(shape.y());
+                let packed = plan.pack(weight.as_slice());
+                plan.run(source, &packed, y.as_mut_slice(), &Epilogue::default(), false);
+                y
+            };
+            let want = forward(before.as_slice().into());
+            assert_eq!(forward(on_the_way.source()).as_slice(), want.as_slice(), "{}", name());
+
+            let gradient = |source: Source<'_>| {
+                let mut dw = unwritten(shape.weight());
+                plan::backward_weights(source, dy.as_slice(), dw.as_mut_slice(), shape, algorithm, isa);
+                dw
+            };
+            let want = gradient(before.as_slice().into());
+            assert_eq!(gradient(on_the_way.source()).as_slice(), want.as_slice(), "{}", name());
         }
     }
 }

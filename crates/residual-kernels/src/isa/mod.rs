@@ -15,6 +15,7 @@
 mod ahead;
 mod finish;
 mod largest;
+mod normalize;
 mod outer;
 mod panel;
 mod portable;
@@ -36,6 +37,7 @@ use std::sync::OnceLock;
 pub(crate) use ahead::{Ahead, fetch_to_write};
 pub(crate) use finish::Finish;
 pub(crate) use largest::Largest;
+pub(crate) use normalize::Normalize;
 pub(crate) use outer::{Outer, OuterKernel};
 pub(crate) use panel::{Copy, Gather, Scatter};
 pub(crate) use tile::{Segment, Tile, TileKernel};

@@ -1,6 +1,9 @@
 //! Moving data into the order in which the other kernels read it, and out of theirs.
 
-use super::simd::{Simd, Square};
+use super::{
+    Normalize,
+    simd::{Simd, Square},
+};
 
 /// Runs of contiguous channels, one per pixel.
 pub(crate) struct Copy {
@@ -16,27 +19,46 @@ pub(crate) struct Copy {
     pub(crate) pixels: usize,
     /// How many channels.
     pub(crate) channels: usize,
+    /// What is done to them.
+    pub(crate) normalize: Option<Normalize>,
 }
 
 /// Copies the channels of every pixel.
 ///
 /// # Safety
-/// The contract of [`Simd`]; both sides must be valid for all pixels and channels, and apart.
+/// The contract of [`Simd`]; both sides must be valid for all pixels and channels, and apart; what
+/// is done to channels must be valid for all of them.
 #[inline(always)]
 pub(super) unsafe fn copy<S: Simd>(copy: &Copy) {
     // SAFETY: passed on to the caller.
     unsafe {
+        match copy.normalize {
+            None => copy_through::<S>(copy, |_, _, x| x),
+            Some(normalize) => {
+                copy_through::<S>(copy, |channel, mask, x| normalize.load::<S>(channel, mask).apply(x));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`copy`].
+#[inline(always)]
+unsafe fn copy_through<S: Simd>(copy: &Copy, change: impl Fn(usize, S::Mask, S::Vector) -> S::Vector) {
+    // SAFETY: passed on to the caller.
+    unsafe {
         let whole = copy.channels / S::LANES * S::LANES;
-        let mask = S::mask(copy.channels - whole);
+        let (all, mask) = (S::mask(S::LANES), S::mask(copy.channels - whole));
         let (mut from, mut to) = (copy.from, copy.to);
         for _ in 0..copy.pixels {
             let mut channel = 0;
             while channel < whole {
-                S::store(to.add(channel), S::load(from.add(channel)));
+                S::store(to.add(channel), change(channel, all, S::load(from.add(channel))));
                 channel += S::LANES;
             }
             if whole < copy.channels {
-                S::store_masked(to.add(whole), S::load_masked(from.add(whole), mask), mask);
+                let x = change(whole, mask, S::load_masked(from.add(whole), mask));
+                S::store_masked(to.add(whole), x, mask);
             }
             from = from.wrapping_add(copy.from_pixel);
             to = to.wrapping_add(copy.to_pixel);

@@ -184,7 +184,17 @@ fn panels_are_copied_gathered_and_scattered() {
             }
             let (from, to_pointer) = (from.as_ptr(), to.as_mut_ptr());
             // SAFETY: both sides have the size that is copied.
-            unsafe { (isa.copy)(&Copy { from, from_pixel, to: to_pointer, to_pixel, pixels, channels }) };
+            unsafe {
+                (isa.copy)(&Copy {
+                    from,
+                    from_pixel,
+                    to: to_pointer,
+                    to_pixel,
+                    pixels,
+                    channels,
+                    normalize: None,
+                })
+            };
             assert_eq!(to, want);
         }
         let block = isa.wide.vectors * isa.lanes;

@@ -17,6 +17,7 @@
 //! third of that, close to direct convolution.
 
 use super::{
+    Normalize,
     finish::Finish,
     panel::{load_square, store_square},
     simd::{Simd, Square},
@@ -173,6 +174,10 @@ impl Scheme<4, 6> for F4 {
 pub(crate) struct Spread {
     /// Where each pixel's channels are, row by row: N·N pixels, or M·M.
     pub(crate) pixels: *const *const f32,
+    /// The pixel that stands for padding, which is zeros and stays so.
+    pub(crate) padding: *const f32,
+    /// What is done to the others.
+    pub(crate) normalize: Option<Normalize>,
     /// How many channels.
     pub(crate) channels: usize,
     /// Channels of a group, at most a register's lanes.
@@ -196,12 +201,18 @@ pub(super) unsafe fn input<S: Simd, W: Scheme<M, N>, const M: usize, const N: us
         let (mut channel, mut planes) = (0, spread.planes);
         while channel < spread.channels {
             let mask = S::mask(spread.channels - channel);
+            let coefficients = spread.normalize.map(|normalize| normalize.load::<S>(channel, mask));
             let mut columns = [[S::zero(); N]; N];
             for j in 0..N {
                 let mut column = [S::zero(); N];
                 for i in 0..N {
                     let pixel = *spread.pixels.add(i * N + j);
                     column[i] = S::load_masked(pixel.add(channel), mask);
+                    if let Some(coefficients) = coefficients
+                        && pixel != spread.padding
+                    {
+                        column[i] = coefficients.apply(column[i]);
+                    }
                 }
                 columns[j] = W::input::<S>(column);
             }

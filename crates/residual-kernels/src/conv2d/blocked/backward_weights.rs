@@ -22,6 +22,7 @@ use crate::{
     conv2d::{
         correlation::{even, near_equal},
         shared::Shared,
+        source::Source,
     },
     isa::{Ahead, Copy, Isa, Outer},
     parallel::for_each_task,
@@ -45,7 +46,7 @@ impl Blocking {
     pub(in crate::conv2d) fn backward(correlation: &Correlation, isa: &Isa) -> Self {
         let pointwise = correlation.axes.iter().all(Axis::is_pointwise);
         let pixels = if pointwise { UNIT_PIXELS_POINTWISE } else { UNIT_PIXELS };
-        Self { in_place: false, ..Self::new(correlation, pixels, isa) }.with_field()
+        Self::new(correlation, pixels, true, isa)
     }
 
     /// In how many parts sums are made.
@@ -58,12 +59,12 @@ impl Blocking {
     pub(in crate::conv2d) fn backward_weights(
         &self,
         isa: &'static Isa,
-        x: &[f32],
+        x: Source<'_>,
         dy: &[f32],
         dw: &mut [f32],
     ) {
         let correlation = &self.correlation;
-        assert_eq!(x.len(), correlation.input_len());
+        assert_eq!(x.numbers.len(), correlation.input_len());
         assert_eq!(dy.len(), correlation.output_len());
         if self.packed_len() == 0 {
             return;
@@ -91,7 +92,7 @@ impl Blocking {
         isa: &'static Isa,
         units: Range<usize>,
         panels: Range<usize>,
-        x: &[f32],
+        x: Source<'_>,
         dy: &[f32],
         sums: &Shared<'_>,
         first: usize,
@@ -104,7 +105,7 @@ impl Blocking {
             let field = self.field(&unit, 0);
             let next = (units.start + index + 1 < units.end).then(|| self.ranges(units.start + index + 1));
             let mut ahead = next.map_or([Ahead::new(&[]); 2], |next| {
-                [Ahead::new(self.seen(&next, x)), Ahead::new(self.covered(&next, dy))]
+                [Ahead::new(self.seen(&next, x.numbers)), Ahead::new(self.covered(&next, dy))]
             });
             let mut copied = None;
             for (group, panel) in panels.clone().map(panel) {
@@ -158,6 +159,7 @@ impl Blocking {
                 to_pixel: panel.width,
                 pixels: columns.len(),
                 channels: panel.columns,
+                normalize: None,
             };
             // SAFETY: these outputs exist, and a line of scratch has room for as many.
             unsafe { (isa.copy)(&copy) };

@@ -9,6 +9,7 @@ use crate::{
         correlation::near_equal,
         epilogue::{Epilogue, PartialMoments},
         shared::Shared,
+        source::Source,
     },
     isa::{Ahead, Finish, Isa, Tile},
     parallel::for_each_task,
@@ -22,10 +23,11 @@ const UNIT_PIXELS: usize = 800;
 const UNIT_PIXELS_POINTWISE: usize = 112;
 
 impl Blocking {
-    /// For the correlation itself.
-    pub(in crate::conv2d) fn forward(correlation: &Correlation, isa: &Isa) -> Self {
+    /// For the correlation itself, of an input that is `normalized` on the way or not.
+    pub(in crate::conv2d) fn forward(correlation: &Correlation, normalized: bool, isa: &Isa) -> Self {
         let pointwise = correlation.axes.iter().all(Axis::is_pointwise);
-        Self::new(correlation, if pointwise { UNIT_PIXELS_POINTWISE } else { UNIT_PIXELS }, isa)
+        let pixels = if pointwise { UNIT_PIXELS_POINTWISE } else { UNIT_PIXELS };
+        Self::new(correlation, pixels, normalized, isa)
     }
 
     /// Computes the correlation of `x` with packed weights into the outputs that it covers, and
@@ -33,14 +35,14 @@ impl Blocking {
     pub(in crate::conv2d) fn run(
         &self,
         isa: &'static Isa,
-        x: &[f32],
+        x: Source<'_>,
         packed: &[f32],
         y: &mut [f32],
         epilogue: &Epilogue<'_>,
         with_statistics: bool,
     ) -> Option<BatchStatistics> {
         let correlation = &self.correlation;
-        assert_eq!(x.len(), correlation.input_len());
+        assert_eq!(x.numbers.len(), correlation.input_len());
         assert_eq!(packed.len(), self.packed_len());
         assert_eq!(y.len(), correlation.output_len());
         let units = self.unit_count();
@@ -68,7 +70,8 @@ impl Blocking {
             }
             let panels = share * panels / shares..(share + 1) * panels / shares;
             // The same thread will probably have the next task.
-            let next = (shares == 1 && unit + 1 < units).then(|| self.seen(&self.ranges(unit + 1), x));
+            let next =
+                (shares == 1 && unit + 1 < units).then(|| self.seen(&self.ranges(unit + 1), x.numbers));
             let ahead = Ahead::new(next.unwrap_or_default());
             self.unit_panels(isa, self.ranges(unit), panels, x, ahead, packed, y, finish);
         });
@@ -87,7 +90,7 @@ impl Blocking {
         isa: &'static Isa,
         unit: [Range<usize>; 3],
         panels: Range<usize>,
-        x: &[f32],
+        x: Source<'_>,
         mut ahead: Ahead,
         packed: &[f32],
         y: Shared<'_>,
@@ -104,7 +107,7 @@ impl Blocking {
                 }
             }
             let field = self.field(&unit, group);
-            let source = if self.in_place { x } else { &scratch };
+            let source = if self.in_place { x.numbers } else { &scratch };
             self.tiles(isa, &unit, group, panel, source, &field, &mut ahead, packed, y, finish);
         }
     }

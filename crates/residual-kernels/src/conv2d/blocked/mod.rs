@@ -56,8 +56,9 @@ pub(in crate::conv2d) struct Blocking {
 }
 
 impl Blocking {
-    /// For units of at most `pixels` output pixels.
-    pub(in crate::conv2d) fn new(correlation: &Correlation, pixels: usize, isa: &Isa) -> Self {
+    /// For units of at most `pixels` output pixels. If the input is to be `copied`, it is also where it
+    /// could be read in place.
+    fn new(correlation: &Correlation, pixels: usize, copied: bool, isa: &Isa) -> Self {
         let width = isa.narrow.vectors * isa.lanes;
         let (correlation, merged) = correlation.with_groups_merged(width);
         let pointwise = correlation.axes.iter().all(Axis::is_pointwise);
@@ -66,7 +67,7 @@ impl Blocking {
             merged,
             panels: Panel::divide(correlation.outputs, isa),
             channel_block: correlation.inputs.min(CHANNEL_BLOCK),
-            in_place: pointwise && correlation.inputs <= MOST_IN_PLACE,
+            in_place: pointwise && !copied && correlation.inputs <= MOST_IN_PLACE,
             scratch_step,
             units: [0; 3],
             strides: Strides::default(),

@@ -3,7 +3,10 @@
 use std::ops::Range;
 
 use super::{Axis, Blocking, Correlation};
-use crate::isa::{Copy, Isa, Segment};
+use crate::{
+    conv2d::source::Source,
+    isa::{Copy, Isa, Segment},
+};
 
 /// The distances between the inputs of a unit's outputs; the same for all units, as if each were
 /// as large as the largest.
@@ -115,7 +118,7 @@ impl Blocking {
         isa: &'static Isa,
         unit: &[Range<usize>; 3],
         group: usize,
-        x: &[f32],
+        x: Source<'_>,
         scratch: &mut [f32],
     ) {
         let [images, rows, columns] = unit;
@@ -129,6 +132,8 @@ impl Blocking {
         }
         assert_eq!(scratch.len(), self.scratch_len());
         for (index, block) in self.channel_blocks().enumerate() {
+            let first = group * inputs + block.start;
+            let normalize = x.normalization.map(|normalization| normalization.at(first, block.len()));
             for (line, image) in images.clone().enumerate() {
                 for position in 0..positions[0] {
                     let start = index * self.strides.block
@@ -146,14 +151,15 @@ impl Blocking {
                         filled = run.to.end;
                         let pixel = (image * input[0] + row) * input[1] + run.from;
                         let mut copy = Copy {
-                            from: x[pixel * channels + group * inputs + block.start..].as_ptr(),
+                            from: x.numbers[pixel * channels + first..].as_ptr(),
                             from_pixel: channels,
                             to: to[run.to.start * self.channel_block..].as_mut_ptr(),
                             to_pixel: self.channel_block,
                             pixels: run.to.len(),
                             channels: block.len(),
+                            normalize,
                         };
-                        if channels == block.len() {
+                        if channels == block.len() && normalize.is_none() {
                             // All channels are in the block: the pixels are one run.
                             (copy.channels, copy.pixels) = (copy.channels * copy.pixels, 1);
                         }

@@ -16,6 +16,7 @@ use crate::{
     conv2d::{
         correlation::{Correlation, Panel, even, near_equal},
         shared::Shared,
+        source::Source,
     },
     isa::{FilterGradients, Isa, Outer},
     parallel::for_each_task,
@@ -72,7 +73,7 @@ impl WinogradGradient {
     }
 
     /// Computes the gradient of the weights, `[o][3][3][i]`.
-    pub(in crate::conv2d) fn run(&self, isa: &'static Isa, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    pub(in crate::conv2d) fn run(&self, isa: &'static Isa, x: Source<'_>, dy: &[f32], dw: &mut [f32]) {
         assert_eq!(dw.len(), 9 * self.inputs * self.outputs);
         if self.tiling.count() == 0 || dw.is_empty() {
             dw.fill(0.0);
@@ -86,7 +87,7 @@ impl WinogradGradient {
         }
     }
 
-    fn in_parts(&self, isa: &'static Isa, parts: usize, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    fn in_parts(&self, isa: &'static Isa, parts: usize, x: Source<'_>, dy: &[f32], dw: &mut [f32]) {
         let tiles = self.tiling.count();
         let mut sums = Tensor::unfilled([parts, self.sums_len()], Layout::Contiguous);
         let shared = Shared::new(sums.as_mut_slice());
@@ -102,7 +103,7 @@ impl WinogradGradient {
     }
 
     /// The products of some tiles, in sums like dU.
-    fn part(&self, isa: &'static Isa, tiles: Range<usize>, x: &[f32], dy: &[f32], sums: &mut [f32]) {
+    fn part(&self, isa: &'static Isa, tiles: Range<usize>, x: Source<'_>, dy: &[f32], sums: &mut [f32]) {
         let per_tile = self.tiling.size.planes() * self.inputs.max(self.outputs);
         let most = (CHUNK_ELEMENTS / per_tile.max(1)).clamp(1, CHUNK_TILES);
         for (index, chunk) in near_equal(tiles.len(), most).enumerate() {
@@ -123,7 +124,7 @@ impl WinogradGradient {
         }
     }
 
-    fn in_points(&self, isa: &'static Isa, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    fn in_points(&self, isa: &'static Isa, x: Source<'_>, dy: &[f32], dw: &mut [f32]) {
         /// Tiles of a task that transforms.
         const TILES: usize = 2;
         let size = self.tiling.size;
@@ -214,7 +215,7 @@ impl Spread {
         gradient: &WinogradGradient,
         isa: &'static Isa,
         tiles: Range<usize>,
-        x: &[f32],
+        x: Source<'_>,
         dy: &[f32],
         [v, z]: [*mut f32; 2],
     ) {
@@ -222,7 +223,7 @@ impl Spread {
         // SAFETY: passed on to the caller.
         unsafe {
             tiling.spread(isa, Side::Inputs, tiles.clone(), x, *inputs, v, self.v);
-            tiling.spread(isa, Side::Gradients, tiles, dy, *outputs, z, self.z);
+            tiling.spread(isa, Side::Gradients, tiles, dy.into(), *outputs, z, self.z);
         }
     }
 

@@ -10,8 +10,9 @@ use crate::{
         correlation::{Correlation, Panel, even, near_equal, near_equal_part},
         epilogue::{Epilogue, PartialMoments},
         shared::Shared,
+        source::Source,
     },
-    isa::{Ahead, Emit, Filters, Finish, Isa, Segment, Tile},
+    isa::{Ahead, Emit, Filters, Finish, Isa, Segment, Tile, fetch_to_write},
     parallel::for_each_task,
     workspace::Workspace,
 };
@@ -125,14 +126,14 @@ impl Winograd {
     pub(in crate::conv2d) fn run(
         &self,
         isa: &'static Isa,
-        x: &[f32],
+        x: Source<'_>,
         packed: &[f32],
         y: &mut [f32],
         epilogue: &Epilogue<'_>,
         with_statistics: bool,
     ) -> Option<BatchStatistics> {
         let Correlation { inputs, outputs, .. } = self.correlation;
-        assert_eq!(x.len(), self.correlation.input_len());
+        assert_eq!(x.numbers.len(), self.correlation.input_len());
         assert_eq!(packed.len(), self.packed_len());
         assert_eq!(y.len(), self.correlation.output_len());
         let chunks = self.tiling.count().div_ceil(self.chunk);
@@ -182,7 +183,7 @@ impl Winograd {
                 unsafe { self.tiling.spread(isa, Side::Inputs, tiles.clone(), x, inputs, planes, pitch) };
                 // The same thread will probably have the next chunk.
                 let next = (chunk + 1 < chunks).then(|| self.chunk_tiles(chunk + 1));
-                let seen = next.map(|next| self.tiling.seen(Side::Inputs, &next, x, inputs));
+                let seen = next.map(|next| self.tiling.seen(Side::Inputs, &next, x.numbers, inputs));
                 let mut ahead = Ahead::new(seen.unwrap_or_default());
                 for panel in &self.panels {
                     self.multiply(isa, tiles.clone(), panel, &v, pitch, &mut ahead, packed, y, finish(chunk));
@@ -203,7 +204,7 @@ impl Winograd {
         &self,
         isa: &'static Isa,
         chunks: Range<usize>,
-        x: &[f32],
+        x: Source<'_>,
         v: &mut [f32],
         pitch: Pitch,
     ) {
@@ -274,7 +275,16 @@ impl Winograd {
                 unsafe { family.one_row[group.len() - 1](&tile) };
             }
         }
-        for (index, tile) in tiles.enumerate() {
+        for (index, tile) in tiles.clone().enumerate() {
+            if tile + 1 < tiles.end {
+                let (pixel, [rows, columns]) = self.tiling.outputs(self.tiling.place(tile + 1));
+                for i in 0..rows {
+                    for j in 0..columns {
+                        let out = (pixel + i * output[1] + j) * outputs + panel.first;
+                        fetch_to_write(y.at(out), panel.columns);
+                    }
+                }
+            }
             let (pixel, [rows, columns]) = self.tiling.outputs(self.tiling.place(tile));
             let out = pixel * outputs + panel.first;
             let mut finish = finish.at(panel.first, panel.first, out);

@@ -5,7 +5,10 @@ use std::ops::Range;
 use residual_tensor::Tensor;
 
 use crate::{
-    conv2d::correlation::{Axis, Correlation, Tap},
+    conv2d::{
+        correlation::{Axis, Correlation, Tap},
+        source::Source,
+    },
     isa::{Isa, Spread, Transforms},
     workspace::Workspace,
 };
@@ -154,7 +157,7 @@ impl Tiling {
         isa: &'static Isa,
         side: Side,
         tiles: Range<usize>,
-        data: &[f32],
+        Source { numbers: data, normalization }: Source<'_>,
         channels: usize,
         planes: *mut f32,
         pitch: Pitch,
@@ -167,13 +170,23 @@ impl Tiling {
         };
         assert_eq!(data.len(), self.batch * size[0] * size[1] * channels);
         let padding = &self.padding.as_slice()[..channels];
+        let normalize = normalization.map(|normalization| normalization.at(0, channels));
         let Pitch { step, group, plane, .. } = pitch;
         for (index, tile) in tiles.enumerate() {
             let place = self.place(tile);
             let first = [place.row as isize + origin[0], place.column as isize + origin[1]];
             let pixels = pixels(data, padding, place.image, size, first, edge);
             let planes = planes.wrapping_add(index * pitch.tile);
-            let spread = Spread { pixels: pixels.as_ptr(), channels, step, planes, plane, group };
+            let spread = Spread {
+                pixels: pixels.as_ptr(),
+                padding: padding.as_ptr(),
+                normalize,
+                channels,
+                step,
+                planes,
+                plane,
+                group,
+            };
             // SAFETY: each pixel is in the data or the padding; the planes are the caller's promise.
             unsafe { transform(&spread) };
         }
