@@ -2,7 +2,7 @@
 //!
 //! A training step allocates the same sizes again and again. Fresh memory has to be mapped,
 //! cleared and faulted in page by page, which costs more than most kernels that use it; a
-//! recycled block costs a lock and a short search. Blocks are cut from an [arena](arena::Arena)
+//! recycled block costs a lock and a short search. Blocks are cut from an arena
 //! and merge again in it, so that what one stage of a network has freed serves the next,
 //! whatever the sizes.
 //!
