@@ -138,8 +138,16 @@ impl<T: Float> Fused<T> {
     }
 
     /// The normalization.
-    pub(crate) fn affine(&self) -> Affine<T> {
-        Normalizer::of_batch(&self.statistics, self.eps).affine(&self.gamma, &self.beta)
+    ///
+    /// # Errors
+    /// If the shapes do not fit.
+    pub(crate) fn affine(&self) -> Result<Affine<T>> {
+        let Self { x, gamma, beta, statistics, eps, .. } = self;
+        let BatchStatistics { mean, variance, .. } = statistics;
+        let vectors = [("mean", mean.shape()), ("variance", variance.shape())];
+        check("batch_norm", x, &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
+        check("batch_norm", x, &vectors)?;
+        Ok(Normalizer::of_batch(statistics, *eps).affine(gamma, beta))
     }
 
     /// The gradients. Works in the memory of `dy` if nobody else holds it.

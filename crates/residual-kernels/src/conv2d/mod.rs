@@ -211,7 +211,7 @@ fn forward_of<T: Float>(
     if !algorithm.is_fast() {
         return Ok((forward_with(algorithm, &x.value()?, weight, geometry)?, None));
     }
-    let (x, weight) = (x.prepare(), weight.to_layout(Layout::ChannelsLast));
+    let (x, weight) = (x.prepare()?, weight.to_layout(Layout::ChannelsLast));
     let source = x.source();
     let mut y = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
     let plan = Plan::forward(&shape, algorithm, source.normalization.is_some(), isa::active());
@@ -282,7 +282,7 @@ pub fn backward_weights<'a, T: Float>(
     if !algorithm.is_fast() {
         return backward_weights_with(algorithm, &x.value()?, dy, weight_shape, geometry);
     }
-    let (x, dy) = (x.prepare(), dy.to_layout(Layout::ChannelsLast));
+    let (x, dy) = (x.prepare()?, dy.to_layout(Layout::ChannelsLast));
     let mut dw = Tensor::unfilled(weight_shape, Layout::ChannelsLast);
     let (dy, to) = (bytemuck::cast_slice(dy.as_slice()), bytemuck::cast_slice_mut(dw.as_mut_slice()));
     plan::backward_weights(x.source(), dy, to, &shape, algorithm, isa::active());

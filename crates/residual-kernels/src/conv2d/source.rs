@@ -51,12 +51,12 @@ impl<'a, T: Float> Input<'a, T> {
     }
 
     /// Makes them ready for the fast algorithms.
-    pub(super) fn prepare(&self) -> Prepared<T> {
+    pub(super) fn prepare(&self) -> Result<Prepared<T>> {
         let (tensor, affine) = match self {
             Self::Tensor(tensor) => (*tensor, None),
-            Self::Normalized(fused) => (&fused.x, Some((fused.affine(), fused.has_relu()))),
+            Self::Normalized(fused) => (&fused.x, Some((fused.affine()?, fused.has_relu()))),
         };
-        Prepared { numbers: tensor.to_layout(Layout::ChannelsLast), affine }
+        Ok(Prepared { numbers: tensor.to_layout(Layout::ChannelsLast), affine })
     }
 }
 

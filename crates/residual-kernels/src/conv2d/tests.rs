@@ -204,7 +204,7 @@ fn inputs_are_normalized_on_the_way() {
         let (statistics, eps) = (batch_norm::statistics(x).unwrap(), 0.1);
         let followed = if index % 2 == 0 { Followed::Relu } else { Followed::Nothing };
         let fused = Fused { x: x.clone(), gamma, beta, statistics, eps, followed };
-        let (before, on_the_way) = (fused.forward().unwrap(), Input::from(&fused).prepare());
+        let (before, on_the_way) = (fused.forward().unwrap(), Input::from(&fused).prepare().unwrap());
         for (isa, algorithm) in sets().filter(|(_, algorithm)| algorithm.suited::<f32>(shape) == *algorithm) {
             let name = || format!("{algorithm:?} {isa:?} {shape:?}");
             let forward = |source: Source<'_>| {

@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use residual_tensor::{Layout, Tensor};
 
-use super::{Axis, Blocking, Correlation, Panel, scratch::Field};
+use super::{Axis, Blocking, Correlation, Panel, scratch::Field, stretch};
 use crate::{
     conv2d::{
         correlation::{even, near_equal},
@@ -103,10 +103,13 @@ impl Blocking {
             let mut scratch = Workspace::take(self.scratch_len());
             let mut gradients = Workspace::take(pixels * self.widest());
             let field = self.field(&unit, 0);
-            let next = (units.start + index + 1 < units.end).then(|| self.ranges(units.start + index + 1));
-            let mut ahead = next.map_or([Ahead::new(&[]); 2], |next| {
-                [Ahead::new(self.seen(&next, x.numbers)), Ahead::new(self.covered(&next, dy))]
+            let next = units.clone().nth(index + 1).map(|next| self.ranges(next));
+            let ahead = next.map_or([&[][..]; 2], |next| {
+                let Correlation { output, .. } = self.correlation;
+                let gradients = stretch(dy, self.correlation.out_channels(), output, &next);
+                [self.seen(&next, x.numbers), gradients]
             });
+            let mut ahead = ahead.map(Ahead::new);
             let mut copied = None;
             for (group, panel) in panels.clone().map(panel) {
                 if copied != Some(group) {
@@ -118,16 +121,6 @@ impl Blocking {
                 self.products(isa, &unit, panel, &scratch, &field, &gradients, &mut ahead, sums, index > 0);
             }
         }
-    }
-
-    /// The gradients of a unit's outputs, and whatever lies between.
-    fn covered<'a>(&self, [images, rows, columns]: &[Range<usize>; 3], dy: &'a [f32]) -> &'a [f32] {
-        let output = self.correlation.output;
-        let pixel = |image, row, column| (image * output[0] + row) * output[1] + column;
-        let last = [images.end, rows.end].map(|end| end.saturating_sub(1));
-        let pixels = pixel(images.start, rows.start, columns.start)..pixel(last[0], last[1], columns.end);
-        let channels = self.correlation.out_channels();
-        dy.get(pixels.start * channels..pixels.end * channels).unwrap_or_default()
     }
 
     fn widest(&self) -> usize {

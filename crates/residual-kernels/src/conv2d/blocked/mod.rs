@@ -56,7 +56,7 @@ pub(in crate::conv2d) struct Blocking {
 }
 
 impl Blocking {
-    /// For units of at most `pixels` output pixels. If the input is to be `copied`, it is also where it
+    /// For units of at most `pixels` output pixels. An input that is to be `copied` is so even where it
     /// could be read in place.
     fn new(correlation: &Correlation, pixels: usize, copied: bool, isa: &Isa) -> Self {
         let width = isa.narrow.vectors * isa.lanes;
@@ -116,15 +116,10 @@ impl Blocking {
     }
 
     /// The input that a unit sees, and whatever lies between.
-    fn seen<'a>(&self, unit: &[Range<usize>; 3], x: &'a [f32]) -> &'a [f32] {
-        let [images, rows, columns] = unit;
+    fn seen<'a>(&self, [images, rows, columns]: &[Range<usize>; 3], x: &'a [f32]) -> &'a [f32] {
         let Correlation { input, axes: [vertical, horizontal], .. } = &self.correlation;
-        let (rows, columns) = (vertical.seen(rows), horizontal.seen(columns));
-        let pixel = |image, row, column| (image * input[0] + row) * input[1] + column;
-        let last = [images.end, rows.end].map(|end| end.saturating_sub(1));
-        let pixels = pixel(images.start, rows.start, columns.start)..pixel(last[0], last[1], columns.end);
-        let channels = self.correlation.in_channels();
-        x.get(pixels.start * channels..pixels.end * channels).unwrap_or(&[])
+        let pixels = [images.clone(), vertical.seen(rows), horizontal.seen(columns)];
+        stretch(x, self.correlation.in_channels(), *input, &pixels)
     }
 
     /// The blocks of input channels.
@@ -147,4 +142,18 @@ impl Blocking {
     fn packed_at(&self, group: usize, panel: &Panel) -> usize {
         (group * self.panels_width() + panel.first) * self.correlation.terms()
     }
+}
+
+/// The numbers of images of `size` from the first of some pixels to the last.
+fn stretch<'a>(
+    numbers: &'a [f32],
+    channels: usize,
+    size: [usize; 2],
+    [images, rows, columns]: &[Range<usize>; 3],
+) -> &'a [f32] {
+    let pixel = |image, row, column| (image * size[0] + row) * size[1] + column;
+    let [last_image, last_row] = [images, rows].map(|range| range.end.saturating_sub(1));
+    let (first, end) =
+        (pixel(images.start, rows.start, columns.start), pixel(last_image, last_row, columns.end));
+    numbers.get(first * channels..end * channels).unwrap_or_default()
 }
