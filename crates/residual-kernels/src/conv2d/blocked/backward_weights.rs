@@ -75,7 +75,7 @@ impl Blocking {
         let shared = Shared::new(sums.as_mut_slice());
         // Where parts are few, panels are shared out as well: it costs copying the inputs again.
         let panels = correlation.groups * self.panels.len();
-        let shares = (2 * rayon::current_num_threads()).div_ceil(parts).clamp(1, panels);
+        let shares = rayon::current_num_threads().div_ceil(parts).clamp(1, panels);
         for_each_task(parts * shares, |task| {
             let (part, share) = (task / shares, task % shares);
             let panels = share * panels / shares..(share + 1) * panels / shares;
