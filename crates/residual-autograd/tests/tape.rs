@@ -2,7 +2,9 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use residual_autograd::{AutogradError, GradCheck, Pass, SUM, State, Tape, Tolerance, registry};
+use residual_autograd::{
+    AutogradError, GradCheck, Pass, Role, RunningStatistics, SUM, State, Tape, Tolerance, registry,
+};
 use residual_tensor::{Generator, Tensor, pool};
 
 #[test]
@@ -158,4 +160,20 @@ fn every_operation_is_timed_once_forward_and_once_backward() {
     ];
     let expected = expected.map(|(pass, name, path, inputs)| (pass, name, path.to_owned(), inputs));
     assert_eq!(*told.borrow(), expected);
+}
+
+#[test]
+fn running_statistics_follow_only_what_succeeds() {
+    let channel = |value| State::new(Role::Buffer, Tensor::full([1], value));
+    let running = RunningStatistics { mean: channel(0.0f64), variance: channel(1.0), momentum: 0.1 };
+    let tape = Tape::new();
+    let one = tape.leaf(Tensor::full([1], 1.0));
+    let x = tape.leaf(Tensor::from_vec([1, 1, 1, 2], vec![1.0, 3.0]).unwrap());
+    let run = |addend| x.batch_norm_fused(None, [&one, &one], Some(&running), 0.0, addend, true);
+    let misfit = tape.leaf(Tensor::zeros([1, 1, 1, 3]));
+    assert!(run(Some(&misfit)).is_err());
+    assert_eq!(running.mean.value().item().unwrap(), 0.0);
+    // Normalized −1 and 1, plus β, at least 0; the mean moved from 0 towards 2.
+    assert_eq!(run(None).unwrap().value().to_vec(), [0.0, 2.0]);
+    assert!((running.mean.value().item().unwrap() - 0.2).abs() < 1e-12);
 }

@@ -269,7 +269,7 @@ proptest! {
         let dsum = if relu { relu::backward(&dy, &expected).unwrap() } else { dy.clone() };
         let (dx, dgamma, dbeta) =
             batch_norm::backward_train(&x, dsum.clone(), &gamma, &statistics, 1e-5).unwrap();
-        let followed = batch_norm::Followed::new(add, relu, &y);
+        let followed = batch_norm::Followed::new(relu, add.then_some(&y));
         let fused = batch_norm::Fused { x, gamma, beta, statistics, eps: 1e-5, followed };
         let gradients = fused.backward(dy.clone()).unwrap();
         check_close("dx", &gradients.x, &dx);

@@ -68,7 +68,7 @@ fn batch_normalization() {
         check(&format!("fused batch_norm {shape:?}"), || {
             let (y, statistics) =
                 batch_norm::forward_fused(&x, None, &gamma, &beta, 1e-5, Some(&dy), true).unwrap();
-            let followed = batch_norm::Followed::new(true, true, &y);
+            let followed = batch_norm::Followed::new(true, Some(&y));
             let [x, gamma, beta] = [&x, &gamma, &beta].map(Tensor::clone);
             let fused = batch_norm::Fused { x, gamma, beta, statistics, eps: 1e-5, followed };
             let gradients = fused.backward(dy.clone()).unwrap();

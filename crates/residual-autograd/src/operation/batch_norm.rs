@@ -82,19 +82,24 @@ impl<T: Float> Var<T> {
         relu: bool,
     ) -> Result<Self> {
         let [x, gammas, betas] = [self, gamma, beta].map(|var| var.value().clone());
-        let statistics = batch_norm::statistics_for(&x, given, &gammas, &betas)?;
-        running.map_or(Ok(()), |running| running.follow(&statistics))?;
-        let Some(addend) = addend else {
-            let followed = if relu { Followed::Relu } else { Followed::Nothing };
-            let fused = Rc::new(Fused { x, gamma: gammas, beta: betas, statistics, eps, followed });
-            return Ok(self.record_deferred(BatchNormFused(fused.clone()), &[self, gamma, beta], fused));
+        let (output, statistics) = match addend {
+            None => (None, batch_norm::statistics_for(&x, given, &gammas, &betas)?),
+            Some(addend) => {
+                let addend = Some(addend.value());
+                let (y, statistics) =
+                    batch_norm::forward_fused(&x, given, &gammas, &betas, eps, addend, relu)?;
+                (Some(y), statistics)
+            }
         };
-        let added = Some(addend.value());
-        let (output, statistics) =
-            batch_norm::forward_fused(&x, Some(statistics), &gammas, &betas, eps, added, relu)?;
-        let followed = Followed::new(true, relu, &output);
+        running.map_or(Ok(()), |running| running.follow(&statistics))?;
+        let followed = Followed::new(relu, output.as_ref());
         let fused = Rc::new(Fused { x, gamma: gammas, beta: betas, statistics, eps, followed });
-        Ok(self.record(BatchNormFused(fused), &[self, gamma, beta, addend], output))
+        let inputs: Vec<&Self> = [self, gamma, beta].into_iter().chain(addend).collect();
+        let operation = BatchNormFused(fused.clone());
+        Ok(match output {
+            Some(output) => self.record(operation, &inputs, output),
+            None => self.record_deferred(operation, &inputs, fused),
+        })
     }
 
     /// [`batch_norm`](Self::batch_norm) with the running statistics in place of the batch's, which are constants then.

@@ -79,13 +79,13 @@ pub enum Followed<T: Float> {
 }
 
 impl<T: Float> Followed<T> {
-    /// From what [`forward_fused`] was given and gave.
-    pub fn new(added: bool, relu: bool, y: &Tensor<T>) -> Self {
-        match (added, relu) {
-            (false, false) => Self::Nothing,
-            (false, true) => Self::Relu,
-            (true, false) => Self::Addend,
-            (true, true) => Self::AddendAndRelu(y.clone()),
+    /// A ReLU or none, after an addition that gave `sum` in the end, or none.
+    pub fn new(relu: bool, sum: Option<&Tensor<T>>) -> Self {
+        match (sum, relu) {
+            (None, false) => Self::Nothing,
+            (None, true) => Self::Relu,
+            (Some(_), false) => Self::Addend,
+            (Some(y), true) => Self::AddendAndRelu(y.clone()),
         }
     }
 }

@@ -84,58 +84,6 @@ impl Algorithm {
     fn is_fast(self) -> bool {
         matches!(self, Self::Blocked | Self::Winograd2 | Self::Winograd4)
     }
-
-    /// Reads x and weight, writes y.
-    fn forward<T: Float>(self, x: &[T], weight: &[T], y: &mut [T], shape: &Conv2dShape) -> Result<()> {
-        match self.suited::<T>(shape) {
-            Self::Direct => direct::forward(x, weight, y, shape),
-            Self::Im2col => im2col::forward(x, weight, y, shape),
-            fast => {
-                let plan = Plan::forward(shape, fast, false, isa::active());
-                run_plan(&plan, bytemuck::cast_slice(x).into(), weight, y, &Epilogue::default(), false);
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads dy and weight, writes dx.
-    fn backward_data<T: Float>(
-        self,
-        dy: &[T],
-        weight: &[T],
-        dx: &mut [T],
-        shape: &Conv2dShape,
-    ) -> Result<()> {
-        match self.suited::<T>(shape) {
-            Self::Direct => direct::backward_data(dy, weight, dx, shape),
-            Self::Im2col => im2col::backward_data(dy, weight, dx, shape),
-            fast => {
-                let plan = Plan::backward_data(shape, fast, isa::active());
-                run_plan(&plan, bytemuck::cast_slice(dy).into(), weight, dx, &Epilogue::default(), false);
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads x and dy, writes dw.
-    fn backward_weights<T: Float>(self, x: &[T], dy: &[T], dw: &mut [T], shape: &Conv2dShape) -> Result<()> {
-        match self.suited::<T>(shape) {
-            Self::Direct => direct::backward_weights(x, dy, dw, shape),
-            Self::Im2col => im2col::backward_weights(x, dy, dw, shape),
-            fast => {
-                let (x, dy): (&[f32], _) = (bytemuck::cast_slice(x), bytemuck::cast_slice(dy));
-                plan::backward_weights(
-                    x.into(),
-                    dy,
-                    bytemuck::cast_slice_mut(dw),
-                    shape,
-                    fast,
-                    isa::active(),
-                );
-                Ok(())
-            }
-        }
-    }
 }
 
 /// Packs the weight for this one call. `T` is `f32`.
@@ -181,7 +129,9 @@ pub fn forward<'a, T: Float>(
     weight: &Tensor<T>,
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
-    Ok(forward_of(x.into(), weight, geometry, false)?.0)
+    let x = x.into();
+    let shape = geometry.resolve(x.shape(), weight.shape())?;
+    Ok(forward_by(choose::<T>(&shape, cost::forward), x, weight, &shape, false)?.0)
 }
 
 /// [`forward`], with the statistics of its output that batch normalization needs. In `f32` they
@@ -194,27 +144,30 @@ pub fn forward_with_statistics<'a, T: Float>(
     weight: &Tensor<T>,
     geometry: &Conv2dGeometry,
 ) -> Result<(Tensor<T>, BatchStatistics)> {
-    let (y, statistics) = forward_of(x.into(), weight, geometry, true)?;
+    let x = x.into();
+    let shape = geometry.resolve(x.shape(), weight.shape())?;
+    let (y, statistics) = forward_by(choose::<T>(&shape, cost::forward), x, weight, &shape, true)?;
     let statistics = statistics.map_or_else(|| batch_norm::statistics(&y), Ok)?;
     Ok((y, statistics))
 }
 
 /// The output, and its statistics if they are wanted and are to be had on the way.
-fn forward_of<T: Float>(
+fn forward_by<T: Float>(
+    algorithm: Algorithm,
     x: Input<'_, T>,
     weight: &Tensor<T>,
-    geometry: &Conv2dGeometry,
+    shape: &Conv2dShape,
     with_statistics: bool,
 ) -> Result<(Tensor<T>, Option<BatchStatistics>)> {
-    let shape = geometry.resolve(x.shape(), weight.shape())?;
-    let algorithm = choose::<T>(&shape, cost::forward);
-    if !algorithm.is_fast() {
-        return Ok((forward_with(algorithm, &x.value()?, weight, geometry)?, None));
-    }
+    let fast = match algorithm.suited::<T>(shape) {
+        Algorithm::Direct => return Ok((run(direct::forward, &x.value()?, weight, shape.y(), shape)?, None)),
+        Algorithm::Im2col => return Ok((run(im2col::forward, &x.value()?, weight, shape.y(), shape)?, None)),
+        fast => fast,
+    };
     let (x, weight) = (x.prepare()?, weight.to_layout(Layout::ChannelsLast));
     let source = x.source();
     let mut y = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
-    let plan = Plan::forward(&shape, algorithm, source.normalization.is_some(), isa::active());
+    let plan = Plan::forward(shape, fast, source.normalization.is_some(), isa::active());
     let plain = Epilogue::default();
     let statistics = run_plan(&plan, source, weight.as_slice(), y.as_mut_slice(), &plain, with_statistics);
     Ok((y, statistics))
@@ -255,12 +208,24 @@ pub fn accumulate_backward_data<T: Float>(
         let other = backward_data_with(algorithm, dy, weight, dx.shape(), geometry)?;
         return crate::add::accumulate(dx, &other);
     }
-    let [dy, weight] = [dy, weight].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
-    let plan = Plan::backward_data(&shape, algorithm, isa::active());
-    let onto = Epilogue { accumulate: true, ..Epilogue::default() };
-    let dy = bytemuck::cast_slice(dy.as_slice()).into();
-    run_plan(&plan, dy, weight.as_slice(), dx.as_mut_slice(), &onto, false);
+    run_backward_data(algorithm, dy, weight, dx, &shape, true);
     Ok(())
+}
+
+/// Writes the gradient to a channels-last `dx`, or adds it, by one of the fast algorithms.
+fn run_backward_data<T: Float>(
+    fast: Algorithm,
+    dy: &Tensor<T>,
+    weight: &Tensor<T>,
+    dx: &mut Tensor<T>,
+    shape: &Conv2dShape,
+    accumulate: bool,
+) {
+    let [dy, weight] = [dy, weight].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
+    let plan = Plan::backward_data(shape, fast, isa::active());
+    let dy = bytemuck::cast_slice(dy.as_slice()).into();
+    let epilogue = Epilogue { accumulate, ..Epilogue::default() };
+    run_plan(&plan, dy, weight.as_slice(), dx.as_mut_slice(), &epilogue, false);
 }
 
 /// The gradient with respect to the weight, for the gradient `dy` of the output.
@@ -278,14 +243,24 @@ pub fn backward_weights<'a, T: Float>(
 ) -> Result<Tensor<T>> {
     let x = x.into();
     let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
-    let algorithm = choose::<T>(&shape, cost::backward_weights);
-    if !algorithm.is_fast() {
-        return backward_weights_with(algorithm, &x.value()?, dy, weight_shape, geometry);
-    }
+    backward_weights_by(choose::<T>(&shape, cost::backward_weights), x, dy, &shape)
+}
+
+fn backward_weights_by<T: Float>(
+    algorithm: Algorithm,
+    x: Input<'_, T>,
+    dy: &Tensor<T>,
+    shape: &Conv2dShape,
+) -> Result<Tensor<T>> {
+    let fast = match algorithm.suited::<T>(shape) {
+        Algorithm::Direct => return run(direct::backward_weights, &x.value()?, dy, shape.weight(), shape),
+        Algorithm::Im2col => return run(im2col::backward_weights, &x.value()?, dy, shape.weight(), shape),
+        fast => fast,
+    };
     let (x, dy) = (x.prepare()?, dy.to_layout(Layout::ChannelsLast));
-    let mut dw = Tensor::unfilled(weight_shape, Layout::ChannelsLast);
+    let mut dw = Tensor::unfilled(shape.weight(), Layout::ChannelsLast);
     let (dy, to) = (bytemuck::cast_slice(dy.as_slice()), bytemuck::cast_slice_mut(dw.as_mut_slice()));
-    plan::backward_weights(x.source(), dy, to, &shape, algorithm, isa::active());
+    plan::backward_weights(x.source(), dy, to, shape, fast, isa::active());
     Ok(dw)
 }
 
@@ -300,7 +275,7 @@ pub fn forward_with<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
     let shape = geometry.resolve(x.shape(), weight.shape())?;
-    run(|a, b, c, shape| algorithm.forward(a, b, c, shape), x, weight, shape.y(), &shape)
+    Ok(forward_by(algorithm, x.into(), weight, &shape, false)?.0)
 }
 
 /// [`backward_data`] by a given algorithm, where it is [suited](Algorithm::suited).
@@ -315,7 +290,15 @@ pub fn backward_data_with<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
     let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
-    run(|a, b, c, shape| algorithm.backward_data(a, b, c, shape), dy, weight, shape.x(), &shape)
+    match algorithm.suited::<T>(&shape) {
+        Algorithm::Direct => run(direct::backward_data, dy, weight, shape.x(), &shape),
+        Algorithm::Im2col => run(im2col::backward_data, dy, weight, shape.x(), &shape),
+        fast => {
+            let mut dx = Tensor::unfilled(shape.x(), Layout::ChannelsLast);
+            run_backward_data(fast, dy, weight, &mut dx, &shape, false);
+            Ok(dx)
+        }
+    }
 }
 
 /// [`backward_weights`] by a given algorithm, where it is [suited](Algorithm::suited).
@@ -330,7 +313,7 @@ pub fn backward_weights_with<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
     let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
-    run(|a, b, c, shape| algorithm.backward_weights(a, b, c, shape), x, dy, shape.weight(), &shape)
+    backward_weights_by(algorithm, x.into(), dy, &shape)
 }
 
 /// The algorithm for a convolution that none is named for: what is preferred, or what `cost`

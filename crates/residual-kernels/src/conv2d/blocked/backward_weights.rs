@@ -17,7 +17,7 @@ use std::ops::Range;
 
 use residual_tensor::{Layout, Tensor};
 
-use super::{Axis, Blocking, Correlation, Panel, scratch::Field, stretch};
+use super::{Blocking, Correlation, Panel, scratch::Field, stretch};
 use crate::{
     conv2d::{
         correlation::{even, near_equal},
@@ -44,9 +44,7 @@ impl Blocking {
     /// For [`backward_weights`](Self::backward_weights). Inputs are copied even where they could be
     /// read in place: each is read once per tile of channels, and from L1 that way.
     pub(in crate::conv2d) fn backward(correlation: &Correlation, isa: &Isa) -> Self {
-        let pointwise = correlation.axes.iter().all(Axis::is_pointwise);
-        let pixels = if pointwise { UNIT_PIXELS_POINTWISE } else { UNIT_PIXELS };
-        Self::new(correlation, pixels, true, isa)
+        Self::new(correlation, [UNIT_PIXELS, UNIT_PIXELS_POINTWISE], true, isa)
     }
 
     /// In how many parts sums are made.

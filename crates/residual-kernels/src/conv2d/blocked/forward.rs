@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Axis, Blocking, Correlation, Panel, scratch::Field};
+use super::{Blocking, Correlation, Panel, scratch::Field};
 use crate::{
     BatchStatistics,
     conv2d::{
@@ -25,9 +25,7 @@ const UNIT_PIXELS_POINTWISE: usize = 112;
 impl Blocking {
     /// For the correlation itself, of an input that is `normalized` on the way or not.
     pub(in crate::conv2d) fn forward(correlation: &Correlation, normalized: bool, isa: &Isa) -> Self {
-        let pointwise = correlation.axes.iter().all(Axis::is_pointwise);
-        let pixels = if pointwise { UNIT_PIXELS_POINTWISE } else { UNIT_PIXELS };
-        Self::new(correlation, pixels, normalized, isa)
+        Self::new(correlation, [UNIT_PIXELS, UNIT_PIXELS_POINTWISE], normalized, isa)
     }
 
     /// Computes the correlation of `x` with packed weights into the outputs that it covers, and

@@ -56,9 +56,9 @@ pub(in crate::conv2d) struct Blocking {
 }
 
 impl Blocking {
-    /// For units of at most `pixels` output pixels. An input that is to be `copied` is so even where it
-    /// could be read in place.
-    fn new(correlation: &Correlation, pixels: usize, copied: bool, isa: &Isa) -> Self {
+    /// For units of at most so many output `pixels`: where each sees several inputs, and where it sees
+    /// one. An input that is to be `copied` is so even where it could be read in place.
+    fn new(correlation: &Correlation, pixels: [usize; 2], copied: bool, isa: &Isa) -> Self {
         let width = isa.narrow.vectors * isa.lanes;
         let (correlation, merged) = correlation.with_groups_merged(width);
         let pointwise = correlation.axes.iter().all(Axis::is_pointwise);
@@ -74,7 +74,7 @@ impl Blocking {
             segments: Vec::new(),
             correlation,
         };
-        Self { units: blocking.divide(pixels), ..blocking }.with_field()
+        Self { units: blocking.divide(pixels[usize::from(pointwise)]), ..blocking }.with_field()
     }
 
     /// How many units there are to be, for the largest within the limits: of columns first, then
