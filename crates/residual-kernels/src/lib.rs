@@ -58,34 +58,22 @@
 //! # Ok::<(), residual_kernels::KernelError>(())
 //! ```
 
-pub mod add;
-pub mod affine;
-pub mod batch_norm;
-pub mod conv2d;
-mod crew;
-pub mod cross_entropy;
+pub mod engine;
 mod error;
-pub mod gemm;
-pub mod images;
-pub mod isa;
-pub mod linear;
-pub mod machine;
-mod parallel;
-pub mod pool;
-pub mod relu;
-pub mod sgd;
-pub mod shortcut;
-pub mod softmax;
-mod window;
-mod workspace;
+pub mod ops;
 
-pub use batch_norm::BatchStatistics;
-pub use conv2d::{Conv2dGeometry, Conv2dShape};
-pub use crew::together;
+pub use engine::{isa, machine, together};
 pub use error::KernelError;
-pub use pool::{MaxIndices, Pool2dGeometry, Pool2dShape};
-pub use sgd::SgdRule;
-pub use window::Pair;
+pub use ops::{
+    add, affine, batch_norm, conv2d, cross_entropy, gemm, images, linear, pool, relu, sgd, shortcut, softmax,
+};
+pub use ops::{
+    batch_norm::BatchStatistics,
+    conv2d::{Conv2dGeometry, Conv2dShape},
+    pool::{MaxIndices, Pool2dGeometry, Pool2dShape},
+    sgd::SgdRule,
+    window::Pair,
+};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, KernelError>;

@@ -1,0 +1,10 @@
+//! The machine beneath the operations: registers and instruction sets, threads, scratch memory.
+//! No operation is here.
+
+mod crew;
+pub mod isa;
+pub mod machine;
+pub(crate) mod parallel;
+pub(crate) mod workspace;
+
+pub use crew::together;

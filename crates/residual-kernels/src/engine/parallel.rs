@@ -1,0 +1,195 @@
+//! How work is divided among threads: into chunks whose size depends on the data alone. Which
+//! thread computes a chunk then makes no difference to the result, and neither does how many
+//! threads there are.
+
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
+
+use residual_tensor::{Float, Tensor};
+
+use crate::{
+    Result,
+    engine::{
+        crew,
+        isa::{Loop, vectorized},
+    },
+};
+
+/// Elements in a chunk of an element-wise loop: they fit the second cache.
+pub(crate) const CHUNK: usize = 16 << 10;
+
+/// How many neighbouring chunks of `elements` each should stay on one thread, for rayon's
+/// `with_min_len`. Two [`CHUNK`]s are not worth waking another thread for.
+pub(crate) fn chunks_per_task(elements: usize) -> usize {
+    (2 * CHUNK).div_ceil(elements.max(1))
+}
+
+/// `f(x)` for each element, in the layout of `x`.
+pub(crate) fn map<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T + Sync) -> Tensor<T> {
+    let mut y = Tensor::unfilled(x.shape(), x.layout());
+    zip_update(y.as_mut_slice(), x.as_slice(), |_, x| f(x));
+    y
+}
+
+/// `f(a, b)` for each pair of elements, in the layout of `a`, which has the shape of `b`.
+pub(crate) fn zip_map<T: Float>(a: &Tensor<T>, b: &Tensor<T>, f: impl Fn(T, T) -> T + Sync) -> Tensor<T> {
+    debug_assert_eq!(a.shape(), b.shape());
+    let b = b.to_layout(a.layout());
+    let mut y = Tensor::unfilled(a.shape(), a.layout());
+    let (a, b) = (a.as_slice(), b.as_slice());
+    for_each_run(y.as_mut_slice(), CHUNK, |run, y| {
+        let (a, b) = (&a[run.clone()], &b[run]);
+        vectorized(Zip { y, a, b, f: |_, a, b| f(a, b) });
+    });
+    y
+}
+
+/// `y = f(y, x)` for each pair of elements of slices that are equally long.
+pub(crate) fn zip_update<T: Float>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync) {
+    debug_assert_eq!(y.len(), x.len());
+    for_each_run(y, CHUNK, |run, y| {
+        let x = &x[run];
+        vectorized(Zip { y, a: x, b: x, f: |y, x, _| f(y, x) });
+    });
+}
+
+/// `y = f(y, a, b)` for each triple of elements.
+struct Zip<'a, T, F> {
+    y: &'a mut [T],
+    a: &'a [T],
+    b: &'a [T],
+    f: F,
+}
+
+impl<T: Float, F: Fn(T, T, T) -> T> Loop for Zip<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for ((y, &a), &b) in self.y.iter_mut().zip(self.a).zip(self.b) {
+            *y = (self.f)(*y, a, b);
+        }
+    }
+}
+
+/// `to[i] += from[i]`.
+pub(crate) fn add_assign<T: Float>(to: &mut [T], from: &[T]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to += from;
+    }
+}
+
+/// Calls `run` for each task below `count`, on all threads. Tasks are independent, and
+/// neighbours tend to run on the same thread, one after the other.
+pub(crate) fn for_each_task(count: usize, run: impl Fn(usize) + Sync) {
+    if crew::for_each_task(count, &run) {
+        return;
+    }
+    /// Pieces per thread: more make up for unequal speeds, but each costs some microseconds.
+    const PIECES: usize = 4;
+    let threads = rayon::current_num_threads();
+    let piece = if threads == 1 { count } else { count.div_ceil(threads * PIECES) };
+    halve(0, count, piece.max(1), &run);
+}
+
+/// Calls `run` for each chunk of `size` elements, with its number, on all threads.
+pub(crate) fn for_each_chunk<T: Send + Sync>(
+    to: &mut [T],
+    size: usize,
+    run: impl Fn(usize, &mut [T]) + Sync,
+) {
+    for_each_chunk_in_groups(to, size, chunks_per_task(size.max(1)), run);
+}
+
+/// [`for_each_chunk`] of which each is work enough for a task, and can fail.
+///
+/// # Errors
+/// That of one of the chunks.
+pub(crate) fn try_for_each_chunk<T: Send + Sync>(
+    to: &mut [T],
+    size: usize,
+    run: impl Fn(usize, &mut [T]) -> Result<()> + Sync,
+) -> Result<()> {
+    let failure = Mutex::new(Ok(()));
+    for_each_chunk_in_groups(to, size, 1, |chunk, to| {
+        if let Err(error) = run(chunk, to) {
+            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Err(error);
+        }
+    });
+    failure.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn for_each_chunk_in_groups<T: Send + Sync>(
+    to: &mut [T],
+    size: usize,
+    per_task: usize,
+    run: impl Fn(usize, &mut [T]) + Sync,
+) {
+    let (size, length) = (size.max(1), to.len());
+    let start = Start(to.as_mut_ptr());
+    for_each_task(length.div_ceil(size).div_ceil(per_task), |task| {
+        for chunk in task * per_task..length.div_ceil(size).min((task + 1) * per_task) {
+            let first = chunk * size;
+            // SAFETY: within the slice, and no other chunk has these elements.
+            let chunk_elements =
+                unsafe { std::slice::from_raw_parts_mut(start.at(first), size.min(length - first)) };
+            run(chunk, chunk_elements);
+        }
+    });
+}
+
+/// [`for_each_chunk`] that tells where the chunk lies.
+pub(crate) fn for_each_run<T: Send + Sync>(
+    to: &mut [T],
+    size: usize,
+    run: impl Fn(Range<usize>, &mut [T]) + Sync,
+) {
+    for_each_chunk(to, size, |chunk, to| run(chunk * size..chunk * size + to.len(), to));
+}
+
+/// [`for_each_run`] over two slices that are equally long.
+pub(crate) fn for_each_run_of_two<T: Send + Sync, U: Send + Sync>(
+    to: &mut [T],
+    beside: &mut [U],
+    size: usize,
+    run: impl Fn(Range<usize>, &mut [T], &mut [U]) + Sync,
+) {
+    assert_eq!(to.len(), beside.len());
+    let start = Start(beside.as_mut_ptr());
+    for_each_run(to, size, |range, to| {
+        // SAFETY: within the slice, which is as long as `to`, and no other run has these elements.
+        let beside = unsafe { std::slice::from_raw_parts_mut(start.at(range.start), to.len()) };
+        run(range, to, beside);
+    });
+}
+
+/// The results of `f` for each number below `count`, in order.
+pub(crate) fn collect<R: Send + Sync>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let mut results: Vec<Option<R>> = (0..count).map(|_| None).collect();
+    let start = Start(results.as_mut_ptr());
+    // SAFETY: an element of the vector, which no other task has.
+    for_each_task(count, |task| unsafe { *start.at(task) = Some(f(task)) });
+    results.into_iter().map(|result| result.expect("every task has run")).collect()
+}
+
+/// The start of a slice whose chunks go to different threads.
+struct Start<T>(*mut T);
+
+// SAFETY: each thread makes a slice of other elements from it, and elements may be sent.
+unsafe impl<T: Send> Sync for Start<T> {}
+
+impl<T> Start<T> {
+    fn at(&self, index: usize) -> *mut T {
+        self.0.wrapping_add(index)
+    }
+}
+
+fn halve(start: usize, end: usize, piece: usize, run: &(impl Fn(usize) + Sync)) {
+    if end - start <= piece {
+        return (start..end).for_each(run);
+    }
+    let middle = start + (end - start) / 2;
+    rayon::join(|| halve(start, middle, piece, run), || halve(middle, end, piece, run));
+}

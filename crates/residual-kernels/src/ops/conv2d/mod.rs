@@ -1,0 +1,341 @@
+//! Two-dimensional convolution (in the sense of networks: cross-correlation) and its two
+//! gradients.
+//!
+//! `x [n, c, h, w] ⋆ weight [o, c / groups, kh, kw] = y [n, o, oh, ow]`, where
+//!
+//! ```text
+//! y[n, o, i, j] = Σ c, a, b   x[n, c, i·stride + a·dilation − padding, j·… + b·… − …] · weight[o, c, a, b]
+//! ```
+//!
+//! This file is the front door: it checks shapes, brings tensors into channels-last memory and
+//! hands them to an algorithm. Each algorithm has the same three functions on slices; they agree
+//! up to rounding, and a test holds all of them to that. Two are for any precision: the definition
+//! (`direct`), and windows in matrices (`im2col`). The fast ones (`blocked`, `winograd`)
+//! are for `f32`; `plan` runs them, after `cost` has picked one. A bias is not here but as
+//! an [`Epilogue`]: in a residual network batch normalization has it.
+
+mod blocked;
+mod correlation;
+mod cost;
+mod direct;
+mod epilogue;
+mod geometry;
+mod im2col;
+mod plan;
+mod shared;
+mod source;
+mod winograd;
+
+use std::{any::TypeId, sync::OnceLock};
+
+use residual_tensor::{Float, Layout, Shape, Tensor};
+
+pub use {
+    epilogue::Epilogue,
+    geometry::{Conv2dGeometry, Conv2dShape},
+    plan::PackedConv2d,
+    source::Input,
+};
+
+use crate::{BatchStatistics, KernelError, Result, engine::isa, ops::batch_norm};
+use plan::Plan;
+use source::Source;
+
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// The sum of the definition, term by term, in double precision: slow, exact, readable.
+    Direct,
+    /// Windows copied out into the rows of a matrix, block by block, and multiplied.
+    Im2col,
+    /// Blocks that fit the caches, summed in registers without a matrix; `f32` only.
+    Blocked,
+    /// Winograd's F(2×2, 3×3), with 2.25 times fewer multiplications; `f32`, 3×3 at stride 1 only.
+    Winograd2,
+    /// Winograd's F(4×4, 3×3), with 4 times fewer multiplications; `f32`, 3×3 at stride 1 only.
+    Winograd4,
+}
+
+impl Algorithm {
+    /// Every algorithm, for tests and measurements that go through all of them.
+    pub const ALL: [Self; 5] = [Self::Direct, Self::Im2col, Self::Blocked, Self::Winograd2, Self::Winograd4];
+
+    /// The algorithm itself where it can compute a convolution and its gradients in this
+    /// precision, and the next more general one where it cannot.
+    pub fn suited<T: Float>(self, shape: &Conv2dShape) -> Self {
+        match self {
+            Self::Blocked | Self::Winograd2 | Self::Winograd4 if !is_f32::<T>() => Self::Im2col,
+            Self::Winograd2 | Self::Winograd4 if !plan::suits_winograd(shape) => Self::Blocked,
+            suited => suited,
+        }
+    }
+
+    /// What the environment variable `RESIDUAL_CONV2D` names, in lower case, for all convolutions
+    /// that no algorithm is named for; none if it names nothing that exists.
+    pub fn preferred() -> Option<Self> {
+        static PREFERRED: OnceLock<Option<Algorithm>> = OnceLock::new();
+        *PREFERRED.get_or_init(|| {
+            let name = std::env::var("RESIDUAL_CONV2D").ok()?;
+            Self::ALL.into_iter().find(|algorithm| format!("{algorithm:?}").to_lowercase() == name)
+        })
+    }
+
+    /// Whether this is one of the algorithms that a [`Plan`] runs.
+    fn is_fast(self) -> bool {
+        matches!(self, Self::Blocked | Self::Winograd2 | Self::Winograd4)
+    }
+}
+
+/// Packs the weight for this one call. `T` is `f32`.
+fn run_plan<T: Float>(
+    plan: &Plan,
+    x: Source<'_>,
+    weight: &[T],
+    y: &mut [T],
+    epilogue: &Epilogue<'_>,
+    with_statistics: bool,
+) -> Option<BatchStatistics> {
+    let packed = plan.pack(bytemuck::cast_slice(weight));
+    plan.run(x, &packed, bytemuck::cast_slice_mut(y), epilogue, with_statistics)
+}
+
+fn is_f32<T: Float>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<f32>()
+}
+
+/// Brings the operands of a kernel into its layout, and runs it.
+fn run<T: Float>(
+    kernel: impl FnOnce(&[T], &[T], &mut [T], &Conv2dShape) -> Result<()>,
+    left: &Tensor<T>,
+    right: &Tensor<T>,
+    result: Shape,
+    shape: &Conv2dShape,
+) -> Result<Tensor<T>> {
+    let [left, right] = [left, right].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
+    let mut result = Tensor::unfilled(result, Layout::ChannelsLast);
+    kernel(left.as_slice(), right.as_slice(), result.as_mut_slice(), shape)?;
+    Ok(result)
+}
+
+/// The convolution of `x` with `weight`.
+///
+/// # Shapes
+/// `x [n, c, h, w]`, `weight [o, c / groups, kh, kw]` → `[n, o, oh, ow]`.
+///
+/// # Errors
+/// As [`Conv2dGeometry::resolve`].
+pub fn forward<'a, T: Float>(
+    x: impl Into<Input<'a, T>>,
+    weight: &Tensor<T>,
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor<T>> {
+    let x = x.into();
+    let shape = geometry.resolve(x.shape(), weight.shape())?;
+    Ok(forward_by(choose::<T>(&shape, cost::forward), x, weight, &shape, false)?.0)
+}
+
+/// [`forward`], with the statistics of its output that batch normalization needs. In `f32` they
+/// cost next to nothing: they are taken while results are in registers.
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_with_statistics<'a, T: Float>(
+    x: impl Into<Input<'a, T>>,
+    weight: &Tensor<T>,
+    geometry: &Conv2dGeometry,
+) -> Result<(Tensor<T>, BatchStatistics)> {
+    let x = x.into();
+    let shape = geometry.resolve(x.shape(), weight.shape())?;
+    let (y, statistics) = forward_by(choose::<T>(&shape, cost::forward), x, weight, &shape, true)?;
+    let statistics = statistics.map_or_else(|| batch_norm::statistics(&y), Ok)?;
+    Ok((y, statistics))
+}
+
+/// The output, and its statistics if they are wanted and are to be had on the way.
+fn forward_by<T: Float>(
+    algorithm: Algorithm,
+    x: Input<'_, T>,
+    weight: &Tensor<T>,
+    shape: &Conv2dShape,
+    with_statistics: bool,
+) -> Result<(Tensor<T>, Option<BatchStatistics>)> {
+    let fast = match algorithm.suited::<T>(shape) {
+        Algorithm::Direct => return Ok((run(direct::forward, &x.value()?, weight, shape.y(), shape)?, None)),
+        Algorithm::Im2col => return Ok((run(im2col::forward, &x.value()?, weight, shape.y(), shape)?, None)),
+        fast => fast,
+    };
+    let (x, weight) = (x.prepare()?, weight.to_layout(Layout::ChannelsLast));
+    let source = x.source();
+    let mut y = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
+    let plan = Plan::forward(shape, fast, source.normalization.is_some(), isa::active());
+    let plain = Epilogue::default();
+    let statistics = run_plan(&plan, source, weight.as_slice(), y.as_mut_slice(), &plain, with_statistics);
+    Ok((y, statistics))
+}
+
+/// The gradient with respect to the input, for the gradient `dy` of the output.
+///
+/// # Shapes
+/// `dy [n, o, oh, ow]`, `weight [o, c / groups, kh, kw]` → `x_shape`, which is `[n, c, h, w]`.
+///
+/// # Errors
+/// As [`Conv2dGeometry::resolve`], or if `dy` does not have the output's shape.
+pub fn backward_data<T: Float>(
+    dy: &Tensor<T>,
+    weight: &Tensor<T>,
+    x_shape: &Shape,
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor<T>> {
+    let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
+    let algorithm = choose::<T>(&shape, cost::backward_data);
+    backward_data_with(algorithm, dy, weight, x_shape, geometry)
+}
+
+/// [`backward_data`], added to `dx`, a gradient that came another way. In `f32` that saves a pass
+/// over memory.
+///
+/// # Errors
+/// As [`backward_data`].
+pub fn accumulate_backward_data<T: Float>(
+    dy: &Tensor<T>,
+    weight: &Tensor<T>,
+    dx: &mut Tensor<T>,
+    geometry: &Conv2dGeometry,
+) -> Result<()> {
+    let shape = resolve_backward(dy, dx.shape(), weight.shape(), geometry)?;
+    let algorithm = choose::<T>(&shape, cost::backward_data);
+    if !algorithm.is_fast() || dx.layout() != Layout::ChannelsLast {
+        let other = backward_data_with(algorithm, dy, weight, dx.shape(), geometry)?;
+        return crate::ops::add::accumulate(dx, &other);
+    }
+    run_backward_data(algorithm, dy, weight, dx, &shape, true);
+    Ok(())
+}
+
+/// Writes the gradient to a channels-last `dx`, or adds it, by one of the fast algorithms.
+fn run_backward_data<T: Float>(
+    fast: Algorithm,
+    dy: &Tensor<T>,
+    weight: &Tensor<T>,
+    dx: &mut Tensor<T>,
+    shape: &Conv2dShape,
+    accumulate: bool,
+) {
+    let [dy, weight] = [dy, weight].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
+    let plan = Plan::backward_data(shape, fast, isa::active());
+    let dy = bytemuck::cast_slice(dy.as_slice()).into();
+    let epilogue = Epilogue { accumulate, ..Epilogue::default() };
+    run_plan(&plan, dy, weight.as_slice(), dx.as_mut_slice(), &epilogue, false);
+}
+
+/// The gradient with respect to the weight, for the gradient `dy` of the output.
+///
+/// # Shapes
+/// `x [n, c, h, w]`, `dy [n, o, oh, ow]` → `weight_shape`, which is `[o, c / groups, kh, kw]`.
+///
+/// # Errors
+/// As [`Conv2dGeometry::resolve`], or if `dy` does not have the output's shape.
+pub fn backward_weights<'a, T: Float>(
+    x: impl Into<Input<'a, T>>,
+    dy: &Tensor<T>,
+    weight_shape: &Shape,
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor<T>> {
+    let x = x.into();
+    let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
+    backward_weights_by(choose::<T>(&shape, cost::backward_weights), x, dy, &shape)
+}
+
+fn backward_weights_by<T: Float>(
+    algorithm: Algorithm,
+    x: Input<'_, T>,
+    dy: &Tensor<T>,
+    shape: &Conv2dShape,
+) -> Result<Tensor<T>> {
+    let fast = match algorithm.suited::<T>(shape) {
+        Algorithm::Direct => return run(direct::backward_weights, &x.value()?, dy, shape.weight(), shape),
+        Algorithm::Im2col => return run(im2col::backward_weights, &x.value()?, dy, shape.weight(), shape),
+        fast => fast,
+    };
+    let (x, dy) = (x.prepare()?, dy.to_layout(Layout::ChannelsLast));
+    let mut dw = Tensor::unfilled(shape.weight(), Layout::ChannelsLast);
+    let (dy, to) = (bytemuck::cast_slice(dy.as_slice()), bytemuck::cast_slice_mut(dw.as_mut_slice()));
+    plan::backward_weights(x.source(), dy, to, shape, fast, isa::active());
+    Ok(dw)
+}
+
+/// [`forward`] by a given algorithm, where it is [suited](Algorithm::suited).
+///
+/// # Errors
+/// As [`forward`].
+pub fn forward_with<T: Float>(
+    algorithm: Algorithm,
+    x: &Tensor<T>,
+    weight: &Tensor<T>,
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor<T>> {
+    let shape = geometry.resolve(x.shape(), weight.shape())?;
+    Ok(forward_by(algorithm, x.into(), weight, &shape, false)?.0)
+}
+
+/// [`backward_data`] by a given algorithm, where it is [suited](Algorithm::suited).
+///
+/// # Errors
+/// As [`backward_data`].
+pub fn backward_data_with<T: Float>(
+    algorithm: Algorithm,
+    dy: &Tensor<T>,
+    weight: &Tensor<T>,
+    x_shape: &Shape,
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor<T>> {
+    let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
+    match algorithm.suited::<T>(&shape) {
+        Algorithm::Direct => run(direct::backward_data, dy, weight, shape.x(), &shape),
+        Algorithm::Im2col => run(im2col::backward_data, dy, weight, shape.x(), &shape),
+        fast => {
+            let mut dx = Tensor::unfilled(shape.x(), Layout::ChannelsLast);
+            run_backward_data(fast, dy, weight, &mut dx, &shape, false);
+            Ok(dx)
+        }
+    }
+}
+
+/// [`backward_weights`] by a given algorithm, where it is [suited](Algorithm::suited).
+///
+/// # Errors
+/// As [`backward_weights`].
+pub fn backward_weights_with<T: Float>(
+    algorithm: Algorithm,
+    x: &Tensor<T>,
+    dy: &Tensor<T>,
+    weight_shape: &Shape,
+    geometry: &Conv2dGeometry,
+) -> Result<Tensor<T>> {
+    let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
+    backward_weights_by(algorithm, x.into(), dy, &shape)
+}
+
+/// The algorithm for a convolution that none is named for: what is preferred, or what `cost`
+/// says.
+fn choose<T: Float>(
+    shape: &Conv2dShape,
+    cost: impl FnOnce(&Conv2dShape, &isa::Isa) -> Algorithm,
+) -> Algorithm {
+    Algorithm::preferred().unwrap_or_else(|| cost(shape, isa::active())).suited::<T>(shape)
+}
+
+/// Resolves the geometry, and holds the gradient of the output against it.
+fn resolve_backward<T: Float>(
+    dy: &Tensor<T>,
+    x: &Shape,
+    weight: &Shape,
+    geometry: &Conv2dGeometry,
+) -> Result<Conv2dShape> {
+    let shape = geometry.resolve(x, weight)?;
+    KernelError::unless_same("conv2d backward", ("dy", dy.shape()), ("the output", &shape.y()))?;
+    Ok(shape)
+}
+
+#[cfg(test)]
+mod tests;

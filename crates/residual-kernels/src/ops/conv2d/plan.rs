@@ -1,0 +1,216 @@
+//! The fast convolutions of `f32`: which algorithm for which geometry, and how to run it.
+//!
+//! A [`Plan`] is everything about a convolution that does not depend on its elements. Plans are
+//! cheap to make and are made for every call; weights that stay the same are better packed once
+//! ([`PackedConv2d`]).
+
+use residual_tensor::{Layout, Tensor};
+
+use super::{
+    Algorithm, Conv2dShape,
+    blocked::Blocking,
+    correlation::Correlation,
+    cost,
+    epilogue::Epilogue,
+    source::Source,
+    winograd::{TileSize, Winograd, WinogradGradient},
+};
+use crate::{BatchStatistics, KernelError, Result, engine::isa::Isa, error::check_length};
+
+/// A forward convolution, or its gradient with respect to the data.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    isa: &'static Isa,
+    /// What has to be computed one after the other: the gradient of a strided convolution falls
+    /// into several correlations.
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone)]
+enum Part {
+    Blocked(Blocking),
+    Winograd(Winograd),
+}
+
+/// The edge of the tiles of an algorithm that has tiles.
+fn tile_size(algorithm: Algorithm) -> Option<TileSize> {
+    match algorithm {
+        Algorithm::Winograd2 => Some(TileSize::Two),
+        Algorithm::Winograd4 => Some(TileSize::Four),
+        Algorithm::Direct | Algorithm::Im2col | Algorithm::Blocked => None,
+    }
+}
+
+/// Whether Winograd's algorithm can compute a convolution and its gradients.
+pub(super) fn suits_winograd(shape: &Conv2dShape) -> bool {
+    Winograd::suits(&Correlation::forward(shape))
+}
+
+impl Plan {
+    /// The forward pass by an algorithm that suits it, for an input that is `normalized` on the way
+    /// or not.
+    pub(super) fn forward(
+        shape: &Conv2dShape,
+        algorithm: Algorithm,
+        normalized: bool,
+        isa: &'static Isa,
+    ) -> Self {
+        Self { isa, parts: vec![Part::new(&Correlation::forward(shape), algorithm, normalized, isa)] }
+    }
+
+    /// The gradient with respect to the data by an algorithm that suits the forward pass.
+    pub(super) fn backward_data(shape: &Conv2dShape, algorithm: Algorithm, isa: &'static Isa) -> Self {
+        let parts = Correlation::backward_data(shape);
+        Self { isa, parts: parts.iter().map(|part| Part::new(part, algorithm, false, isa)).collect() }
+    }
+
+    /// The weights of each part, in the order in which its kernels read them.
+    pub(super) fn pack(&self, weight: &[f32]) -> Vec<Tensor<f32>> {
+        let pack = |part: &Part| {
+            let length = match part {
+                Part::Blocked(blocking) => blocking.packed_len(),
+                Part::Winograd(winograd) => winograd.packed_len(),
+            };
+            let mut packed = Tensor::unfilled([length], Layout::Contiguous);
+            match part {
+                Part::Blocked(blocking) => blocking.pack(self.isa, weight, packed.as_mut_slice()),
+                Part::Winograd(winograd) => winograd.pack(self.isa, weight, packed.as_mut_slice()),
+            }
+            packed
+        };
+        self.parts.iter().map(pack).collect()
+    }
+
+    /// Computes `y`, and its statistics if asked to and there is just one part.
+    pub(super) fn run(
+        &self,
+        x: Source<'_>,
+        packed: &[Tensor<f32>],
+        y: &mut [f32],
+        epilogue: &Epilogue<'_>,
+        with_statistics: bool,
+    ) -> Option<BatchStatistics> {
+        assert_eq!(self.parts.len(), packed.len());
+        let mut statistics = None;
+        for (part, packed) in self.parts.iter().zip(packed) {
+            let packed = packed.as_slice();
+            statistics = match part {
+                Part::Blocked(blocking) => blocking.run(self.isa, x, packed, y, epilogue, with_statistics),
+                Part::Winograd(winograd) => winograd.run(self.isa, x, packed, y, epilogue, with_statistics),
+            };
+        }
+        statistics
+    }
+}
+
+impl Part {
+    fn new(correlation: &Correlation, algorithm: Algorithm, normalized: bool, isa: &'static Isa) -> Self {
+        match tile_size(algorithm) {
+            Some(size) => Self::Winograd(Winograd::new(correlation, size, isa)),
+            None => Self::Blocked(Blocking::forward(correlation, normalized, isa)),
+        }
+    }
+}
+
+/// The gradient with respect to the weights by an algorithm that suits the forward pass.
+pub(super) fn backward_weights(
+    x: Source<'_>,
+    dy: &[f32],
+    dw: &mut [f32],
+    shape: &Conv2dShape,
+    algorithm: Algorithm,
+    isa: &'static Isa,
+) {
+    let correlation = Correlation::forward(shape);
+    match tile_size(algorithm) {
+        Some(size) => WinogradGradient::new(&correlation, size, isa).run(isa, x, dy, dw),
+        None => Blocking::backward(&correlation, isa).backward_weights(isa, x, dy, dw),
+    }
+}
+
+/// A forward convolution of `f32` whose weight has been brought into the order in which its
+/// kernels read it, for inputs of one shape.
+///
+/// ```
+/// use residual_kernels::{Conv2dGeometry, conv2d::{Epilogue, PackedConv2d}};
+/// use residual_tensor::{Layout, Tensor};
+///
+/// let geometry = Conv2dGeometry::new(3, 3).padding(1);
+/// let (x, weight) = (Tensor::<f32>::full([1, 3, 8, 8], 1.0), Tensor::full([4, 3, 3, 3], -1.0));
+/// let packed = PackedConv2d::new(&weight, &geometry.resolve(x.shape(), weight.shape())?)?;
+///
+/// let mut y = Tensor::unfilled(packed.shape().y(), Layout::ChannelsLast);
+/// let (bias, x) = ([28.0; 4], x.to_layout(Layout::ChannelsLast));
+/// let epilogue = Epilogue { bias: Some(&bias), relu: true, ..Default::default() };
+/// packed.run(x.as_slice(), y.as_mut_slice(), &epilogue)?;
+/// assert!((y.view()[[0, 0, 4, 4]] - 1.0).abs() < 1e-3); // 28 − 3 channels × 9 taps
+/// # Ok::<(), residual_kernels::KernelError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct PackedConv2d {
+    shape: Conv2dShape,
+    algorithm: Algorithm,
+    plan: Plan,
+    weights: Vec<Tensor<f32>>,
+}
+
+impl PackedConv2d {
+    /// Packs a weight for the algorithm that suits the shape best when the weight is used many
+    /// times, but has left the caches in between.
+    ///
+    /// # Errors
+    /// If the weight is not the shape's.
+    pub fn new(weight: &Tensor<f32>, shape: &Conv2dShape) -> Result<Self> {
+        let algorithm = Algorithm::preferred()
+            .unwrap_or_else(|| cost::forward_packed(shape, crate::engine::isa::active()));
+        Self::with(algorithm, weight, shape)
+    }
+
+    /// Packs a weight for a given algorithm where it is [suited](Algorithm::suited) and packs
+    /// weights, and for [`Algorithm::Blocked`] where not.
+    ///
+    /// # Errors
+    /// If the weight is not the shape's.
+    pub fn with(algorithm: Algorithm, weight: &Tensor<f32>, shape: &Conv2dShape) -> Result<Self> {
+        KernelError::unless_same("conv2d", ("weight", weight.shape()), ("the geometry's", &shape.weight()))?;
+        let suited = algorithm.suited::<f32>(shape);
+        let algorithm = if suited.is_fast() { suited } else { Algorithm::Blocked };
+        let plan = Plan::forward(shape, algorithm, false, crate::engine::isa::active());
+        let weights = plan.pack(weight.to_layout(Layout::ChannelsLast).as_slice());
+        Ok(Self { shape: *shape, algorithm, plan, weights })
+    }
+
+    /// The shapes that the convolution is for.
+    pub fn shape(&self) -> &Conv2dShape {
+        &self.shape
+    }
+
+    /// How it is computed.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Bytes of the packed weight; Winograd's are larger than the weight itself.
+    pub fn bytes(&self) -> usize {
+        self.weights.iter().map(|weights| size_of_val(weights.as_slice())).sum()
+    }
+
+    /// The convolution of `x`, followed by the epilogue, written to `y`; all in channels-last
+    /// memory. Once every thread has done it, it takes no memory from the system.
+    ///
+    /// # Errors
+    /// If a slice does not have as many elements as its shape, or there are two addends.
+    pub fn run(&self, x: &[f32], y: &mut [f32], epilogue: &Epilogue<'_>) -> Result<()> {
+        let Conv2dShape { batch, in_channels, out_channels, input, output, .. } = self.shape;
+        check_length([batch, in_channels, input[0], input[1]], x.len())?;
+        let output = [batch, out_channels, output[0], output[1]];
+        check_length(output, y.len())?;
+        epilogue.bias.map_or(Ok(()), |bias| check_length([out_channels], bias.len()))?;
+        epilogue.addend.map_or(Ok(()), |addend| check_length(output, addend.len()))?;
+        if epilogue.accumulate && epilogue.addend.is_some() {
+            return Err(KernelError::TwoAddends);
+        }
+        self.plan.run(x.into(), &self.weights, y, epilogue, false);
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! Every fast algorithm on every instruction set of this processor against the definition, over
+//! geometries chosen for their edges: tails of channels, tiles, rows and units, small groups, taps
+//! that see nothing, phases without taps. (`tests/laws.rs` adds random ones on the active set.)
+
+use residual_tensor::{Generator, Layout, Tensor};
+
+use super::*;
+use crate::{
+    engine::isa::{Isa, available},
+    ops::batch_norm::{Followed, Fused},
+};
+
+const FAST: [Algorithm; 3] = [Algorithm::Blocked, Algorithm::Winograd2, Algorithm::Winograd4];
+
+/// Geometry, input and output channels.
+fn cases() -> Vec<(Conv2dGeometry, [usize; 4], usize)> {
+    let kernel = Conv2dGeometry::new;
+    let three = kernel(3, 3).padding(1);
+    vec![
+        (three, [2, 5, 9, 11], 7),
+        (three, [3, 16, 7, 7], 35),
+        (three, [1, 130, 6, 5], 33),
+        (three, [2, 64, 28, 29], 64),
+        (three, [4, 96, 14, 14], 64), // several chunks, rounds and units
+        (three, [2, 80, 15, 13], 80),
+        (three, [1, 1, 1, 1], 1),
+        (three.padding(0), [2, 20, 15, 13], 19),
+        (three.padding([2, 1]), [2, 20, 5, 3], 49),
+        (three.padding(3), [1, 4, 2, 3], 3), // rows of zeros only
+        (three, [0, 4, 9, 10], 3),
+        (kernel(1, 1), [2, 33, 5, 6], 40),
+        (kernel(1, 1), [2, 600, 5, 6], 16), // too many channels to be read in place
+        (kernel(1, 1), [1, 3, 41, 43], 33), // one long row in several units
+        (kernel(1, 1).stride(2), [2, 24, 9, 8], 17),
+        (kernel(1, 1).padding(1), [2, 24, 9, 8], 17),
+        (kernel(7, 7).stride(2).padding(3), [2, 3, 33, 35], 64),
+        (three.stride(2), [2, 70, 12, 13], 20),
+        (kernel(3, 2).stride([3, 1]).padding([2, 0]).dilation([2, 3]), [2, 6, 17, 16], 9),
+        (kernel(2, 2).stride(3), [1, 4, 9, 10], 3), // phases without taps
+        (kernel(5, 1).padding([2, 0]), [1, 4, 1, 1], 3),
+        (three.groups(4), [2, 16, 8, 9], 24),
+        (three.groups(8), [2, 256, 6, 5], 32), // merged groups with several blocks of inputs
+        (three.groups(2), [1, 80, 8, 9], 70),
+        (three.groups(16).stride(2), [2, 16, 8, 9], 16), // depth-wise
+    ]
+}
+
+struct Case {
+    shape: Conv2dShape,
+    x: Tensor<f32>,
+    weight: Tensor<f32>,
+    dy: Tensor<f32>,
+}
+
+impl Case {
+    fn new((geometry, x, outputs): (Conv2dGeometry, [usize; 4], usize)) -> Self {
+        let mut generator = Generator::new(1);
+        let mut random = |shape: &Shape| generator.normal_tensor(shape, 1.0).to_layout(Layout::ChannelsLast);
+        let [height, width] = geometry.kernel;
+        let weight = [outputs, x[1] / geometry.groups, height, width].into();
+        let shape = geometry.resolve(&x.into(), &weight).unwrap();
+        Self { shape, x: random(&shape.x()), weight: random(&weight), dy: random(&shape.y()) }
+    }
+
+    /// What `kernel` computes in double precision.
+    fn exact(
+        &self,
+        algorithm: impl Fn(&[f64], &[f64], &mut [f64], &Conv2dShape) -> Result<()>,
+        operands: [&Tensor<f32>; 2],
+        result: Shape,
+    ) -> Tensor<f64> {
+        let [a, b] = operands.map(|tensor| tensor.map(f64::from));
+        let mut exact = Tensor::unfilled(result, Layout::ChannelsLast);
+        algorithm(a.as_slice(), b.as_slice(), exact.as_mut_slice(), &self.shape).unwrap();
+        exact
+    }
+
+    fn y(&self) -> Tensor<f64> {
+        self.exact(direct::forward, [&self.x, &self.weight], self.shape.y())
+    }
+}
+
+/// A tensor that no kernel may leave as it is.
+fn unwritten(shape: Shape) -> Tensor<f32> {
+    let mut tensor = Tensor::unfilled(shape, Layout::ChannelsLast);
+    tensor.as_mut_slice().fill(f32::NAN);
+    tensor
+}
+
+/// The largest error, as a share of the largest value, may be `bound`.
+#[track_caller]
+fn assert_close(got: &[f32], want: &[f64], bound: f64, what: &dyn Fn() -> String) {
+    let largest = want.iter().fold(f64::MIN_POSITIVE, |largest, value| value.abs().max(largest));
+    for (&got, &want) in got.iter().zip(want) {
+        // Written so that NaN fails.
+        assert!((f64::from(got) - want).abs() <= bound * largest, "{}: {got} for {want}", what());
+    }
+}
+
+/// Measured over many geometries: direct sums stay below 1e-6, F(4, 3) below 4e-6.
+fn bound(algorithm: Algorithm) -> f64 {
+    if algorithm == Algorithm::Winograd4 { 4e-6 } else { 2e-6 }
+}
+
+fn sets() -> impl Iterator<Item = (&'static Isa, Algorithm)> {
+    available().into_iter().flat_map(|isa| FAST.map(|algorithm| (isa, algorithm)))
+}
+
+#[test]
+fn algorithms_agree_with_the_definition() {
+    for case in cases().into_iter().map(Case::new) {
+        let Case { shape, x, weight, dy } = &case;
+        let y = case.y();
+        let dx = case.exact(direct::backward_data, [dy, weight], shape.x());
+        let dw = case.exact(direct::backward_weights, [x, dy], shape.weight());
+        for (isa, algorithm) in sets().filter(|(_, algorithm)| algorithm.suited::<f32>(shape) == *algorithm) {
+            let name = |pass: &str| format!("{pass} {algorithm:?} {isa:?} {shape:?}");
+            let check = |got: &Tensor<f32>, want: &Tensor<f64>, pass: &str| {
+                assert_close(got.as_slice(), want.as_slice(), bound(algorithm), &|| name(pass));
+            };
+
+            let mut got = unwritten(shape.y());
+            let plan = Plan::forward(shape, algorithm, false, isa);
+            let packed = plan.pack(weight.as_slice());
+            plan.run(x.as_slice().into(), &packed, got.as_mut_slice(), &Epilogue::default(), false);
+            check(&got, &y, "forward");
+
+            let mut got = unwritten(shape.x());
+            let plan = Plan::backward_data(shape, algorithm, isa);
+            let packed = plan.pack(weight.as_slice());
+            plan.run(dy.as_slice().into(), &packed, got.as_mut_slice(), &Epilogue::default(), false);
+            check(&got, &dx, "backward data");
+
+            let mut got = unwritten(shape.weight());
+            let dw_slice = got.as_mut_slice();
+            plan::backward_weights(x.as_slice().into(), dy.as_slice(), dw_slice, shape, algorithm, isa);
+            check(&got, &dw, "backward weights");
+        }
+    }
+}
+
+#[test]
+fn epilogues_and_statistics_are_those_of_separate_passes() {
+    for case in cases().into_iter().map(Case::new).filter(|case| !case.x.is_empty()) {
+        let Case { shape, x, weight, dy } = &case;
+        let plain = case.y();
+        // A mean far from zero, which squares that are subtracted from each other would not survive.
+        let bias: Vec<f32> = (0..shape.out_channels).map(|channel| 100.0 + channel as f32).collect();
+        let channels = shape.out_channels;
+        let biased = |at: usize| plain.as_slice()[at] + f64::from(bias[at % channels]);
+        for (isa, algorithm) in sets().filter(|(_, algorithm)| algorithm.suited::<f32>(shape) == *algorithm) {
+            let name = || format!("{algorithm:?} {isa:?} {shape:?}");
+            let plan = Plan::forward(shape, algorithm, false, isa);
+            let packed = plan.pack(weight.as_slice());
+
+            let mut got = unwritten(shape.y());
+            let epilogue = Epilogue { addend: Some(dy.as_slice()), relu: true, ..Default::default() };
+            plan.run(x.as_slice().into(), &packed, got.as_mut_slice(), &epilogue, false);
+            let want: Vec<f64> = plain
+                .as_slice()
+                .iter()
+                .zip(dy.as_slice())
+                .map(|(y, &add)| (y + f64::from(add)).max(0.0))
+                .collect();
+            assert_close(got.as_slice(), &want, bound(algorithm), &name);
+
+            let mut accumulated = dy.clone();
+            let epilogue = Epilogue { accumulate: true, relu: true, ..Default::default() };
+            plan.run(x.as_slice().into(), &packed, accumulated.as_mut_slice(), &epilogue, false);
+            assert_eq!(accumulated.as_slice(), got.as_slice(), "{}", name());
+
+            let epilogue = Epilogue { bias: Some(&bias), ..Default::default() };
+            let statistics =
+                plan.run(x.as_slice().into(), &packed, got.as_mut_slice(), &epilogue, true).unwrap();
+            let want: Vec<f64> = (0..plain.len()).map(biased).collect();
+            assert_close(got.as_slice(), &want, 2e-6, &name);
+            assert_eq!(statistics.count * channels, plain.len());
+            for channel in 0..channels {
+                let values = || got.as_slice().iter().skip(channel).step_by(channels).map(|&y| f64::from(y));
+                let mean = values().sum::<f64>() / statistics.count as f64;
+                let variance = values().map(|y| (y - mean).powi(2)).sum::<f64>() / statistics.count as f64;
+                let (got_mean, got_variance) =
+                    (statistics.mean.as_slice()[channel], statistics.variance.as_slice()[channel]);
+                assert!((got_mean - mean).abs() <= 1e-6 * mean.abs(), "{}: {got_mean} for {mean}", name());
+                let bound = 1e-5 * variance + 1e-9;
+                assert!(
+                    (got_variance - variance).abs() <= bound,
+                    "{}: {got_variance} for {variance}",
+                    name()
+                );
+            }
+        }
+    }
+}
+
+/// An input that is normalized on the way gives the bits of one that was normalized before.
+#[test]
+fn inputs_are_normalized_on_the_way() {
+    let mut generator = Generator::new(2);
+    for (index, case) in cases().into_iter().map(Case::new).enumerate().filter(|(_, case)| case.x.len() > 4) {
+        let Case { shape, x, weight, dy } = &case;
+        let mut vector = || generator.normal_tensor::<f32>([shape.in_channels], 1.0);
+        let (gamma, beta) = (vector(), vector());
+        let (statistics, eps) = (batch_norm::statistics(x).unwrap(), 0.1);
+        let followed = if index % 2 == 0 { Followed::Relu } else { Followed::Nothing };
+        let fused = Fused { x: x.clone(), gamma, beta, statistics, eps, followed };
+        let (before, on_the_way) = (fused.forward().unwrap(), Input::from(&fused).prepare().unwrap());
+        for (isa, algorithm) in sets().filter(|(_, algorithm)| algorithm.suited::<f32>(shape) == *algorithm) {
+            let name = || format!("{algorithm:?} {isa:?} {shape:?}");
+            let forward = |source: Source<'_>| {
+                let plan = Plan::forward(shape, algorithm, source.normalization.is_some(), isa);
+                let mut y = unwritten(shape.y());
+                let packed = plan.pack(weight.as_slice());
+                plan.run(source, &packed, y.as_mut_slice(), &Epilogue::default(), false);
+                y
+            };
+            let want = forward(before.as_slice().into());
+            assert_eq!(forward(on_the_way.source()).as_slice(), want.as_slice(), "{}", name());
+
+            let gradient = |source: Source<'_>| {
+                let mut dw = unwritten(shape.weight());
+                plan::backward_weights(source, dy.as_slice(), dw.as_mut_slice(), shape, algorithm, isa);
+                dw
+            };
+            let want = gradient(before.as_slice().into());
+            assert_eq!(gradient(on_the_way.source()).as_slice(), want.as_slice(), "{}", name());
+        }
+    }
+}
+
+/// The choice where it has been measured (AVX-512, two cores, weights not in a cache).
+#[test]
+fn algorithms_are_chosen_as_measured() {
+    let Some(isa) = available().into_iter().find(|isa| isa.name == "avx512") else {
+        return println!("skipped: no AVX-512");
+    };
+    let three = |batch, channels, size| {
+        let shape = [batch, channels, size, size].into();
+        Conv2dGeometry::new(3, 3).padding(1).resolve(&shape, &[channels, channels, 3, 3].into()).unwrap()
+    };
+    let packed = |shape: Conv2dShape| cost::forward_packed(&shape, isa);
+    assert_eq!(packed(three(1, 64, 56)), Algorithm::Winograd4);
+    assert_eq!(packed(three(1, 128, 28)), Algorithm::Winograd4);
+    assert_eq!(packed(three(1, 256, 14)), Algorithm::Winograd2);
+    assert_eq!(packed(three(1, 512, 7)), Algorithm::Blocked);
+    for (channels, size) in [(64, 56), (128, 28), (256, 14), (512, 7)] {
+        let shape = three(32, channels, size);
+        assert_eq!(packed(shape), Algorithm::Winograd4);
+        assert_eq!(cost::forward(&shape, isa), Algorithm::Winograd4);
+        assert_eq!(cost::backward_data(&shape, isa), Algorithm::Winograd4);
+        assert_eq!(cost::backward_weights(&shape, isa), Algorithm::Winograd4);
+    }
+    let strided = Conv2dGeometry::new(3, 3).padding(1).stride(2);
+    let strided = strided.resolve(&[1, 64, 56, 56].into(), &[128, 64, 3, 3].into()).unwrap();
+    assert_eq!(packed(strided), Algorithm::Blocked);
+}
+
+#[test]
+fn packed_convolutions_check_what_they_are_given() {
+    let geometry = Conv2dGeometry::new(3, 3).padding(1);
+    let weight = Tensor::<f32>::zeros([4, 2, 3, 3]);
+    let shape = geometry.resolve(&[1, 2, 5, 5].into(), weight.shape()).unwrap();
+    let packed = PackedConv2d::new(&weight, &shape).unwrap();
+    let run = |x: usize, y: usize, epilogue: &Epilogue<'_>| {
+        packed.run(&vec![0.0; x], &mut vec![0.0; y], epilogue).map_err(|error| error.to_string())
+    };
+    assert_eq!(run(50, 100, &Epilogue::default()), Ok(()));
+    let short = [0.0; 3];
+    for result in [
+        run(49, 100, &Epilogue::default()),
+        run(50, 99, &Epilogue::default()),
+        run(50, 100, &Epilogue { bias: Some(&short), ..Default::default() }),
+        run(50, 100, &Epilogue { addend: Some(&short), ..Default::default() }),
+    ] {
+        assert!(result.unwrap_err().contains("elements, but"));
+    }
+    let addend = [0.0; 100];
+    let both = Epilogue { addend: Some(&addend), accumulate: true, ..Default::default() };
+    assert!(run(50, 100, &both).unwrap_err().contains("leave one out"));
+    let other = geometry.resolve(&[1, 3, 5, 5].into(), &[4, 3, 3, 3].into()).unwrap();
+    assert!(PackedConv2d::new(&weight, &other).is_err());
+    let algorithm = |algorithm, shape| PackedConv2d::with(algorithm, &weight, shape).unwrap().algorithm();
+    assert_eq!(algorithm(Algorithm::Im2col, &shape), Algorithm::Blocked);
+    assert_eq!(algorithm(Algorithm::Winograd4, &shape), Algorithm::Winograd4);
+    let strided = geometry.stride(2).resolve(&[1, 2, 5, 5].into(), weight.shape()).unwrap();
+    assert_eq!(algorithm(Algorithm::Winograd4, &strided), Algorithm::Blocked);
+    assert_eq!(Algorithm::Winograd4.suited::<f64>(&shape), Algorithm::Im2col);
+}

@@ -1,0 +1,272 @@
+//! Winograd's gradient of the weights: sums over tiles are made in the transform domain and
+//! transformed back once.
+//!
+//! dU[ξ] = V[ξ]ᵀ Z[ξ] is N² matrices. While they all fit the second cache, parts of the tiles are
+//! summed by one thread each, chunk by chunk, and the parts added up in the end
+//! ([`in_parts`](WinogradGradient::in_parts)). Otherwise V and Z of many tiles are made first, and
+//! then threads share out the points, each of which fits the second cache by itself
+//! ([`in_points`](WinogradGradient::in_points)).
+
+use std::ops::Range;
+
+use residual_tensor::{Layout, Tensor};
+
+use super::tiling::{PLANE_PADDING, Pitch, Side, TileSize, Tiling};
+use crate::{
+    engine::{
+        isa::{FilterGradients, Isa, Outer},
+        parallel::for_each_task,
+    },
+    ops::conv2d::{
+        correlation::{Correlation, Panel, even, near_equal},
+        shared::Shared,
+        source::Source,
+    },
+};
+
+/// Elements of dU that stay in the second cache.
+const RESIDENT_SUMS: usize = 640 << 10;
+/// Tiles for which a part pays: adding it up costs as much as a few of them.
+const PART_TILES: usize = 256;
+/// Parts at most.
+const MOST_PARTS: usize = 8;
+/// Elements of V and of Z of a chunk at most.
+const CHUNK_ELEMENTS: usize = 128 << 10;
+/// Tiles of a chunk at most.
+const CHUNK_TILES: usize = 112;
+/// Elements of V and Z together, per point, of the tiles that are summed over at once.
+const ROUND_ELEMENTS: usize = 192 << 10;
+
+/// How the gradient is divided. Depends on the geometry alone.
+#[derive(Debug, Clone)]
+pub(in crate::ops::conv2d) struct WinogradGradient {
+    tiling: Tiling,
+    inputs: usize,
+    outputs: usize,
+    panels: Vec<Panel>,
+    /// Input channels that a kernel sums at once.
+    step: usize,
+}
+
+impl WinogradGradient {
+    /// For the gradient of the weights of a forward pass.
+    pub(in crate::ops::conv2d) fn new(forward: &Correlation, size: TileSize, isa: &'static Isa) -> Self {
+        let Correlation { inputs, outputs, .. } = *forward;
+        let panels = Panel::divide(outputs, isa);
+        let most = panels.iter().map(|panel| panel.family(isa).outer.len().min(isa.lanes)).min().unwrap_or(1);
+        let step = inputs.div_ceil(inputs.div_ceil(most).max(1));
+        Self { tiling: Tiling::new(forward, size), inputs, outputs, panels, step }
+    }
+
+    /// From one point of a panel's sums to the next.
+    fn sums_plane(&self, panel: &Panel) -> usize {
+        self.inputs * panel.width + PLANE_PADDING
+    }
+
+    /// Elements of dU.
+    fn sums_len(&self) -> usize {
+        self.panels.iter().map(|panel| self.tiling.size.planes() * self.sums_plane(panel)).sum()
+    }
+
+    /// Where a panel's sums begin in dU, `[panel][ξ][input channel][output channel]`.
+    fn sums_at(&self, panel: &Panel) -> usize {
+        let before = self.panels.iter().take_while(|before| before.first < panel.first);
+        before.map(|before| self.tiling.size.planes() * self.sums_plane(before)).sum()
+    }
+
+    /// Computes the gradient of the weights, `[o][3][3][i]`.
+    pub(in crate::ops::conv2d) fn run(&self, isa: &'static Isa, x: Source<'_>, dy: &[f32], dw: &mut [f32]) {
+        assert_eq!(dw.len(), 9 * self.inputs * self.outputs);
+        if self.tiling.count() == 0 || dw.is_empty() {
+            dw.fill(0.0);
+            return;
+        }
+        let parts = even(self.tiling.count() / PART_TILES).min(MOST_PARTS);
+        if parts >= 2 && self.sums_len() <= RESIDENT_SUMS {
+            self.in_parts(isa, parts, x, dy, dw);
+        } else {
+            self.in_points(isa, x, dy, dw);
+        }
+    }
+
+    fn in_parts(&self, isa: &'static Isa, parts: usize, x: Source<'_>, dy: &[f32], dw: &mut [f32]) {
+        let tiles = self.tiling.count();
+        let mut sums = Tensor::unfilled([parts, self.sums_len()], Layout::Contiguous);
+        let shared = Shared::new(sums.as_mut_slice());
+        for_each_task(parts, |part| {
+            // SAFETY: the part's sums are this task's own.
+            let sums = unsafe {
+                let start = shared.at(part * self.sums_len());
+                std::slice::from_raw_parts_mut(start, self.sums_len())
+            };
+            self.part(isa, part * tiles / parts..(part + 1) * tiles / parts, x, dy, sums);
+        });
+        self.transform_back(isa, sums.as_slice(), parts, dw);
+    }
+
+    /// The products of some tiles, in sums like dU.
+    fn part(&self, isa: &'static Isa, tiles: Range<usize>, x: Source<'_>, dy: &[f32], sums: &mut [f32]) {
+        let per_tile = self.tiling.size.planes() * self.inputs.max(self.outputs);
+        let most = (CHUNK_ELEMENTS / per_tile.max(1)).clamp(1, CHUNK_TILES);
+        for (index, chunk) in near_equal(tiles.len(), most).enumerate() {
+            let chunk = tiles.start + chunk.start..tiles.start + chunk.end;
+            let spread = Spread::new(self, chunk.len(), true, isa);
+            let [mut v, mut z] = [spread.v.planes(self.tiling.size), spread.z.planes(self.tiling.size)];
+            let planes = [v.as_mut_ptr(), z.as_mut_ptr()];
+            // SAFETY: the planes were made for these tiles, here.
+            unsafe { spread.tiles(self, isa, chunk, x, dy, planes) };
+            let [v, z] = [&*v, &*z];
+            for point in 0..self.tiling.size.planes() {
+                for panel in &self.panels {
+                    let at = self.sums_at(panel) + point * self.sums_plane(panel);
+                    let sums = &mut sums[at..at + self.inputs * panel.width];
+                    spread.multiply(isa, panel, point, v, z, sums, index > 0);
+                }
+            }
+        }
+    }
+
+    fn in_points(&self, isa: &'static Isa, x: Source<'_>, dy: &[f32], dw: &mut [f32]) {
+        /// Tiles of a task that transforms.
+        const TILES: usize = 2;
+        let size = self.tiling.size;
+        let most = (ROUND_ELEMENTS / (self.inputs + self.outputs).max(1)).max(1);
+        let mut sums = Tensor::unfilled([self.sums_len()], Layout::Contiguous);
+        let sums_shared = Shared::new(sums.as_mut_slice());
+        for (round, tiles) in near_equal(self.tiling.count(), most).enumerate() {
+            let spread = Spread::new(self, tiles.len(), false, isa);
+            let [mut v, mut z] = [spread.v.planes(size), spread.z.planes(size)];
+            let [v_shared, z_shared] = [&mut v, &mut z].map(|planes| Shared::new(planes));
+            for_each_task(tiles.len().div_ceil(TILES), |task| {
+                let first = task * TILES;
+                let some = tiles.start + first..tiles.end.min(tiles.start + first + TILES);
+                let planes = [v_shared.at(first * spread.v.tile), z_shared.at(first * spread.z.tile)];
+                // SAFETY: these tiles' rows of the planes exist and are this task's own.
+                unsafe { spread.tiles(self, isa, some, x, dy, planes) };
+            });
+            for_each_task(size.planes() * self.panels.len(), |task| {
+                let (point, panel) = (task / self.panels.len(), &self.panels[task % self.panels.len()]);
+                let at = self.sums_at(panel) + point * self.sums_plane(panel);
+                // SAFETY: the sums of this point and panel are this task's own.
+                let sums =
+                    unsafe { std::slice::from_raw_parts_mut(sums_shared.at(at), self.inputs * panel.width) };
+                spread.multiply(isa, panel, point, &v, &z, sums, round > 0);
+            });
+        }
+        self.transform_back(isa, sums.as_slice(), 1, dw);
+    }
+
+    /// dg = Gᵀ (Σ over parts of dU) G
+    fn transform_back(&self, isa: &'static Isa, sums: &[f32], parts: usize, dw: &mut [f32]) {
+        /// Input channels of a task.
+        const INPUTS: usize = 16;
+        assert_eq!(sums.len(), parts * self.sums_len());
+        assert_eq!(dw.len(), 9 * self.inputs * self.outputs);
+        let dw = Shared::new(dw);
+        let blocks = self.inputs.div_ceil(INPUTS);
+        for_each_task(self.panels.len() * blocks, |task| {
+            let (panel, first) = (&self.panels[task / blocks], task % blocks * INPUTS);
+            let gradients = FilterGradients {
+                planes: sums[self.sums_at(panel) + first * panel.width..].as_ptr(),
+                plane: self.sums_plane(panel),
+                part: self.sums_len(),
+                parts,
+                block: panel.width,
+                inputs: INPUTS.min(self.inputs - first),
+                outputs: panel.columns,
+                weights: dw.at(panel.first * 9 * self.inputs + first),
+                tap: self.inputs,
+                output: 9 * self.inputs,
+                add: false,
+            };
+            // SAFETY: each part has all planes of the panel; the gradients of these channels are
+            // in dw and this task's own.
+            unsafe { (self.tiling.size.transforms(isa).filter_gradient)(&gradients) };
+        });
+    }
+}
+
+/// V and Z of some tiles.
+struct Spread {
+    tiles: usize,
+    inputs: usize,
+    /// Input channels that a kernel sums at once.
+    step: usize,
+    v: Pitch,
+    z: Pitch,
+}
+
+impl Spread {
+    fn new(gradient: &WinogradGradient, tiles: usize, tiles_first: bool, isa: &Isa) -> Self {
+        let WinogradGradient { inputs, outputs, step, .. } = *gradient;
+        let [v, z] = if tiles_first {
+            [inputs, outputs].map(|channels| Pitch::tiles_first(tiles, channels, isa))
+        } else {
+            [(inputs, step), (outputs, isa.lanes)]
+                .map(|(channels, step)| Pitch::groups_first(tiles, channels, step, isa))
+        };
+        Self { tiles, inputs, step, v, z }
+    }
+
+    /// Transforms inputs and gradients of tiles.
+    ///
+    /// # Safety
+    /// As [`Tiling::spread`].
+    unsafe fn tiles(
+        &self,
+        gradient: &WinogradGradient,
+        isa: &'static Isa,
+        tiles: Range<usize>,
+        x: Source<'_>,
+        dy: &[f32],
+        [v, z]: [*mut f32; 2],
+    ) {
+        let WinogradGradient { tiling, inputs, outputs, .. } = gradient;
+        // SAFETY: passed on to the caller.
+        unsafe {
+            tiling.spread(isa, Side::Inputs, tiles.clone(), x, *inputs, v, self.v);
+            tiling.spread(isa, Side::Gradients, tiles, dy.into(), *outputs, z, self.z);
+        }
+    }
+
+    /// Writes the products of one point to its sums in a panel, or adds them.
+    fn multiply(
+        &self,
+        isa: &'static Isa,
+        panel: &Panel,
+        point: usize,
+        v: &[f32],
+        z: &[f32],
+        sums: &mut [f32],
+        add: bool,
+    ) {
+        let kernels = panel.family(isa).outer;
+        let v = &v[point * self.v.plane..][..self.v.plane];
+        let z = &z[point * self.z.plane..][..self.z.plane];
+        assert!(sums.len() >= self.inputs * panel.width);
+        for first in (0..self.inputs).step_by(self.step) {
+            let last = self.inputs.min(first + self.step) - 1;
+            let last_tile = self.tiles.saturating_sub(1);
+            assert!(self.v.at(last) + last_tile * self.v.tile < v.len());
+            assert!(self.z.at(panel.first + panel.width - 1) + last_tile * self.z.tile < z.len());
+            let outer = Outer {
+                a: v[self.v.at(first)..].as_ptr(),
+                a_lines: &0,
+                a_pixel: self.v.tile,
+                b: z[self.z.at(panel.first)..].as_ptr(),
+                b_pixel: self.z.tile,
+                b_vector: self.z.group,
+                b_line: 0,
+                ahead: z.as_ptr(),
+                lines: 1,
+                pixels: self.tiles,
+                sums: sums[first * panel.width..].as_mut_ptr(),
+                sums_row: panel.width,
+                add,
+            };
+            // SAFETY: V and Z have the channels of the group and the panel for the last tile, as
+            // asserted above; the sums have a row for each of the group's channels.
+            unsafe { kernels[last - first](&outer) };
+        }
+    }
+}

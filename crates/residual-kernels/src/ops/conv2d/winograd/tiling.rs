@@ -1,0 +1,273 @@
+//! How a 3×3 correlation at stride 1 is cut into tiles, and where a tile's pixels are.
+
+use std::ops::Range;
+
+use residual_tensor::Tensor;
+
+use crate::{
+    engine::{
+        isa::{Isa, Spread, Transforms},
+        workspace::Workspace,
+    },
+    ops::conv2d::{
+        correlation::{Axis, Correlation, Tap},
+        source::Source,
+    },
+};
+
+/// The edge of a tile of outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::ops::conv2d) enum TileSize {
+    /// F(2×2, 3×3)
+    Two,
+    /// F(4×4, 3×3)
+    Four,
+}
+
+impl TileSize {
+    /// Outputs per edge, M.
+    pub(in crate::ops::conv2d) fn outputs(self) -> usize {
+        match self {
+            Self::Two => 2,
+            Self::Four => 4,
+        }
+    }
+
+    /// Inputs per edge, N = M + 2; N² planes.
+    pub(super) fn inputs(self) -> usize {
+        self.outputs() + 2
+    }
+
+    /// N²
+    pub(in crate::ops::conv2d) fn planes(self) -> usize {
+        self.inputs() * self.inputs()
+    }
+
+    pub(super) fn transforms(self, isa: &'static Isa) -> &'static Transforms {
+        match self {
+            Self::Two => &isa.winograd2,
+            Self::Four => &isa.winograd4,
+        }
+    }
+}
+
+/// Floats that keep neighbouring planes from starting in the same set of a cache.
+pub(super) const PLANE_PADDING: usize = 16;
+/// N² at most.
+const MOST_PIXELS: usize = 36;
+
+/// The tiles of a correlation, numbered through images, rows and columns.
+#[derive(Debug, Clone)]
+pub(super) struct Tiling {
+    pub(super) size: TileSize,
+    batch: usize,
+    /// Rows and columns of tiles.
+    tiles: [usize; 2],
+    /// The input position of the first tile's first input; may lie in the padding.
+    origin: [isize; 2],
+    input: [usize; 2],
+    output: [usize; 2],
+    /// A pixel of zeros, of as many channels as either side has.
+    padding: Tensor<f32>,
+}
+
+/// A tile's place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    image: usize,
+    /// The first output.
+    row: usize,
+    column: usize,
+}
+
+impl Tiling {
+    /// Whether the correlation is one that can be tiled: one group, three neighbouring taps each
+    /// way, no stride.
+    pub(super) fn suits(correlation: &Correlation) -> bool {
+        let suits = |axis: &Axis| {
+            let neighbours = |taps: &[Tap]| taps.windows(2).all(|pair| pair[1].offset - pair[0].offset == 1);
+            axis.taps.len() == 3 && neighbours(&axis.taps) && axis.stride == 1 && axis.step == 1
+        };
+        correlation.groups == 1 && correlation.axes.iter().all(suits)
+    }
+
+    pub(super) fn new(correlation: &Correlation, size: TileSize) -> Self {
+        assert!(Self::suits(correlation), "{correlation:?}");
+        Self {
+            size,
+            batch: correlation.batch,
+            tiles: correlation.output.map(|length| length.div_ceil(size.outputs())),
+            origin: correlation.axes.each_ref().map(Axis::reach_before),
+            input: correlation.input,
+            output: correlation.output,
+            padding: Tensor::zeros([correlation.inputs.max(correlation.outputs)]),
+        }
+    }
+
+    /// How many tiles there are.
+    pub(super) fn count(&self) -> usize {
+        self.batch * self.tiles[0] * self.tiles[1]
+    }
+
+    pub(super) fn place(&self, tile: usize) -> Place {
+        let [rows, columns] = self.tiles;
+        let edge = self.size.outputs();
+        let row = tile / columns % rows * edge;
+        Place { image: tile / (rows * columns), row, column: tile % columns * edge }
+    }
+
+    /// The output pixel at which a tile begins, and how many of its rows and columns exist.
+    pub(super) fn outputs(&self, place: Place) -> (usize, [usize; 2]) {
+        let [height, width] = self.output;
+        let pixel = (place.image * height + place.row) * width + place.column;
+        let edge = self.size.outputs();
+        (pixel, [edge.min(height - place.row), edge.min(width - place.column)])
+    }
+
+    /// Size of the image on one side, where its first tile begins, and the edge of a tile there.
+    fn side(&self, side: Side) -> ([usize; 2], [isize; 2], usize) {
+        match side {
+            Side::Inputs => (self.input, self.origin, self.size.inputs()),
+            Side::Gradients => (self.output, [0; 2], self.size.outputs()),
+        }
+    }
+
+    /// The rows of one side, with all their `channels`, that some tiles see.
+    pub(super) fn seen<'a>(
+        &self,
+        side: Side,
+        tiles: &Range<usize>,
+        data: &'a [f32],
+        channels: usize,
+    ) -> &'a [f32] {
+        let ([height, width], [origin, _], edge) = self.side(side);
+        let line = |place: Place, below: isize| {
+            let row = (place.row as isize + origin + below).clamp(0, height as isize);
+            (place.image * height + row as usize) * width * channels
+        };
+        let (first, last) = (self.place(tiles.start), self.place(tiles.end.saturating_sub(1)));
+        data.get(line(first, 0)..line(last, edge as isize)).unwrap_or(&[])
+    }
+
+    /// Transforms what is on one side of `tiles` into N² planes laid out as `pitch` says, of which
+    /// `planes` is the first tile's first channel.
+    ///
+    /// # Safety
+    /// `planes` must be valid for all of this, and not be accessed by others meanwhile.
+    pub(super) unsafe fn spread(
+        &self,
+        isa: &'static Isa,
+        side: Side,
+        tiles: Range<usize>,
+        Source { numbers: data, normalization }: Source<'_>,
+        channels: usize,
+        planes: *mut f32,
+        pitch: Pitch,
+    ) {
+        let transforms = self.size.transforms(isa);
+        let (size, origin, edge) = self.side(side);
+        let transform = match side {
+            Side::Inputs => transforms.input,
+            Side::Gradients => transforms.gradient,
+        };
+        assert_eq!(data.len(), self.batch * size[0] * size[1] * channels);
+        let padding = &self.padding.as_slice()[..channels];
+        let normalize = normalization.map(|normalization| normalization.at(0, channels));
+        let Pitch { step, group, plane, .. } = pitch;
+        for (index, tile) in tiles.enumerate() {
+            let place = self.place(tile);
+            let first = [place.row as isize + origin[0], place.column as isize + origin[1]];
+            let pixels = pixels(data, padding, place.image, size, first, edge);
+            let planes = planes.wrapping_add(index * pitch.tile);
+            let spread = Spread {
+                pixels: pixels.as_ptr(),
+                padding: padding.as_ptr(),
+                normalize,
+                channels,
+                step,
+                planes,
+                plane,
+                group,
+            };
+            // SAFETY: each pixel is in the data or the padding; the planes are the caller's promise.
+            unsafe { transform(&spread) };
+        }
+    }
+}
+
+/// What is transformed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Side {
+    /// N×N inputs per tile, into V.
+    Inputs,
+    /// M×M gradients of outputs per tile, into Z.
+    Gradients,
+}
+
+/// The distances in planes of transformed tiles. A group of channels is a register.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pitch {
+    /// Channels of a group.
+    pub(super) step: usize,
+    /// From one group to the next.
+    pub(super) group: usize,
+    /// From one tile to the next.
+    pub(super) tile: usize,
+    /// From one plane to the next.
+    pub(super) plane: usize,
+}
+
+impl Pitch {
+    /// `[tile][channel]`, in whole registers.
+    pub(super) fn tiles_first(tiles: usize, channels: usize, isa: &Isa) -> Self {
+        let tile = channels.next_multiple_of(isa.lanes);
+        Self { step: isa.lanes, group: isa.lanes, tile, plane: tiles * tile + PLANE_PADDING }
+    }
+
+    /// `[group][tile][channel]`, with groups of `step` channels: what is summed over
+    /// tiles is contiguous.
+    pub(super) fn groups_first(tiles: usize, channels: usize, step: usize, isa: &Isa) -> Self {
+        let group = tiles * isa.lanes;
+        Self { step, group, tile: isa.lanes, plane: channels.div_ceil(step.max(1)) * group + PLANE_PADDING }
+    }
+
+    /// Where a channel is in a tile's first register.
+    pub(super) fn at(&self, channel: usize) -> usize {
+        channel / self.step * self.group + channel % self.step
+    }
+
+    /// Memory for all planes.
+    pub(super) fn planes(&self, size: TileSize) -> Workspace {
+        Workspace::take(size.planes() * self.plane)
+    }
+}
+
+/// Where the pixels of an `edge`×`edge` window are whose first pixel is at `first`; `padding` is
+/// one pixel.
+fn pixels(
+    data: &[f32],
+    padding: &[f32],
+    image: usize,
+    [height, width]: [usize; 2],
+    [first_row, first_column]: [isize; 2],
+    edge: usize,
+) -> [*const f32; MOST_PIXELS] {
+    let channels = padding.len();
+    let mut pixels = [padding.as_ptr(); MOST_PIXELS];
+    for i in 0..edge {
+        let row = first_row + i as isize;
+        if !(0..height as isize).contains(&row) {
+            continue;
+        }
+        let line = (image * height + row as usize) * width;
+        for j in 0..edge {
+            let column = first_column + j as isize;
+            if (0..width as isize).contains(&column) {
+                let pixel = (line + column as usize) * channels;
+                debug_assert!(pixel + channels <= data.len());
+                pixels[i * edge + j] = data.as_ptr().wrapping_add(pixel);
+            }
+        }
+    }
+    pixels
+}

@@ -1,0 +1,16 @@
+//! One room per operation: its forward pass, and its backward pass right below.
+
+pub mod add;
+pub mod affine;
+pub mod batch_norm;
+pub mod conv2d;
+pub mod cross_entropy;
+pub mod gemm;
+pub mod images;
+pub mod linear;
+pub mod pool;
+pub mod relu;
+pub mod sgd;
+pub mod shortcut;
+pub mod softmax;
+pub(crate) mod window;

@@ -1,0 +1,99 @@
+//! The average value under each window. Padding counts as zeros, as by PyTorch's default.
+
+use residual_tensor::{Float, Layout, Shape, Tensor};
+
+use super::{Pool2dGeometry, Pool2dShape};
+use crate::{
+    KernelError, Result,
+    engine::parallel::{add_assign, for_each_chunk},
+};
+
+/// The average of each channel under each window.
+///
+/// # Shapes
+/// `x [n, c, h, w]` → `[n, c, oh, ow]`.
+///
+/// # Errors
+/// If `x` does not have four axes, or as [`Pool2dGeometry::output_size`].
+pub fn avg_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result<Tensor<T>> {
+    let shape = geometry.resolve(x.shape())?;
+    let x = x.to_layout(Layout::ChannelsLast);
+    let mut y = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
+    avg_into(x.as_slice(), y.as_mut_slice(), &shape)?;
+    Ok(y)
+}
+
+/// [`avg_forward`] between slices of channels-last memory.
+///
+/// # Errors
+/// If a slice does not have as many elements as its shape.
+pub fn avg_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
+    shape.check(x, y)?;
+    let (channels, [rows, columns]) = (shape.channels, shape.output);
+    for_each_chunk(y, columns * channels, |row, y| {
+        let image = row / rows * shape.input[0] * shape.input[1];
+        for (column, y) in y.chunks_exact_mut(channels).enumerate() {
+            y.fill(T::zero());
+            for pixel in shape.window_pixels(row % rows, column) {
+                add_assign(y, &x[(image + pixel) * channels..][..channels]);
+            }
+            y.iter_mut().for_each(|y| *y *= share(shape));
+        }
+    });
+    Ok(())
+}
+
+/// The gradient: each pixel of a window gets an equal share of `dy`.
+///
+/// # Shapes
+/// `dy [n, c, oh, ow]` → `x_shape`, which is `[n, c, h, w]`.
+///
+/// # Errors
+/// As [`avg_forward`], or if `dy` does not have the output's shape.
+pub fn avg_backward<T: Float>(
+    dy: &Tensor<T>,
+    x_shape: &Shape,
+    geometry: &Pool2dGeometry,
+) -> Result<Tensor<T>> {
+    let shape = geometry.resolve(x_shape)?;
+    KernelError::unless_same("avg_pool backward", ("dy", dy.shape()), ("the output", &shape.y()))?;
+    let dy = dy.to_layout(Layout::ChannelsLast);
+    let mut dx = Tensor::unfilled(x_shape, Layout::ChannelsLast);
+    if dx.is_empty() {
+        return Ok(dx);
+    }
+    let (dx_image, dy_image) = (dx.len() / shape.batch, dy.len() / shape.batch);
+    let (channels, columns) = (shape.channels, shape.output[1]);
+    for_each_chunk(dx.as_mut_slice(), dx_image, |image, dx| {
+        let dy = &dy.as_slice()[image * dy_image..(image + 1) * dy_image];
+        dx.fill(T::zero());
+        for (output, dy) in dy.chunks_exact(channels).enumerate() {
+            for pixel in shape.window_pixels(output / columns, output % columns) {
+                add_assign(&mut dx[pixel * channels..][..channels], dy);
+            }
+        }
+        dx.iter_mut().for_each(|dx| *dx *= share(&shape));
+    });
+    Ok(dx)
+}
+
+/// The weight of a pixel in an average.
+fn share<T: Float>(shape: &Pool2dShape) -> T {
+    T::of(1.0 / shape.geometry.kernel.iter().product::<usize>() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_counts_as_zeros() {
+        // The corner window of 3×3 with padding 1 holds four ones and five zeros.
+        let x = Tensor::full([1, 2, 4, 4], 1.0f64);
+        let y = avg_forward(&x, &Pool2dGeometry::new(3, 3).stride(1).padding(1)).unwrap();
+        let y = y.view();
+        assert!((y[[0, 1, 0, 0]] - 4.0 / 9.0).abs() < 1e-15);
+        assert!((y[[0, 1, 0, 1]] - 6.0 / 9.0).abs() < 1e-15);
+        assert!((y[[0, 0, 2, 2]] - 1.0).abs() < 1e-15);
+    }
+}

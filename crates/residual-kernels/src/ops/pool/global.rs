@@ -1,0 +1,79 @@
+//! The average over a whole image: what stands between the last block and the classifier.
+
+use residual_tensor::{Float, Layout, Shape, Tensor};
+
+use crate::{
+    KernelError, Result,
+    engine::parallel::{add_assign, for_each_chunk},
+    error::check_length,
+};
+
+/// The average of each channel over the pixels of each image.
+///
+/// # Shapes
+/// `x [n, c, h, w]` → `[n, c]`.
+///
+/// # Errors
+/// If `x` does not have four axes or its images have no pixels.
+pub fn global_avg_forward<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
+    let [batch, channels, height, width] = x.dims("global_avg_pool")?;
+    share::<T>("global_avg_pool", x.shape(), height * width)?;
+    let x = x.to_layout(Layout::ChannelsLast);
+    let mut y = Tensor::unfilled([batch, channels], Layout::Contiguous);
+    global_avg_into(x.as_slice(), y.as_mut_slice(), [batch, channels, height, width])?;
+    Ok(y)
+}
+
+/// [`global_avg_forward`] between slices of channels-last memory.
+///
+/// # Errors
+/// If a slice does not have as many elements as its shape.
+pub fn global_avg_into<T: Float>(
+    x: &[T],
+    y: &mut [T],
+    [batch, channels, height, width]: [usize; 4],
+) -> Result<()> {
+    check_length([batch, channels, height, width], x.len())?;
+    check_length([batch, channels], y.len())?;
+    let share = T::of(1.0 / (height * width) as f64);
+    let image = (height * width * channels).max(1);
+    for_each_chunk(y, channels, |index, y| {
+        y.fill(T::zero());
+        x[index * image..][..image].chunks_exact(channels).for_each(|x| add_assign(y, x));
+        y.iter_mut().for_each(|y| *y *= share);
+    });
+    Ok(())
+}
+
+/// The gradient: each pixel gets an equal share of `dy`.
+///
+/// # Shapes
+/// `dy [n, c]` → `x_shape`, which is `[n, c, h, w]`.
+///
+/// # Errors
+/// If `dy` is not `[n, c]`, or as [`global_avg_forward`].
+pub fn global_avg_backward<T: Float>(dy: &Tensor<T>, x_shape: &Shape) -> Result<Tensor<T>> {
+    let operation = "global_avg_pool backward";
+    let [batch, channels, height, width] = x_shape.dims(operation)?;
+    KernelError::unless_same(operation, ("dy", dy.shape()), ("the output", &[batch, channels].into()))?;
+    let share = share::<T>(operation, x_shape, height * width)?;
+    let mut dx = Tensor::unfilled(x_shape, Layout::ChannelsLast);
+    let image = (height * width * channels).max(1);
+    for_each_chunk(dx.as_mut_slice(), image, |image, dx| {
+        let dy = &dy.as_slice()[image * channels..(image + 1) * channels];
+        for dx in dx.chunks_exact_mut(channels) {
+            for (dx, &dy) in dx.iter_mut().zip(dy) {
+                *dx = dy * share;
+            }
+        }
+    });
+    Ok(dx)
+}
+
+/// The weight of a pixel in the average.
+fn share<T: Float>(operation: &'static str, x: &Shape, pixels: usize) -> Result<T> {
+    if pixels == 0 {
+        return Err(KernelError::TooFewValues { operation, shape: x.clone(), count: 0, needed: 1 });
+    }
+    Ok(T::of(1.0 / pixels as f64))
+}

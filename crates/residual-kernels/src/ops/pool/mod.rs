@@ -1,0 +1,154 @@
+//! Pooling: the largest or the average value under a window, and over a whole image.
+//!
+//! The windows of [`Pool2dGeometry`] see each channel alone and have no weights. Padding adds
+//! −∞ for the maximum and zeros for the average, as PyTorch does.
+
+mod average;
+mod global;
+mod max;
+
+use std::ops::Range;
+
+use residual_tensor::Shape;
+use serde::{Deserialize, Serialize};
+
+pub use average::{avg_backward, avg_forward, avg_into};
+pub use global::{global_avg_backward, global_avg_forward, global_avg_into};
+pub use max::{MaxIndices, max_backward, max_forward, max_into};
+
+use crate::{
+    KernelError, Result,
+    ops::window::{Pair, Window},
+};
+
+/// Kernel size, stride and padding of a pooling window.
+///
+/// ```
+/// use residual_kernels::Pool2dGeometry;
+///
+/// let stem = Pool2dGeometry::new(3, 3).stride(2).padding(1);
+/// assert_eq!(stem.output_size([112, 112])?, [56, 56]);
+/// # Ok::<(), residual_kernels::KernelError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pool2dGeometry {
+    /// Height and width of the window.
+    pub kernel: [usize; 2],
+    /// Distance between neighbouring windows.
+    pub stride: [usize; 2],
+    /// Rows and columns added on each side.
+    pub padding: [usize; 2],
+}
+
+impl Pool2dGeometry {
+    /// A window of the given height and width, with the same stride and no padding.
+    pub const fn new(height: usize, width: usize) -> Self {
+        Self { kernel: [height, width], stride: [height, width], padding: [0; 2] }
+    }
+
+    /// Sets the stride, for both axes or each.
+    pub fn stride(self, stride: impl Into<Pair>) -> Self {
+        Self { stride: stride.into().0, ..self }
+    }
+
+    /// Sets the padding, for both axes or each.
+    pub fn padding(self, padding: impl Into<Pair>) -> Self {
+        Self { padding: padding.into().0, ..self }
+    }
+
+    /// Height and width of the output for those of the input.
+    ///
+    /// # Errors
+    /// If a field is zero where it must not be, the padding exceeds half of the kernel, or the
+    /// kernel is larger than the padded input.
+    pub fn output_size(&self, input: [usize; 2]) -> Result<[usize; 2]> {
+        let &Self { kernel, stride, padding } = self;
+        let operation = "pool2d";
+        let output = Window { operation, kernel, stride, padding, dilation: [1; 2] }.output_size(input)?;
+        if (0..2).any(|axis| padding[axis] > kernel[axis] / 2) {
+            return Err(KernelError::PaddingTooLarge { operation, kernel, padding });
+        }
+        Ok(output)
+    }
+
+    /// Checks the geometry against the shape of the input, and works out the rest.
+    ///
+    /// # Errors
+    /// If `x` does not have four axes, or as [`output_size`](Self::output_size).
+    pub fn resolve(&self, x: &Shape) -> Result<Pool2dShape> {
+        let [batch, channels, height, width] = x.dims("pool2d")?;
+        let input = [height, width];
+        Ok(Pool2dShape { batch, channels, input, output: self.output_size(input)?, geometry: *self })
+    }
+}
+
+/// A pooling with all its sizes, computed once and passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool2dShape {
+    /// Number of images.
+    pub batch: usize,
+    /// Channels of input and output.
+    pub channels: usize,
+    /// Height and width of the input.
+    pub input: [usize; 2],
+    /// Height and width of the output.
+    pub output: [usize; 2],
+    /// The geometry that led here.
+    pub geometry: Pool2dGeometry,
+}
+
+impl Pool2dShape {
+    /// The shape of the input, `[batch, channels, height, width]`.
+    pub fn x(&self) -> Shape {
+        [self.batch, self.channels, self.input[0], self.input[1]].into()
+    }
+
+    /// The shape of the output, `[batch, channels, height, width]`.
+    pub fn y(&self) -> Shape {
+        [self.batch, self.channels, self.output[0], self.output[1]].into()
+    }
+
+    /// An error unless slices have as many elements as input and output.
+    fn check<T>(&self, x: &[T], y: &[T]) -> Result<()> {
+        let &Self { batch, channels, input, output, .. } = self;
+        crate::error::check_length([batch, channels, input[0], input[1]], x.len())?;
+        crate::error::check_length([batch, channels, output[0], output[1]], y.len())
+    }
+
+    /// The rows and the columns of the input under the window of output pixel `[i, j]`, without
+    /// those in the padding. There is at least one of each.
+    fn window(&self, i: usize, j: usize) -> [Range<usize>; 2] {
+        let inside = |axis: usize, at: usize| {
+            let start = at * self.geometry.stride[axis];
+            let end = (start + self.geometry.kernel[axis]).saturating_sub(self.geometry.padding[axis]);
+            start.saturating_sub(self.geometry.padding[axis])..end.min(self.input[axis])
+        };
+        [inside(0, i), inside(1, j)]
+    }
+
+    /// The pixels of [`window`](Self::window), as `row · width + column` within an image.
+    fn window_pixels(&self, i: usize, j: usize) -> impl Iterator<Item = usize> + use<> {
+        let ([rows, columns], width) = (self.window(i, j), self.input[1]);
+        rows.flat_map(move |row| columns.clone().map(move |column| row * width + column))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_geometry_that_does_not_fit_says_why() {
+        let message = |geometry: Pool2dGeometry| geometry.output_size([4, 4]).unwrap_err().to_string();
+        assert_eq!(
+            message(Pool2dGeometry::new(3, 3).padding(2)),
+            "pool2d: padding [2, 2] may be at most half of kernel [3, 3]"
+        );
+        assert_eq!(message(Pool2dGeometry::new(0, 3)), "pool2d: kernel must be at least 1, but is [0, 3]");
+        assert_eq!(
+            message(Pool2dGeometry::new(5, 3)),
+            "pool2d: kernel [5, 3] with dilation [1, 1] is larger than the input [4, 4] with padding [0, 0]; \
+             use a larger input or more padding"
+        );
+    }
+}
