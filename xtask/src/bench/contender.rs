@@ -31,6 +31,10 @@ pub(super) struct Launch {
 
 /// What this project is called among the contenders.
 pub(super) const OURS: &str = "residual";
+/// The project on one thread.
+pub(super) const SINGLE: &str = "residual, 1 thread";
+/// An earlier build of the project.
+pub(super) const BEFORE: &str = "residual, before";
 
 impl Launch {
     /// Whether this is the project itself, on all threads.

@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Threads that compute [default: all cores]; one thread is measured besides
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Measure this earlier build of the `residual` command besides, in turns with the present one
+    #[arg(long, value_name = "PROGRAM")]
+    before: Option<PathBuf>,
     /// The Python that has the peers
     #[arg(long, value_name = "PROGRAM", default_value = "python3")]
     python: PathBuf,
@@ -50,7 +53,7 @@ pub(crate) fn run(root: PathBuf, options: Options) -> Result<(), Failure> {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     let threads = options.threads.map_or(cores, usize::from);
     let works = work::selected(&options.models, options.only)?;
-    let peers = Peers::prepare(&root, &options.peers, &options.python, threads)?;
+    let peers = Peers::prepare(&root, &options.peers, options.before, options.python, threads)?;
     let machine = Machine::measure(threads);
     report::print_machine(&machine);
     let mut report = Report { machine, works: Vec::new() };

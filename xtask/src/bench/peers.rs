@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 use tempfile::TempDir;
 
 use super::{
-    contender::{Launch, OURS},
+    contender::{BEFORE, Launch, OURS, SINGLE},
     work::{Task, Work},
 };
 use crate::{Failure, cargo};
@@ -106,6 +106,8 @@ pub(super) struct Peers {
     python: PathBuf,
     target: PathBuf,
     threads: usize,
+    /// An earlier build of this project's command.
+    before: Option<PathBuf>,
     peers: Vec<Peer>,
     /// Networks as ONNX files, and what contenders say to standard error.
     folder: TempDir,
@@ -117,16 +119,21 @@ impl Peers {
     pub(super) fn prepare(
         root: &Path,
         selections: &[Selection],
-        python: &Path,
+        before: Option<PathBuf>,
+        python: PathBuf,
         threads: usize,
     ) -> Result<Self, Failure> {
+        if let Some(program) = before.as_ref().filter(|program| !program.is_file()) {
+            return Err(format!("--before: there is no program {}", program.display()).into());
+        }
         let manifest = root.join("Cargo.toml");
         let metadata = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?;
         let mut this = Self {
             root: root.to_owned(),
-            python: python.to_owned(),
+            python,
             target: metadata.target_directory.into_std_path_buf(),
             threads,
+            before,
             peers: Vec::new(),
             folder: tempfile::tempdir()?,
         };
@@ -184,10 +191,12 @@ impl Peers {
 
     /// Everyone who takes part in a work, this project first.
     pub(super) fn launches(&self, work: &Work) -> Result<Vec<Launch>, Failure> {
-        let mut launches = vec![self.ours(OURS.to_owned(), work, self.threads)];
+        let now = executable(&self.target, "residual");
+        let mut launches = vec![self.ours(OURS, &now, work, self.threads)];
         if self.threads > 1 {
-            launches.push(self.ours(format!("{OURS}, 1 thread"), work, 1));
+            launches.push(self.ours(SINGLE, &now, work, 1));
         }
+        launches.extend(self.before.iter().map(|program| self.ours(BEFORE, program, work, self.threads)));
         for &peer in self.peers.iter().filter(|peer| peer.can(work)) {
             match self.peer(peer, work) {
                 Ok(launch) => launches.push(launch),
@@ -197,32 +206,32 @@ impl Peers {
         Ok(launches)
     }
 
-    fn ours(&self, name: String, work: &Work, threads: usize) -> Launch {
+    /// This project's command, as `program` has it.
+    fn ours(&self, name: &str, program: &Path, work: &Work, threads: usize) -> Launch {
         let [batch, threads_told] = [work.batch, threads].map(|number| number.to_string());
         let arguments = ["bench", &work.model, "--serve", "--mode", work.task.name()];
         let numbers = ["--batch", &batch, "--threads", &threads_told];
         let arguments = [&arguments[..], &numbers].concat();
-        self.launch(name, threads, &self.target.join("release"), "residual", &arguments)
+        self.launch(name, threads, program.to_owned(), &arguments)
     }
 
     fn peer(&self, peer: Peer, work: &Work) -> Result<Launch, Failure> {
         let onnx = if peer.reads_onnx() { Some(self.onnx(work)?) } else { None };
         let onnx = onnx.as_deref();
         let [batch, threads] = [work.batch, self.threads].map(|number| number.to_string());
-        let built = self.built(peer).join("release");
-        let launch = |program: &str, arguments: &[&str]| {
-            self.launch(peer.name().to_owned(), self.threads, &built, program, arguments)
-        };
+        let program = |name: &str| executable(&self.built(peer), name);
+        let launch =
+            |program: PathBuf, arguments: &[&str]| self.launch(peer.name(), self.threads, program, arguments);
         Ok(match peer {
             Rten => {
                 let [n, c, h, w] = work.input.map(|size| size.to_string());
-                let mut launch = launch("peer-rten", &[onnx.unwrap_or_default(), &n, &c, &h, &w]);
+                let mut launch = launch(program("peer-rten"), &[onnx.unwrap_or_default(), &n, &c, &h, &w]);
                 launch.variables.push(("RTEN_NUM_THREADS", threads));
                 launch
             }
             Burn => {
                 let depth = work.cifar_depth().ok_or("it has only the paper's networks for CIFAR")?;
-                let mut launch = launch("peer-burn", &[depth, &batch]);
+                let mut launch = launch(program("peer-burn"), &[depth, &batch]);
                 launch.variables.push(("RAYON_NUM_THREADS", threads));
                 launch
             }
@@ -232,24 +241,17 @@ impl Peers {
                 let mut arguments = vec![script, "serve", peer.name(), work.task.name(), &work.model];
                 arguments.extend([&*batch, &threads]);
                 arguments.extend(onnx);
-                Launch { program: self.python.clone(), ..launch("", &arguments) }
+                launch(self.python.clone(), &arguments)
             }
         })
     }
 
-    fn launch(
-        &self,
-        name: String,
-        threads: usize,
-        folder: &Path,
-        program: &str,
-        arguments: &[&str],
-    ) -> Launch {
+    fn launch(&self, name: &str, threads: usize, program: PathBuf, arguments: &[&str]) -> Launch {
         Launch {
             log: self.folder.path().join(format!("{name}.log")),
-            name,
+            name: name.to_owned(),
             threads,
-            program: folder.join(format!("{program}{}", env::consts::EXE_SUFFIX)),
+            program,
             arguments: arguments.iter().map(ToString::to_string).collect(),
             variables: Vec::new(),
         }
@@ -269,6 +271,11 @@ impl Peers {
         }
         Ok(text)
     }
+}
+
+/// Where cargo puts a program.
+fn executable(target: &Path, name: &str) -> PathBuf {
+    target.join("release").join(format!("{name}{}", env::consts::EXE_SUFFIX))
 }
 
 /// Why a peer in Python cannot take part.

@@ -5,7 +5,7 @@ use owo_colors::OwoColorize;
 use serde::Serialize;
 
 use super::{
-    contender::{Contender, OURS, Turns},
+    contender::{BEFORE, Contender, OURS, SINGLE, Turns},
     machine::Machine,
     work::{Task, Work},
 };
@@ -91,7 +91,11 @@ impl Row {
     }
 
     fn best(&self) -> Option<&Entry> {
-        self.contenders.iter().find(|entry| Some(&entry.name) == self.best_peer.as_ref())
+        self.contender(self.best_peer.as_ref()?)
+    }
+
+    fn contender(&self, name: &str) -> Option<&Entry> {
+        self.contenders.iter().find(|entry| entry.name == name)
     }
 }
 
@@ -141,21 +145,27 @@ pub(super) fn print_row(row: &Row) {
     anstream::println!("{table}\n");
 }
 
-/// Prints a line per work: against the best peer, and one thread against all.
+/// Prints a line per work: against the best peer and an earlier build, and one thread against all.
 pub(super) fn print_summary(report: &Report) {
-    let columns = ["best peer / ours, time", "ours / best peer, memory", "one thread / all, time"];
+    let columns = [
+        "best peer / ours, time",
+        "before / now, time",
+        "ours / best peer, memory",
+        "one thread / all, time",
+    ];
     let mut table = table(&["work", "best peer"], &columns);
     for row in &report.works {
         let ratio = |ratio: Option<f64>| ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"));
         let ours = &row.contenders[0];
         let memory = row.best().and_then(|best| Some((ours.peak_rss_bytes?, best.peak_rss_bytes?)));
-        let single = row.contenders.iter().find(|entry| !entry.is_peer() && entry.name != OURS);
+        let time = |name: &str| row.contender(name).map(|entry| entry.time_ratio);
         table.add_row([
             row.title.clone(),
             row.best_peer.clone().unwrap_or_default(),
             ratio(row.best().map(|best| best.time_ratio)),
+            ratio(time(BEFORE)),
             ratio(memory.map(|(ours, best)| ours as f64 / best as f64)),
-            ratio(single.map(|single| single.time_ratio)),
+            ratio(time(SINGLE)),
         ]);
     }
     anstream::println!("{table}");

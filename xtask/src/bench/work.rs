@@ -30,15 +30,18 @@ impl Task {
 }
 
 /// What is measured if nothing is selected.
-const WORKS: [(Task, &str, usize); 10] = [
+const WORKS: [(Task, &str, usize); 13] = [
     (Task::Infer, "resnet18", 1),
     (Task::Infer, "resnet18", 16),
     (Task::Infer, "resnet34", 1),
     (Task::Infer, "resnet34", 16),
     (Task::Infer, "resnet50", 1),
     (Task::Infer, "resnet50", 16),
+    (Task::Infer, "resnext50_32x4d", 1),
+    (Task::Infer, "resnext50_32x4d", 16),
     (Task::Train, "resnet18", 32),
     (Task::Train, "resnet50", 16),
+    (Task::Train, "resnext50_32x4d", 16),
     (Task::Train, "cifar_resnet20", 128),
     (Task::Train, "cifar_resnet56", 128),
 ];
