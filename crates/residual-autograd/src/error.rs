@@ -45,6 +45,37 @@ pub enum AutogradError {
         "nothing here needs a gradient: no leaf or parameter leads to this variable, or the tape does not record"
     )]
     NoGradient,
+    /// Variables of different tapes were used together.
+    #[error(
+        "{operation}: the variables are on different tapes; take the value of one to the tape of the other \
+         with `tape.input(x.value().clone())`"
+    )]
+    MixedTapes {
+        /// The operation that was to be run.
+        operation: &'static str,
+    },
+    /// The backward of an operation gave too many or too few gradients.
+    #[error("{operation}: backward gave {gradients} gradients for {inputs} inputs; one for each is needed")]
+    GradientCount {
+        /// The operation.
+        operation: &'static str,
+        /// How many inputs it was recorded with.
+        inputs: usize,
+        /// How many gradients it gave.
+        gradients: usize,
+    },
+    /// The backward of an operation gave a gradient that does not have the shape of its input.
+    #[error("{operation}: backward gave a gradient of shape {gradient} for input {input} of shape {shape}")]
+    GradientShape {
+        /// The operation.
+        operation: &'static str,
+        /// Which of its inputs.
+        input: usize,
+        /// The shape of that input.
+        shape: Shape,
+        /// The shape of the gradient.
+        gradient: Shape,
+    },
     /// Saved tensors are freed as backward uses them.
     #[error("this part of the tape has already been run backwards; record a new tape for each step")]
     Spent,

@@ -7,7 +7,7 @@ use std::sync::{
 
 use residual_tensor::{Float, Shape, Tensor};
 
-use crate::{AutogradError, Result};
+use crate::{AutogradError, Result, id::Id};
 
 /// What a [`State`] is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +31,7 @@ pub struct State<T: Float>(Arc<Inner<T>>);
 
 #[derive(Debug)]
 struct Inner<T: Float> {
+    id: Id,
     role: Role,
     frozen: AtomicBool,
     value: RwLock<Tensor<T>>,
@@ -39,7 +40,8 @@ struct Inner<T: Float> {
 impl<T: Float> State<T> {
     /// A state with its first value.
     pub fn new(role: Role, value: Tensor<T>) -> Self {
-        Self(Arc::new(Inner { role, frozen: AtomicBool::new(false), value: RwLock::new(value) }))
+        let (id, frozen, value) = (Id::unique(), AtomicBool::new(false), RwLock::new(value));
+        Self(Arc::new(Inner { id, role, frozen, value }))
     }
 
     /// A trained tensor.
@@ -62,7 +64,7 @@ impl<T: Float> State<T> {
         self.0.value.read().unwrap_or_else(PoisonError::into_inner).shape().clone()
     }
 
-    /// Changes the value in place (in a copy if somebody still holds it).
+    /// Changes the value in place, or in a copy if a clone of it is still in use.
     pub fn update<R>(&self, f: impl FnOnce(&mut Tensor<T>) -> R) -> R {
         f(&mut self.0.value.write().unwrap_or_else(PoisonError::into_inner))
     }
@@ -93,7 +95,7 @@ impl<T: Float> State<T> {
     }
 
     /// Tells states apart.
-    pub(crate) fn identity(&self) -> usize {
-        Arc::as_ptr(&self.0) as usize
+    pub(crate) fn id(&self) -> Id {
+        self.0.id
     }
 }

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use residual_tensor::{Float, Shape, Tensor};
 
-use crate::{Operation, Result, State, Var, timing::Clock};
+use crate::{AutogradError, Operation, Result, State, Var, id::Id, timing::Clock};
 
 /// Records operations, so that they can be run backwards. Clones are the same tape.
 ///
@@ -16,6 +16,7 @@ pub struct Tape<T: Float>(pub(crate) Rc<RefCell<Recording<T>>>);
 type Observer<T> = Box<dyn FnMut(&str, &Var<T>)>;
 
 pub(crate) struct Recording<T: Float> {
+    pub(crate) id: Id,
     pub(crate) nodes: Vec<Node<T>>,
     pub(crate) recording: bool,
     /// The names of the open scopes.
@@ -26,8 +27,15 @@ pub(crate) struct Recording<T: Float> {
     /// Whether all that runs here has run before.
     replay: bool,
     pub(crate) clock: Option<Clock>,
-    /// Value and node of each state that is used, so that it gets one gradient.
-    pub(crate) states: HashMap<usize, (Tensor<T>, Option<usize>)>,
+    /// Each state that is used, so that it gets one gradient.
+    pub(crate) states: HashMap<Id, UsedState<T>>,
+}
+
+/// A state as the tape knows it.
+pub(crate) struct UsedState<T: Float> {
+    /// Its value on this tape. A backward pass lets go of it, so that a step can change it in place.
+    pub(crate) value: Option<Tensor<T>>,
+    pub(crate) node: Option<usize>,
 }
 
 pub(crate) struct Node<T: Float> {
@@ -99,6 +107,7 @@ impl<T: Float> Tape<T> {
 
     fn with_recording(recording: bool) -> Self {
         Self(Rc::new(RefCell::new(Recording {
+            id: Id::unique(),
             nodes: Vec::new(),
             recording,
             path: Vec::new(),
@@ -123,20 +132,42 @@ impl<T: Float> Tape<T> {
     /// The value of a state, whose gradient is wanted if it is [trained](State::is_trained). A
     /// state that is used more than once has one node, and one gradient.
     pub fn state(&self, state: &State<T>) -> Var<T> {
-        let known = self.0.borrow().states.get(&state.identity()).cloned();
+        let known = |used: &UsedState<T>| Some((used.value.clone()?, used.node));
+        let known = self.0.borrow().states.get(&state.id()).and_then(known);
         if let Some((value, node)) = known {
             return Var::new(self.clone(), value, node);
         }
         let var = self.source("state", state.value(), state.is_trained());
-        self.substitute(state, &var);
+        self.use_as(state, &var);
         var
     }
 
     /// Lets `var` stand for the value of `state` on this tape: a state can be given other values
     /// for one run, and gradients be taken with respect to them.
-    pub fn substitute(&self, state: &State<T>, var: &Var<T>) {
-        let value = (var.value().clone(), var.node());
-        self.0.borrow_mut().states.insert(state.identity(), value);
+    ///
+    /// # Errors
+    /// [`AutogradError::MixedTapes`] if `var` is on another tape, [`AutogradError::StateShape`] if its
+    /// shape is not that of the state.
+    pub fn substitute(&self, state: &State<T>, var: &Var<T>) -> Result<()> {
+        if !var.tape().is_same(self) {
+            return Err(AutogradError::MixedTapes { operation: "substitute" });
+        }
+        let (held, given) = (state.shape(), var.shape().clone());
+        if held != given {
+            return Err(AutogradError::StateShape { held, given });
+        }
+        self.use_as(state, var);
+        Ok(())
+    }
+
+    fn use_as(&self, state: &State<T>, var: &Var<T>) {
+        let used = UsedState { value: Some(var.value().clone()), node: var.node() };
+        self.0.borrow_mut().states.insert(state.id(), used);
+    }
+
+    /// Whether both are clones of the same tape.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
     }
 
     fn source(&self, name: &'static str, value: Tensor<T>, needs_gradient: bool) -> Var<T> {
@@ -195,8 +226,8 @@ impl<T: Float> Tape<T> {
         self.0.borrow_mut().observer = Some(Box::new(observer));
     }
 
-    /// Whether somebody [observes](Self::observe) this tape. Modules run layer by layer then, instead
-    /// of fusing layers whose results nobody sees.
+    /// Whether this tape is [observed](Self::observe). Modules run layer by layer then, instead of
+    /// fusing layers whose results are not looked at.
     pub fn is_observed(&self) -> bool {
         self.0.borrow().observer.is_some()
     }

@@ -5,7 +5,7 @@ use std::{cell::OnceCell, fmt, rc::Rc};
 use residual_kernels::batch_norm::Fused;
 use residual_tensor::{Float, Shape, Tensor};
 
-use crate::{Operation, Tape, tape::Backward};
+use crate::{AutogradError, Operation, Result, Tape, tape::Backward};
 
 /// A tensor that knows how it was computed.
 ///
@@ -72,18 +72,28 @@ impl<T: Float> Var<T> {
         self.node
     }
 
-    /// Puts an operation that was run on `inputs` and gave `output` onto the tape.
+    /// Whether [`backward`](Self::backward) passes through here: a leaf or a trained state leads to
+    /// this variable, and the tape records.
+    pub fn needs_gradient(&self) -> bool {
+        self.node.is_some_and(|node| self.tape.0.borrow().nodes[node].needs_gradient)
+    }
+
+    /// Puts an operation that was run on `inputs` and gave `output` onto this variable's tape, and
+    /// returns the output as a variable.
     ///
     /// This is how operations outside of this crate are added, too. What the operation saved is
     /// dropped at once if no input needs a gradient.
+    ///
+    /// # Errors
+    /// [`AutogradError::MixedTapes`] if an input is on another tape.
     pub fn record(
         &self,
         operation: impl Operation<T> + 'static,
         inputs: &[&Self],
         output: Tensor<T>,
-    ) -> Self {
-        let node = self.push(operation, inputs, output.shape());
-        Self::new(self.tape.clone(), output, node)
+    ) -> Result<Self> {
+        let node = self.push(operation, inputs, output.shape())?;
+        Ok(Self::new(self.tape.clone(), output, node))
     }
 
     /// [`record`](Self::record) for an output that is computed by `recipe` if it is asked for.
@@ -92,10 +102,10 @@ impl<T: Float> Var<T> {
         operation: impl Operation<T> + 'static,
         inputs: &[&Self],
         recipe: Rc<Fused<T>>,
-    ) -> Self {
-        let node = self.push(operation, inputs, recipe.x.shape());
+    ) -> Result<Self> {
+        let node = self.push(operation, inputs, recipe.x.shape())?;
         let value = Value::Deferred(Rc::new(Deferred { recipe, value: OnceCell::new() }));
-        Self { tape: self.tape.clone(), value, node }
+        Ok(Self { tape: self.tape.clone(), value, node })
     }
 
     fn push(
@@ -103,17 +113,19 @@ impl<T: Float> Var<T> {
         operation: impl Operation<T> + 'static,
         inputs: &[&Self],
         output: &Shape,
-    ) -> Option<usize> {
-        let nodes: Vec<usize> = inputs.iter().filter_map(|input| input.node).collect();
-        debug_assert!(nodes.is_empty() || nodes.len() == inputs.len(), "inputs of one tape");
-        let needs_gradient = {
-            let tape = self.tape.0.borrow();
-            nodes.iter().any(|&node| tape.nodes[node].needs_gradient)
-        };
+    ) -> Result<Option<usize>> {
         let name = operation.name();
+        if inputs.iter().any(|input| !input.tape.is_same(&self.tape)) {
+            return Err(AutogradError::MixedTapes { operation: name });
+        }
+        // On a tape that records, every variable has a node, and on one that does not, none has.
+        let Some(nodes) = inputs.iter().map(|input| input.node).collect::<Option<Vec<usize>>>() else {
+            return Ok(None);
+        };
+        let needs_gradient = inputs.iter().any(|input| input.needs_gradient());
         let backward =
             if needs_gradient { Backward::Operation(Box::new(operation)) } else { Backward::Unneeded };
-        self.tape.push(name, nodes, output.clone(), needs_gradient, backward)
+        Ok(self.tape.push(name, nodes, output.clone(), needs_gradient, backward))
     }
 }
 

@@ -52,7 +52,7 @@ impl LayerSample {
         let (x, parameters) = values.split_first().expect("the input and the parameters");
         let states: Vec<(String, State<f64>)> = self.module.parameters();
         for ((_, state), value) in states.iter().zip(parameters) {
-            x.tape().substitute(state, value);
+            x.tape().substitute(state, value)?;
         }
         self.module.forward(x, mode)
     }

@@ -1,7 +1,8 @@
 //! Gradients against difference quotients, in f64: every operation, layer and block that is
-//! registered, and whole small networks. What is not registered is not checked, so the sources
-//! are held against the registries first. Samples follow from a seed and their number, and are
-//! small: a failure is repeated by its number, and needs no shrinking.
+//! registered, and whole small networks. An operation that is not registered does not compile; a
+//! layer that is not registered would not be checked, so the sources of layers are held against
+//! their registry first. Samples follow from a seed and their number, and are small: a failure is
+//! repeated by its number, and needs no shrinking.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -16,14 +17,10 @@ use super::{Failure, Outcome, Settings, numbers::grouped, recorder::Recorder, tr
 const SEED: u64 = 0;
 
 pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Failure> {
-    let registered = registry().iter().map(|entry| entry.name.to_owned()).collect();
-    recorder.check("every operation is registered", || {
-        compare(&registered, &implementations(&settings.root.join("crates"), "Operation<", operation_name)?)
-    });
     let registered = layers().iter().map(|entry| entry.name.to_owned()).collect();
     recorder.check("every layer is registered", || {
         let folder = settings.root.join("crates/residual-nn/src");
-        compare(&registered, &implementations(&folder, "Module<", type_name)?)
+        compare(&registered, &modules(&folder)?)
     });
 
     for entry in registry() {
@@ -152,34 +149,23 @@ fn compare(registered: &BTreeSet<String>, implemented: &BTreeSet<String>) -> Out
     }
 }
 
-/// The names of all implementations of a trait in the sources below a folder, where `name` reads
-/// a name from the text that begins with the implementing type.
-fn implementations(
-    folder: &Path,
-    of: &str,
-    name: fn(&str) -> Option<&str>,
-) -> Result<BTreeSet<String>, Failure> {
+/// The names of all types that are a `Module` in the sources below a folder.
+fn modules(folder: &Path) -> Result<BTreeSet<String>, Failure> {
     let mut names = BTreeSet::new();
     for path in tree::files(folder)?.iter().filter(|path| path.ends_with(".rs")) {
         let text = fs::read_to_string(folder.join(path))?;
         for implementation in text.split("\nimpl").skip(1) {
-            // <T: Float> Operation<T> for Conv2d<T> {
+            // <T: Float> Module<T> for Conv2d<T> {
             let head = implementation.split('{').next().unwrap_or_default();
-            if head.contains(of)
+            if head.contains("Module<")
                 && let Some(at) = head.find(" for ")
             {
                 let unread = || format!("{path}: cannot read the name of impl{head}");
-                names.insert(name(&implementation[at + 5..]).ok_or_else(unread)?.to_owned());
+                names.insert(type_name(&implementation[at + 5..]).ok_or_else(unread)?.to_owned());
             }
         }
     }
     Ok(names)
-}
-
-/// What `fn name` of an operation returns.
-fn operation_name(implementation: &str) -> Option<&str> {
-    let (_, body) = implementation.split_once("fn name(&self)")?;
-    body.split('"').nth(1)
 }
 
 /// `Conv2d` of `Conv2d<T> {`.

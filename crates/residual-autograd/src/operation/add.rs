@@ -3,9 +3,10 @@
 use residual_kernels::add;
 use residual_tensor::{Float, Tensor};
 
-use crate::{Operation, Result, Sample, Var};
+use super::BuiltIn;
+use crate::{Draw, Result, Sample, Var};
 
-struct Add;
+pub(crate) struct Add;
 
 impl<T: Float> Var<T> {
     /// `self + other`, of equal shapes.
@@ -14,22 +15,20 @@ impl<T: Float> Var<T> {
     /// If the shapes differ: both branches of a residual block must agree in all axes.
     pub fn add(&self, other: &Self) -> Result<Self> {
         let output = add::forward(self.value(), other.value())?;
-        Ok(self.record(Add, &[self, other], output))
+        self.record(Add, &[self, other], output)
     }
 }
 
-impl<T: Float> Operation<T> for Add {
-    fn name(&self) -> &'static str {
-        "add"
-    }
+impl<T: Float> BuiltIn<T> for Add {
+    const NAME: &'static str = "add";
 
     /// The gradient goes through to both sides unchanged: the paper's argument in one line.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         Ok(vec![Some(upstream.clone()), Some(upstream)])
     }
-}
 
-pub(crate) fn sample(draw: &mut crate::registry::Draw) -> Sample {
-    let shape = draw.shape4();
-    Sample::new("", vec![draw.normal(shape), draw.normal(shape)], |x| x[0].add(&x[1]))
+    fn sample(draw: &mut Draw) -> Sample {
+        let shape = draw.shape4();
+        Sample::new("", vec![draw.normal(shape), draw.normal(shape)], |x| x[0].add(&x[1]))
+    }
 }

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use residual_kernels::batch_norm::{self, BatchStatistics, Followed, Fused};
 use residual_tensor::{Float, Tensor};
 
-use crate::{Operation, Result, Sample, State, Var};
+use super::BuiltIn;
+use crate::{Draw, Result, Sample, State, Var};
 
 /// The running statistics of a batch normalization, and how they follow the batches.
 #[derive(Debug, Clone)]
@@ -27,16 +28,16 @@ impl<T: Float> RunningStatistics<T> {
     }
 }
 
-struct BatchNormTrain<T: Float> {
+pub(crate) struct BatchNormTrain<T: Float> {
     input: Tensor<T>,
     gamma: Tensor<T>,
     statistics: BatchStatistics,
     eps: f64,
 }
 
-struct BatchNormFused<T: Float>(Rc<Fused<T>>);
+pub(crate) struct BatchNormFused<T: Float>(Rc<Fused<T>>);
 
-struct BatchNormEval<T: Float> {
+pub(crate) struct BatchNormEval<T: Float> {
     input: Tensor<T>,
     gamma: Tensor<T>,
     mean: Tensor<T>,
@@ -58,10 +59,11 @@ impl<T: Float> Var<T> {
         eps: f64,
     ) -> Result<Self> {
         let (output, statistics) = batch_norm::forward_train(self.value(), gamma.value(), beta.value(), eps)?;
-        running.map_or(Ok(()), |running| running.follow(&statistics))?;
         let (input, gammas) = (self.value().clone(), gamma.value().clone());
-        let operation = BatchNormTrain { input, gamma: gammas, statistics, eps };
-        Ok(self.record(operation, &[self, gamma, beta], output))
+        let operation = BatchNormTrain { input, gamma: gammas, statistics: statistics.clone(), eps };
+        let y = self.record(operation, &[self, gamma, beta], output)?;
+        running.map_or(Ok(()), |running| running.follow(&statistics))?;
+        Ok(y)
     }
 
     /// [`batch_norm`](Self::batch_norm), plus `addend` if there is one, negative values cut off if
@@ -91,15 +93,16 @@ impl<T: Float> Var<T> {
                 (Some(y), statistics)
             }
         };
-        running.map_or(Ok(()), |running| running.follow(&statistics))?;
         let followed = Followed::new(relu, output.as_ref());
         let fused = Rc::new(Fused { x, gamma: gammas, beta: betas, statistics, eps, followed });
         let inputs: Vec<&Self> = [self, gamma, beta].into_iter().chain(addend).collect();
         let operation = BatchNormFused(fused.clone());
-        Ok(match output {
+        let y = match output {
             Some(output) => self.record(operation, &inputs, output),
-            None => self.record_deferred(operation, &inputs, fused),
-        })
+            None => self.record_deferred(operation, &inputs, fused.clone()),
+        }?;
+        running.map_or(Ok(()), |running| running.follow(&fused.statistics))?;
+        Ok(y)
     }
 
     /// [`batch_norm`](Self::batch_norm) with the running statistics in place of the batch's, which are constants then.
@@ -118,14 +121,12 @@ impl<T: Float> Var<T> {
             batch_norm::forward_eval(self.value(), gamma.value(), beta.value(), &mean, &variance, eps)?;
         let (input, gammas) = (self.value().clone(), gamma.value().clone());
         let operation = BatchNormEval { input, gamma: gammas, mean, variance, eps };
-        Ok(self.record(operation, &[self, gamma, beta], output))
+        self.record(operation, &[self, gamma, beta], output)
     }
 }
 
-impl<T: Float> Operation<T> for BatchNormTrain<T> {
-    fn name(&self) -> &'static str {
-        "batch_norm"
-    }
+impl<T: Float> BuiltIn<T> for BatchNormTrain<T> {
+    const NAME: &'static str = "batch_norm";
 
     /// The batch's mean and variance depend on every input: with x̂ the normalised input,
     /// `dx = γ/σ · (dy − mean(dy) − x̂ · mean(dy·x̂))`.
@@ -134,12 +135,17 @@ impl<T: Float> Operation<T> for BatchNormTrain<T> {
         let (dx, dgamma, dbeta) = batch_norm::backward_train(&input, upstream, &gamma, &statistics, eps)?;
         Ok(vec![Some(dx), Some(dgamma), Some(dbeta)])
     }
+
+    fn sample(draw: &mut Draw) -> Sample {
+        let mut shape = draw.shape4();
+        shape[0] += 1; // a channel needs two values
+        let inputs = vec![draw.normal(shape), draw.normal([shape[1]]), draw.normal([shape[1]])];
+        Sample::new("", inputs, |x| x[0].batch_norm(&x[1], &x[2], None, 1e-5))
+    }
 }
 
-impl<T: Float> Operation<T> for BatchNormFused<T> {
-    fn name(&self) -> &'static str {
-        "batch_norm_fused"
-    }
+impl<T: Float> BuiltIn<T> for BatchNormFused<T> {
+    const NAME: &'static str = "batch_norm_fused";
 
     /// Through the ReLU to the addend, and on through the normalization.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
@@ -148,12 +154,24 @@ impl<T: Float> Operation<T> for BatchNormFused<T> {
         all.extend(gradients.addend.map(Some));
         Ok(all)
     }
+
+    fn sample(draw: &mut Draw) -> Sample {
+        let mut shape = draw.shape4();
+        shape[0] += 1;
+        let [add, relu] = [draw.within(0..=1) == 1, draw.within(0..=1) == 1];
+        let mut inputs = vec![draw.normal(shape), draw.normal([shape[1]]), draw.normal([shape[1]])];
+        if add {
+            inputs.push(draw.normal(shape));
+        }
+        let case = format!("{shape:?}, addend {add}, relu {relu}");
+        Sample::new(case, inputs, move |x| {
+            x[0].batch_norm_fused(None, [&x[1], &x[2]], None, 1e-5, x.get(3), relu)
+        })
+    }
 }
 
-impl<T: Float> Operation<T> for BatchNormEval<T> {
-    fn name(&self) -> &'static str {
-        "batch_norm_eval"
-    }
+impl<T: Float> BuiltIn<T> for BatchNormEval<T> {
+    const NAME: &'static str = "batch_norm_eval";
 
     /// The statistics are constants: `dx = γ/σ · dy`.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
@@ -162,37 +180,16 @@ impl<T: Float> Operation<T> for BatchNormEval<T> {
             batch_norm::backward_eval(&input, &upstream, &gamma, &mean, &variance, eps)?;
         Ok(vec![Some(dx), Some(dgamma), Some(dbeta)])
     }
-}
 
-pub(crate) fn sample_train(draw: &mut crate::registry::Draw) -> Sample {
-    let mut shape = draw.shape4();
-    shape[0] += 1; // a channel needs two values
-    let inputs = vec![draw.normal(shape), draw.normal([shape[1]]), draw.normal([shape[1]])];
-    Sample::new("", inputs, |x| x[0].batch_norm(&x[1], &x[2], None, 1e-5))
-}
-
-pub(crate) fn sample_fused(draw: &mut crate::registry::Draw) -> Sample {
-    let mut shape = draw.shape4();
-    shape[0] += 1;
-    let [add, relu] = [draw.within(0..=1) == 1, draw.within(0..=1) == 1];
-    let mut inputs = vec![draw.normal(shape), draw.normal([shape[1]]), draw.normal([shape[1]])];
-    if add {
-        inputs.push(draw.normal(shape));
+    fn sample(draw: &mut Draw) -> Sample {
+        let shape = draw.shape4();
+        let c = shape[1];
+        let running = RunningStatistics {
+            mean: State::parameter(draw.normal([c])),
+            variance: State::parameter(draw.normal([c]).map(|x| x * x + 0.5)),
+            momentum: 0.1,
+        };
+        let inputs = vec![draw.normal(shape), draw.normal([c]), draw.normal([c])];
+        Sample::new("", inputs, move |x| x[0].batch_norm_eval(&x[1], &x[2], &running, 1e-5))
     }
-    let case = format!("{shape:?}, addend {add}, relu {relu}");
-    Sample::new(case, inputs, move |x| {
-        x[0].batch_norm_fused(None, [&x[1], &x[2]], None, 1e-5, x.get(3), relu)
-    })
-}
-
-pub(crate) fn sample_eval(draw: &mut crate::registry::Draw) -> Sample {
-    let shape = draw.shape4();
-    let c = shape[1];
-    let running = RunningStatistics {
-        mean: State::parameter(draw.normal([c])),
-        variance: State::parameter(draw.normal([c]).map(|x| x * x + 0.5)),
-        momentum: 0.1,
-    };
-    let inputs = vec![draw.normal(shape), draw.normal([c]), draw.normal([c])];
-    Sample::new("", inputs, move |x| x[0].batch_norm_eval(&x[1], &x[2], &running, 1e-5))
 }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use residual_kernels::{BatchStatistics, Conv2dGeometry, batch_norm::Fused, conv2d};
 use residual_tensor::{Float, Tensor};
 
-use super::{arrive_each, when};
-use crate::{Operation, Result, Sample, Var};
+use super::{BuiltIn, arrive_each, when};
+use crate::{Draw, Result, Sample, Var};
 
-struct Conv2d<T: Float> {
+pub(crate) struct Conv2d<T: Float> {
     input: Input<T>,
     weight: Tensor<T>,
     geometry: Conv2dGeometry,
@@ -47,7 +47,7 @@ impl<T: Float> Var<T> {
     pub fn conv2d(&self, weight: &Self, geometry: &Conv2dGeometry) -> Result<Self> {
         let input = Input::of(self);
         let output = conv2d::forward(input.read(), weight.value(), geometry)?;
-        Ok(self.record_conv2d(input, weight, geometry, output))
+        self.record_conv2d(input, weight, geometry, output)
     }
 
     /// [`conv2d`](Self::conv2d), and the statistics of its result that batch normalization needs,
@@ -62,7 +62,7 @@ impl<T: Float> Var<T> {
     ) -> Result<(Self, BatchStatistics)> {
         let input = Input::of(self);
         let (output, statistics) = conv2d::forward_with_statistics(input.read(), weight.value(), geometry)?;
-        Ok((self.record_conv2d(input, weight, geometry, output), statistics))
+        Ok((self.record_conv2d(input, weight, geometry, output)?, statistics))
     }
 
     fn record_conv2d(
@@ -71,16 +71,14 @@ impl<T: Float> Var<T> {
         weight: &Self,
         geometry: &Conv2dGeometry,
         output: Tensor<T>,
-    ) -> Self {
+    ) -> Result<Self> {
         let operation = Conv2d { input, weight: weight.value().clone(), geometry: *geometry };
         self.record(operation, &[self, weight], output)
     }
 }
 
-impl<T: Float> Operation<T> for Conv2d<T> {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
+impl<T: Float> BuiltIn<T> for Conv2d<T> {
+    const NAME: &'static str = "conv2d";
 
     /// `dx` is the upstream gradient convolved with the transposed weight, `dw` the correlation
     /// of input and upstream gradient.
@@ -107,25 +105,28 @@ impl<T: Float> Operation<T> for Conv2d<T> {
             conv2d::accumulate_backward_data(&upstream, &self.weight, dx, &self.geometry)?;
             rest[0] = false;
         }
-        arrive_each(arrived, self.backward(upstream, &rest)?)
+        arrive_each("conv2d", arrived, BuiltIn::backward(self, upstream, &rest)?)
     }
-}
 
-pub(crate) fn sample(draw: &mut crate::registry::Draw) -> Sample {
-    let kernel = [draw.within(1..=3), draw.within(1..=3)];
-    let [stride, dilation] = [draw.within(1..=2), draw.within(1..=2)];
-    // Less than the window, or an output could consist of padding alone.
-    let padding = kernel.map(|k| draw.within(0..=2.min(dilation * (k - 1))));
-    let groups = draw.within(1..=3);
-    let [per_group_in, per_group_out] = [draw.within(1..=3), draw.within(1..=3)];
-    let size = |k: usize, draw: &mut crate::registry::Draw| dilation * (k - 1) + draw.within(1..=5);
-    let input = [draw.within(1..=2), groups * per_group_in, size(kernel[0], draw), size(kernel[1], draw)];
-    let weight = [groups * per_group_out, per_group_in, kernel[0], kernel[1]];
-    let geometry = Conv2dGeometry::new(kernel[0], kernel[1])
-        .stride(stride)
-        .padding(padding)
-        .dilation(dilation)
-        .groups(groups);
-    let case = format!("{input:?} * {weight:?}, stride {stride}, padding {padding:?}, dilation {dilation}");
-    Sample::new(case, vec![draw.normal(input), draw.normal(weight)], move |x| x[0].conv2d(&x[1], &geometry))
+    fn sample(draw: &mut Draw) -> Sample {
+        let kernel = [draw.within(1..=3), draw.within(1..=3)];
+        let [stride, dilation] = [draw.within(1..=2), draw.within(1..=2)];
+        // Less than the window, or an output could consist of padding alone.
+        let padding = kernel.map(|k| draw.within(0..=2.min(dilation * (k - 1))));
+        let groups = draw.within(1..=3);
+        let [per_group_in, per_group_out] = [draw.within(1..=3), draw.within(1..=3)];
+        let size = |k: usize, draw: &mut Draw| dilation * (k - 1) + draw.within(1..=5);
+        let input = [draw.within(1..=2), groups * per_group_in, size(kernel[0], draw), size(kernel[1], draw)];
+        let weight = [groups * per_group_out, per_group_in, kernel[0], kernel[1]];
+        let geometry = Conv2dGeometry::new(kernel[0], kernel[1])
+            .stride(stride)
+            .padding(padding)
+            .dilation(dilation)
+            .groups(groups);
+        let case =
+            format!("{input:?} * {weight:?}, stride {stride}, padding {padding:?}, dilation {dilation}");
+        Sample::new(case, vec![draw.normal(input), draw.normal(weight)], move |x| {
+            x[0].conv2d(&x[1], &geometry)
+        })
+    }
 }

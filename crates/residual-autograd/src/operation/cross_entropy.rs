@@ -3,9 +3,10 @@
 use residual_kernels::cross_entropy;
 use residual_tensor::{Float, Tensor};
 
-use crate::{Operation, Result, Sample, Var};
+use super::BuiltIn;
+use crate::{Draw, Result, Sample, Var};
 
-struct CrossEntropy<T: Float> {
+pub(crate) struct CrossEntropy<T: Float> {
     probabilities: Tensor<T>,
     labels: Vec<usize>,
     smoothing: f64,
@@ -22,14 +23,12 @@ impl<T: Float> Var<T> {
     pub fn cross_entropy(&self, labels: &[usize], smoothing: f64) -> Result<Self> {
         let (loss, probabilities) = cross_entropy::forward(self.value(), labels, smoothing)?;
         let operation = CrossEntropy { probabilities, labels: labels.to_vec(), smoothing };
-        Ok(self.record(operation, &[self], Tensor::scalar(loss)))
+        self.record(operation, &[self], Tensor::scalar(loss))
     }
 }
 
-impl<T: Float> Operation<T> for CrossEntropy<T> {
-    fn name(&self) -> &'static str {
-        "cross_entropy"
-    }
+impl<T: Float> BuiltIn<T> for CrossEntropy<T> {
+    const NAME: &'static str = "cross_entropy";
 
     /// `(softmax(x) − target) / n`, times the upstream scalar.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
@@ -37,14 +36,14 @@ impl<T: Float> Operation<T> for CrossEntropy<T> {
         let dlogits = cross_entropy::backward(upstream.item()?, &probabilities, &labels, smoothing)?;
         Ok(vec![Some(dlogits)])
     }
-}
 
-pub(crate) fn sample(draw: &mut crate::registry::Draw) -> Sample {
-    let [n, classes] = [draw.within(1..=5), draw.within(2..=7)];
-    let labels: Vec<usize> = (0..n).map(|_| draw.within(0..=classes - 1)).collect();
-    let smoothing = [0.0, 0.1][draw.within(0..=1)];
-    let logits = draw.normal([n, classes]).map(|x| 3.0 * x);
-    Sample::new(format!("smoothing {smoothing}"), vec![logits], move |x| {
-        x[0].cross_entropy(&labels, smoothing)
-    })
+    fn sample(draw: &mut Draw) -> Sample {
+        let [n, classes] = [draw.within(1..=5), draw.within(2..=7)];
+        let labels: Vec<usize> = (0..n).map(|_| draw.within(0..=classes - 1)).collect();
+        let smoothing = [0.0, 0.1][draw.within(0..=1)];
+        let logits = draw.normal([n, classes]).map(|x| 3.0 * x);
+        Sample::new(format!("smoothing {smoothing}"), vec![logits], move |x| {
+            x[0].cross_entropy(&labels, smoothing)
+        })
+    }
 }

@@ -3,10 +3,10 @@
 use residual_kernels::linear;
 use residual_tensor::{Float, Tensor};
 
-use super::when;
-use crate::{Operation, Result, Sample, Var};
+use super::{BuiltIn, when};
+use crate::{Draw, Result, Sample, Var};
 
-struct Linear<T: Float> {
+pub(crate) struct Linear<T: Float> {
     input: Tensor<T>,
     weight: Tensor<T>,
 }
@@ -19,14 +19,12 @@ impl<T: Float> Var<T> {
     pub fn linear(&self, weight: &Self, bias: &Self) -> Result<Self> {
         let output = linear::forward(self.value(), weight.value(), Some(bias.value()))?;
         let operation = Linear { input: self.value().clone(), weight: weight.value().clone() };
-        Ok(self.record(operation, &[self, weight, bias], output))
+        self.record(operation, &[self, weight, bias], output)
     }
 }
 
-impl<T: Float> Operation<T> for Linear<T> {
-    fn name(&self) -> &'static str {
-        "linear"
-    }
+impl<T: Float> BuiltIn<T> for Linear<T> {
+    const NAME: &'static str = "linear";
 
     /// `dx = dy·w`, `dw = dyᵀ·x`, `dbias` = column sums of `dy`.
     fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
@@ -37,10 +35,10 @@ impl<T: Float> Operation<T> for Linear<T> {
             when(wanted[2], || linear::backward_bias(&upstream))?,
         ])
     }
-}
 
-pub(crate) fn sample(draw: &mut crate::registry::Draw) -> Sample {
-    let [n, inputs, outputs] = [draw.within(1..=4), draw.within(1..=6), draw.within(1..=6)];
-    let inputs = vec![draw.normal([n, inputs]), draw.normal([outputs, inputs]), draw.normal([outputs])];
-    Sample::new("", inputs, |x| x[0].linear(&x[1], &x[2]))
+    fn sample(draw: &mut Draw) -> Sample {
+        let [n, inputs, outputs] = [draw.within(1..=4), draw.within(1..=6), draw.within(1..=6)];
+        let inputs = vec![draw.normal([n, inputs]), draw.normal([outputs, inputs]), draw.normal([outputs])];
+        Sample::new("", inputs, |x| x[0].linear(&x[1], &x[2]))
+    }
 }

@@ -1,5 +1,7 @@
-//! The operations: each file has the struct with its saved tensors, the method of
-//! [`Var`] that runs it, the backward, and samples for the [registry](crate::registry).
+//! The operations: each file has the struct with its saved tensors, the method of [`Var`] that
+//! runs it, and [`BuiltIn`]: its name, how to draw a sample, and the backward.
+
+mod table;
 
 pub(crate) mod add;
 pub(crate) mod batch_norm;
@@ -14,19 +16,26 @@ pub(crate) mod subsample_pad;
 
 use residual_tensor::{Float, Tensor};
 
-use crate::Result;
 #[allow(unused_imports)] // for the documentation above
 use crate::Var;
+use crate::{AutogradError, Draw, Result, Sample};
+
+pub use table::registry;
 
 /// A recorded operation: a name and what backward needs.
+///
+/// It is a struct that keeps what its backward needs, and nothing more: the tape drops it as soon as
+/// it has been used. Keep tensors ([`Var::value`]), not variables: a variable holds its tape, which
+/// would hold itself then, and never be freed.
 pub trait Operation<T: Float> {
-    /// The operation's name, as the tape prints it and the registry lists it.
+    /// The operation's name, as the tape prints it and errors say it.
     fn name(&self) -> &'static str;
 
-    /// The gradients with respect to the inputs, in order, given that of the output.
+    /// The gradients with respect to the inputs, in the order in which they were recorded, given
+    /// that of the output.
     ///
-    /// Consumes the saved tensors. `wanted` tells which inputs need a gradient; for the others
-    /// `None` saves the work.
+    /// Each has the shape of its input. `wanted` tells which inputs need a gradient; for the others
+    /// `None` saves the work. `None` for an input that needs one says that it is zero.
     ///
     /// # Errors
     /// What the kernels report; not expected if forward succeeded.
@@ -43,16 +52,74 @@ pub trait Operation<T: Float> {
         wanted: &[bool],
         arrived: &mut [Option<Tensor<T>>],
     ) -> Result<()> {
-        arrive_each(arrived, self.backward(upstream, wanted)?)
+        let name = self.name();
+        arrive_each(name, arrived, self.backward(upstream, wanted)?)
+    }
+}
+
+/// An operation of this crate. It is an [`Operation`], and can be sampled, so that whatever there is
+/// gets checked: [`Listed`](table::Listed) makes it impossible to leave one out of the
+/// [registry](crate::registry).
+pub(crate) trait BuiltIn<T: Float>: table::Listed<T> {
+    /// [`Operation::name`].
+    const NAME: &'static str;
+
+    /// A random use of it.
+    fn sample(draw: &mut Draw) -> Sample;
+
+    /// [`Operation::backward`].
+    fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>>;
+
+    /// [`Operation::accumulate`].
+    fn accumulate(
+        self: Box<Self>,
+        upstream: Tensor<T>,
+        wanted: &[bool],
+        arrived: &mut [Option<Tensor<T>>],
+    ) -> Result<()> {
+        arrive_each(Self::NAME, arrived, self.backward(upstream, wanted)?)
+    }
+}
+
+impl<T: Float, O: BuiltIn<T>> Operation<T> for O {
+    fn name(&self) -> &'static str {
+        O::NAME
+    }
+
+    fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
+        BuiltIn::backward(self, upstream, wanted)
+    }
+
+    fn accumulate(
+        self: Box<Self>,
+        upstream: Tensor<T>,
+        wanted: &[bool],
+        arrived: &mut [Option<Tensor<T>>],
+    ) -> Result<()> {
+        BuiltIn::accumulate(self, upstream, wanted, arrived)
     }
 }
 
 /// [`arrive`] for each input of an operation.
 pub(crate) fn arrive_each<T: Float>(
+    operation: &'static str,
     sums: &mut [Option<Tensor<T>>],
     gradients: Vec<Option<Tensor<T>>>,
 ) -> Result<()> {
-    sums.iter_mut().zip(gradients).try_for_each(|(sum, gradient)| arrive(sum, gradient))
+    if sums.len() != gradients.len() {
+        let (inputs, gradients) = (sums.len(), gradients.len());
+        return Err(AutogradError::GradientCount { operation, inputs, gradients });
+    }
+    for (input, (sum, gradient)) in sums.iter_mut().zip(gradients).enumerate() {
+        if let (Some(sum), Some(gradient)) = (&sum, &gradient)
+            && sum.shape() != gradient.shape()
+        {
+            let (shape, gradient) = (sum.shape().clone(), gradient.shape().clone());
+            return Err(AutogradError::GradientShape { operation, input, shape, gradient });
+        }
+        arrive(sum, gradient)?;
+    }
+    Ok(())
 }
 
 /// Adds a gradient, if there is one, to what has arrived.

@@ -3,19 +3,20 @@
 use residual_kernels::pool::{self, MaxIndices, Pool2dGeometry};
 use residual_tensor::{Float, Shape, Tensor};
 
-use crate::{Operation, Result, Sample, Var, registry::Draw};
+use super::BuiltIn;
+use crate::{Draw, Result, Sample, Var};
 
-struct MaxPool2d {
+pub(crate) struct MaxPool2d {
     indices: MaxIndices,
     input: Shape,
 }
 
-struct AvgPool2d {
+pub(crate) struct AvgPool2d {
     geometry: Pool2dGeometry,
     input: Shape,
 }
 
-struct GlobalAvgPool {
+pub(crate) struct GlobalAvgPool {
     input: Shape,
 }
 
@@ -26,7 +27,7 @@ impl<T: Float> Var<T> {
     /// If the window does not fit.
     pub fn max_pool2d(&self, geometry: &Pool2dGeometry) -> Result<Self> {
         let (output, indices) = pool::max_forward(self.value(), geometry)?;
-        Ok(self.record(MaxPool2d { indices, input: self.shape().clone() }, &[self], output))
+        self.record(MaxPool2d { indices, input: self.shape().clone() }, &[self], output)
     }
 
     /// The mean of each window of `[n, c, h, w]`, padding counted as zeros.
@@ -36,7 +37,7 @@ impl<T: Float> Var<T> {
     pub fn avg_pool2d(&self, geometry: &Pool2dGeometry) -> Result<Self> {
         let output = pool::avg_forward(self.value(), geometry)?;
         let operation = AvgPool2d { geometry: *geometry, input: self.shape().clone() };
-        Ok(self.record(operation, &[self], output))
+        self.record(operation, &[self], output)
     }
 
     /// The mean over all positions: `[n, c, h, w]` to `[n, c]`.
@@ -45,40 +46,49 @@ impl<T: Float> Var<T> {
     /// If there are not four axes.
     pub fn global_avg_pool(&self) -> Result<Self> {
         let output = pool::global_avg_forward(self.value())?;
-        Ok(self.record(GlobalAvgPool { input: self.shape().clone() }, &[self], output))
+        self.record(GlobalAvgPool { input: self.shape().clone() }, &[self], output)
     }
 }
 
-impl<T: Float> Operation<T> for MaxPool2d {
-    fn name(&self) -> &'static str {
-        "max_pool2d"
-    }
+impl<T: Float> BuiltIn<T> for MaxPool2d {
+    const NAME: &'static str = "max_pool2d";
 
     /// Each output's gradient goes to the position that won.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         Ok(vec![Some(pool::max_backward(&upstream, &self.indices, &self.input)?)])
     }
+
+    fn sample(draw: &mut Draw) -> Sample {
+        let (shape, geometry) = window(draw);
+        Sample::new(format!("{geometry:?}"), vec![draw.distinct(shape)], move |x| x[0].max_pool2d(&geometry))
+    }
 }
 
-impl<T: Float> Operation<T> for AvgPool2d {
-    fn name(&self) -> &'static str {
-        "avg_pool2d"
-    }
+impl<T: Float> BuiltIn<T> for AvgPool2d {
+    const NAME: &'static str = "avg_pool2d";
 
     /// Each output's gradient is shared out evenly over its window.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         Ok(vec![Some(pool::avg_backward(&upstream, &self.input, &self.geometry)?)])
     }
+
+    fn sample(draw: &mut Draw) -> Sample {
+        let (shape, geometry) = window(draw);
+        Sample::new(format!("{geometry:?}"), vec![draw.normal(shape)], move |x| x[0].avg_pool2d(&geometry))
+    }
 }
 
-impl<T: Float> Operation<T> for GlobalAvgPool {
-    fn name(&self) -> &'static str {
-        "global_avg_pool"
-    }
+impl<T: Float> BuiltIn<T> for GlobalAvgPool {
+    const NAME: &'static str = "global_avg_pool";
 
     /// Each channel's gradient is shared out evenly over all positions.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         Ok(vec![Some(pool::global_avg_backward(&upstream, &self.input)?)])
+    }
+
+    fn sample(draw: &mut Draw) -> Sample {
+        let shape = draw.shape4();
+        Sample::new("", vec![draw.normal(shape)], |x| x[0].global_avg_pool())
     }
 }
 
@@ -88,19 +98,4 @@ fn window(draw: &mut Draw) -> ([usize; 4], Pool2dGeometry) {
         Pool2dGeometry::new(kernel, kernel).stride(draw.within(1..=3)).padding(draw.within(0..=kernel / 2));
     let size = [kernel + draw.within(0..=4), kernel + draw.within(0..=4)];
     ([draw.within(1..=2), draw.within(1..=3), size[0], size[1]], geometry)
-}
-
-pub(crate) fn sample_max(draw: &mut Draw) -> Sample {
-    let (shape, geometry) = window(draw);
-    Sample::new(format!("{geometry:?}"), vec![draw.distinct(shape)], move |x| x[0].max_pool2d(&geometry))
-}
-
-pub(crate) fn sample_avg(draw: &mut Draw) -> Sample {
-    let (shape, geometry) = window(draw);
-    Sample::new(format!("{geometry:?}"), vec![draw.normal(shape)], move |x| x[0].avg_pool2d(&geometry))
-}
-
-pub(crate) fn sample_global_avg(draw: &mut Draw) -> Sample {
-    let shape = draw.shape4();
-    Sample::new("", vec![draw.normal(shape)], |x| x[0].global_avg_pool())
 }

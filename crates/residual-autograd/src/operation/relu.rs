@@ -3,9 +3,10 @@
 use residual_kernels::relu;
 use residual_tensor::{Float, Tensor};
 
-use crate::{Operation, Result, Sample, Var};
+use super::BuiltIn;
+use crate::{Draw, Result, Sample, Var};
 
-struct Relu<T: Float> {
+pub(crate) struct Relu<T: Float> {
     output: Tensor<T>,
 }
 
@@ -16,22 +17,20 @@ impl<T: Float> Var<T> {
     /// None of its own.
     pub fn relu(&self) -> Result<Self> {
         let output = relu::forward(self.value());
-        Ok(self.record(Relu { output: output.clone() }, &[self], output))
+        self.record(Relu { output: output.clone() }, &[self], output)
     }
 }
 
-impl<T: Float> Operation<T> for Relu<T> {
-    fn name(&self) -> &'static str {
-        "relu"
-    }
+impl<T: Float> BuiltIn<T> for Relu<T> {
+    const NAME: &'static str = "relu";
 
     /// `dx = dy` where the output is positive, else 0.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         Ok(vec![Some(relu::backward(&upstream, &self.output)?)])
     }
-}
 
-pub(crate) fn sample(draw: &mut crate::registry::Draw) -> Sample {
-    let shape = draw.shape4();
-    Sample::new("", vec![draw.distinct(shape)], |x| x[0].relu())
+    fn sample(draw: &mut Draw) -> Sample {
+        let shape = draw.shape4();
+        Sample::new("", vec![draw.distinct(shape)], |x| x[0].relu())
+    }
 }

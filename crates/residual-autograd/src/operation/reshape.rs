@@ -2,9 +2,10 @@
 
 use residual_tensor::{Float, Shape, Tensor};
 
-use crate::{Operation, Result, Sample, Var};
+use super::BuiltIn;
+use crate::{Draw, Result, Sample, Var};
 
-struct Reshape {
+pub(crate) struct Reshape {
     input: Shape,
 }
 
@@ -15,7 +16,7 @@ impl<T: Float> Var<T> {
     /// If the number of elements differs.
     pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
         let output = self.value().reshape(shape)?;
-        Ok(self.record(Reshape { input: self.shape().clone() }, &[self], output))
+        self.record(Reshape { input: self.shape().clone() }, &[self], output)
     }
 
     /// All axes but the first in one: `[n, c, h, w]` to `[n, c·h·w]`.
@@ -29,18 +30,16 @@ impl<T: Float> Var<T> {
     }
 }
 
-impl<T: Float> Operation<T> for Reshape {
-    fn name(&self) -> &'static str {
-        "reshape"
-    }
+impl<T: Float> BuiltIn<T> for Reshape {
+    const NAME: &'static str = "reshape";
 
     /// Back to the shape that it was.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         Ok(vec![Some(upstream.reshape(self.input)?)])
     }
-}
 
-pub(crate) fn sample(draw: &mut crate::registry::Draw) -> Sample {
-    let shape = draw.shape4();
-    Sample::new("", vec![draw.normal(shape)], |x| x[0].flatten())
+    fn sample(draw: &mut Draw) -> Sample {
+        let shape = draw.shape4();
+        Sample::new("", vec![draw.normal(shape)], |x| x[0].flatten())
+    }
 }

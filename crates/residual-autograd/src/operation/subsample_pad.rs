@@ -3,9 +3,10 @@
 use residual_kernels::shortcut;
 use residual_tensor::{Float, Shape, Tensor};
 
-use crate::{Operation, Result, Sample, Var};
+use super::BuiltIn;
+use crate::{Draw, Result, Sample, Var};
 
-struct SubsamplePad {
+pub(crate) struct SubsamplePad {
     stride: usize,
     input: Shape,
 }
@@ -18,24 +19,22 @@ impl<T: Float> Var<T> {
     /// If there are fewer channels than the input has, or the stride is zero.
     pub fn subsample_pad(&self, stride: usize, channels: usize) -> Result<Self> {
         let output = shortcut::subsample_pad_forward(self.value(), stride, channels)?;
-        Ok(self.record(SubsamplePad { stride, input: self.shape().clone() }, &[self], output))
+        self.record(SubsamplePad { stride, input: self.shape().clone() }, &[self], output)
     }
 }
 
-impl<T: Float> Operation<T> for SubsamplePad {
-    fn name(&self) -> &'static str {
-        "subsample_pad"
-    }
+impl<T: Float> BuiltIn<T> for SubsamplePad {
+    const NAME: &'static str = "subsample_pad";
 
     /// Gradients return to the pixels that were taken; the others get zero.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         Ok(vec![Some(shortcut::subsample_pad_backward(&upstream, self.stride, &self.input)?)])
     }
-}
 
-pub(crate) fn sample(draw: &mut crate::registry::Draw) -> Sample {
-    let shape = draw.shape4();
-    let (stride, channels) = (draw.within(1..=3), shape[1] + draw.within(0..=3));
-    let case = format!("stride {stride}, {channels} channels");
-    Sample::new(case, vec![draw.normal(shape)], move |x| x[0].subsample_pad(stride, channels))
+    fn sample(draw: &mut Draw) -> Sample {
+        let shape = draw.shape4();
+        let (stride, channels) = (draw.within(1..=3), shape[1] + draw.within(0..=3));
+        let case = format!("stride {stride}, {channels} channels");
+        Sample::new(case, vec![draw.normal(shape)], move |x| x[0].subsample_pad(stride, channels))
+    }
 }

@@ -1,0 +1,40 @@
+//! The list of all operations, complete because the compiler says so: an operation can only be
+//! written for what is in it.
+
+use super::{
+    BuiltIn, add, batch_norm, checkpoint, conv2d, cross_entropy, linear, pool, relu, reshape, subsample_pad,
+};
+use crate::Entry;
+use residual_tensor::Float;
+
+/// Is in the list below.
+pub(crate) trait Listed<T: Float> {}
+
+macro_rules! operations {
+    ($($operation:ty,)*) => {
+        $(impl<T: Float> Listed<T> for $operation {})*
+
+        /// All operations of this crate, each with random samples: what generic checks go over.
+        pub fn registry() -> Vec<Entry> {
+            type T = f64;
+            vec![$(Entry::new(<$operation as BuiltIn<T>>::NAME, <$operation as BuiltIn<T>>::sample),)*]
+        }
+    };
+}
+
+operations! {
+    add::Add,
+    batch_norm::BatchNormEval<T>,
+    batch_norm::BatchNormFused<T>,
+    batch_norm::BatchNormTrain<T>,
+    checkpoint::Checkpoint<T>,
+    conv2d::Conv2d<T>,
+    cross_entropy::CrossEntropy<T>,
+    linear::Linear<T>,
+    pool::AvgPool2d,
+    pool::GlobalAvgPool,
+    pool::MaxPool2d,
+    relu::Relu<T>,
+    reshape::Reshape,
+    subsample_pad::SubsamplePad,
+}
