@@ -8,8 +8,8 @@
 //! that conversion happens once, at a network's edge. Work is divided into chunks whose size
 //! depends on the data alone and whose sums are added up in order: the same bits for any number
 //! of threads. Convolutions of `f32` end in loops over registers that are compiled once per
-//! instruction set ([`isa`]); everything is also there in plain Rust and in `f64`, and held
-//! against that.
+//! instruction set ([`isa`]). What each operation is can be read in [`mod@reference`], as plain loops;
+//! everything else is held against that.
 //!
 //! **Rejected.** *Traits for operations*: a function says the same in one line, and the tape
 //! above has a struct per operation anyway. *NCHW memory*: a window's channels would lie far
@@ -61,6 +61,7 @@
 pub mod engine;
 mod error;
 pub mod ops;
+pub mod reference;
 
 pub use engine::{isa, machine, together};
 pub use error::KernelError;

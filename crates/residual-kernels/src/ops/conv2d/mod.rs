@@ -10,18 +10,18 @@
 //! This file is the front door: it checks shapes, brings tensors into channels-last memory and
 //! hands them to an algorithm. Each algorithm has the same three functions on slices; they agree
 //! up to rounding, and a test holds all of them to that. Two are for any precision: the definition
-//! (`direct`), and windows in matrices (`im2col`). The fast ones (`blocked`, `winograd`)
+//! (`reference`), and windows in matrices (`im2col`). The fast ones (`blocked`, `winograd`)
 //! are for `f32`; `plan` runs them, after `cost` has picked one. A bias is not here but as
 //! an [`Epilogue`]: in a residual network batch normalization has it.
 
 mod blocked;
 mod correlation;
 mod cost;
-mod direct;
 mod epilogue;
 mod geometry;
 mod im2col;
 mod plan;
+mod reference;
 mod shared;
 mod source;
 mod winograd;
@@ -44,8 +44,9 @@ use source::Source;
 /// How a convolution is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// The sum of the definition, term by term, in double precision: slow, exact, readable.
-    Direct,
+    /// The definition, [`reference::conv2d`](crate::reference::conv2d), in double precision: slow,
+    /// exact, readable.
+    Reference,
     /// Windows copied out into the rows of a matrix, block by block, and multiplied.
     Im2col,
     /// Blocks that fit the caches, summed in registers without a matrix; `f32` only.
@@ -58,7 +59,8 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm, for tests and measurements that go through all of them.
-    pub const ALL: [Self; 5] = [Self::Direct, Self::Im2col, Self::Blocked, Self::Winograd2, Self::Winograd4];
+    pub const ALL: [Self; 5] =
+        [Self::Reference, Self::Im2col, Self::Blocked, Self::Winograd2, Self::Winograd4];
 
     /// The algorithm itself where it can compute a convolution and its gradients in this
     /// precision, and the next more general one where it cannot.
@@ -160,7 +162,9 @@ fn forward_by<T: Float>(
     with_statistics: bool,
 ) -> Result<(Tensor<T>, Option<BatchStatistics>)> {
     let fast = match algorithm.suited::<T>(shape) {
-        Algorithm::Direct => return Ok((run(direct::forward, &x.value()?, weight, shape.y(), shape)?, None)),
+        Algorithm::Reference => {
+            return Ok((run(reference::forward, &x.value()?, weight, shape.y(), shape)?, None));
+        }
         Algorithm::Im2col => return Ok((run(im2col::forward, &x.value()?, weight, shape.y(), shape)?, None)),
         fast => fast,
     };
@@ -253,7 +257,9 @@ fn backward_weights_by<T: Float>(
     shape: &Conv2dShape,
 ) -> Result<Tensor<T>> {
     let fast = match algorithm.suited::<T>(shape) {
-        Algorithm::Direct => return run(direct::backward_weights, &x.value()?, dy, shape.weight(), shape),
+        Algorithm::Reference => {
+            return run(reference::backward_weights, &x.value()?, dy, shape.weight(), shape);
+        }
         Algorithm::Im2col => return run(im2col::backward_weights, &x.value()?, dy, shape.weight(), shape),
         fast => fast,
     };
@@ -291,7 +297,7 @@ pub fn backward_data_with<T: Float>(
 ) -> Result<Tensor<T>> {
     let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
     match algorithm.suited::<T>(&shape) {
-        Algorithm::Direct => run(direct::backward_data, dy, weight, shape.x(), &shape),
+        Algorithm::Reference => run(reference::backward_data, dy, weight, shape.x(), &shape),
         Algorithm::Im2col => run(im2col::backward_data, dy, weight, shape.x(), &shape),
         fast => {
             let mut dx = Tensor::unfilled(shape.x(), Layout::ChannelsLast);

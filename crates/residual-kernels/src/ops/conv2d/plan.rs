@@ -37,7 +37,7 @@ fn tile_size(algorithm: Algorithm) -> Option<TileSize> {
     match algorithm {
         Algorithm::Winograd2 => Some(TileSize::Two),
         Algorithm::Winograd4 => Some(TileSize::Four),
-        Algorithm::Direct | Algorithm::Im2col | Algorithm::Blocked => None,
+        Algorithm::Reference | Algorithm::Im2col | Algorithm::Blocked => None,
     }
 }
 

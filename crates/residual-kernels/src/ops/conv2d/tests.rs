@@ -76,7 +76,7 @@ impl Case {
     }
 
     fn y(&self) -> Tensor<f64> {
-        self.exact(direct::forward, [&self.x, &self.weight], self.shape.y())
+        self.exact(reference::forward, [&self.x, &self.weight], self.shape.y())
     }
 }
 
@@ -111,8 +111,8 @@ fn algorithms_agree_with_the_definition() {
     for case in cases().into_iter().map(Case::new) {
         let Case { shape, x, weight, dy } = &case;
         let y = case.y();
-        let dx = case.exact(direct::backward_data, [dy, weight], shape.x());
-        let dw = case.exact(direct::backward_weights, [x, dy], shape.weight());
+        let dx = case.exact(reference::backward_data, [dy, weight], shape.x());
+        let dw = case.exact(reference::backward_weights, [x, dy], shape.weight());
         for (isa, algorithm) in sets().filter(|(_, algorithm)| algorithm.suited::<f32>(shape) == *algorithm) {
             let name = |pass: &str| format!("{pass} {algorithm:?} {isa:?} {shape:?}");
             let check = |got: &Tensor<f32>, want: &Tensor<f64>, pass: &str| {
