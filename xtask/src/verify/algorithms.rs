@@ -1,7 +1,8 @@
 //! Every way to compute a convolution against its definition in f64: random geometries, and
-//! those of real networks; by each instruction set that the processor has.
+//! those of real networks; by each instruction set that the processor has; with numbers of the
+//! kinds that networks have.
 
-use std::{cell::Cell, collections::BTreeMap, env};
+use std::{cell::Cell, env};
 
 use proptest::{
     prelude::*,
@@ -10,17 +11,16 @@ use proptest::{
 use residual_kernels::{
     Conv2dGeometry,
     conv2d::{self, Algorithm},
-    isa,
 };
-use residual_nn::{Module, Trace};
+use residual_nn::{Graph, Module, Op, Trace};
 use residual_tensor::{Float, Generator, Shape, Tensor};
 use residual_zoo::ResNetConfig;
 
-use super::{Failure, Outcome, Settings, child, recorder::Recorder};
+use super::{Difference, Failure, Outcome, Settings, child, instruction_sets, recorder::Recorder};
 
-/// Allowed differences over the largest magnitude of a result.
-const F64: f64 = 1e-12;
-const F32: f64 = 1e-5;
+/// Allowed differences over what the result could be at most; see [`Case::bounds`].
+const F64: f64 = 1e-14;
+const F32: f64 = 2e-6;
 /// Random geometries per algorithm and precision.
 const GEOMETRIES: u32 = 200;
 
@@ -34,20 +34,42 @@ pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Fa
         recorder.check(format!("{algorithm:?} f32 random"), || random::<f32>(algorithm, F32));
     }
     recorder.check("all f32 in networks", || in_networks::<f32>(F32));
-
-    let others = isa::available().into_iter().filter(|isa| isa.name != isa::active().name);
-    for name in others.map(|isa| isa.name) {
-        recorder.check(format!("on {name}"), || {
-            let only = "algorithms/f32";
-            let variable = ("RESIDUAL_ISA", Some(name));
-            let result = child::verify(&env::current_exe()?, &settings.root, only, variable)?;
-            match child::first_failure(&result) {
-                None => Ok(format!("the f32 checks above again, {} of them", result["passed"])),
-                Some(failure) => Err(failure.into()),
-            }
-        });
-    }
+    instruction_sets::on_others(recorder, |name| {
+        let (only, variable) = ("algorithms/f32", ("RESIDUAL_ISA", Some(name)));
+        let result = child::verify(&env::current_exe()?, &settings.root, only, variable)?;
+        child::outcome(&result, |result| format!("the f32 checks above again, {} of them", result["passed"]))
+    });
     Ok(())
+}
+
+/// What the numbers are like.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Numbers {
+    /// Mean 0, deviation 1.
+    Normal,
+    /// All on one side, far from zero: activations that nobody has centered.
+    LargeMean,
+    /// Half of them zero: what ReLU leaves.
+    Rectified,
+    /// Small, as gradients are.
+    Tiny,
+    /// Large.
+    Huge,
+}
+
+impl Numbers {
+    const ALL: [Self; 5] = [Self::Normal, Self::LargeMean, Self::Rectified, Self::Tiny, Self::Huge];
+
+    /// A number of this kind from one of mean 0 and deviation 1.
+    fn of(self, normal: f64) -> f64 {
+        match self {
+            Self::Normal => normal,
+            Self::LargeMean => 100.0 + normal,
+            Self::Rectified => normal.max(0.0),
+            Self::Tiny => 1e-15 * normal,
+            Self::Huge => 1e15 * normal,
+        }
+    }
 }
 
 /// A convolution to run.
@@ -59,11 +81,38 @@ struct Case {
 }
 
 impl Case {
-    /// Random `x`, `weight` and `dy`.
-    fn operands<T: Float>(&self, seed: u64) -> Result<[Tensor<T>; 3], Failure> {
+    /// Random `x`, `weight` and `dy`; the kind of numbers is that of `x` and `dy`.
+    fn operands<T: Float>(&self, numbers: Numbers, seed: u64) -> Result<[Tensor<T>; 3], Failure> {
         let y = self.geometry.resolve(&self.x.into(), &self.weight.into())?.y();
         let mut generator = Generator::new(seed);
-        Ok([self.x.into(), self.weight.into(), y].map(|shape: Shape| generator.normal_tensor(shape, 1.0)))
+        let [x, weight, dy] =
+            [self.x.into(), self.weight.into(), y].map(|shape: Shape| generator.normal_tensor(shape, 1.0));
+        let of_kind = |tensor: &Tensor<T>| tensor.map(|normal| T::of(numbers.of(normal.to_f64())));
+        Ok([of_kind(&x), weight, of_kind(&dy)])
+    }
+
+    /// What the elements of `y`, `dx` and `dw` could be at most, if all terms of a sum had one sign:
+    /// the scale of rounding, whatever cancels in the result.
+    fn bounds<T: Float>(&self, operands: &[Tensor<T>; 3]) -> [f64; 3] {
+        let magnitudes = |tensor: &Tensor<T>| -> Vec<f64> {
+            tensor.to_vec().into_iter().map(|value| value.to_f64().abs()).collect()
+        };
+        let [x, weight, dy] = operands.each_ref().map(magnitudes);
+        let [outputs, inputs, height, width] = self.weight;
+        let (taps, per_group) = (height * width, outputs / self.geometry.groups.max(1));
+        let (mut of_output, mut of_input) = (vec![0.0; outputs], vec![0.0; self.x[1]]);
+        for (i, weight) in weight.iter().enumerate() {
+            let (output, input) = (i / (taps * inputs), i / taps % inputs);
+            of_output[output] += weight;
+            of_input[output / per_group * inputs + input] += weight;
+        }
+        let pixels = dy.len() / (self.x[0] * outputs).max(1);
+        let mut of_gradient = vec![0.0; outputs];
+        for (i, dy) in dy.iter().enumerate() {
+            of_gradient[i / pixels.max(1) % outputs] += dy;
+        }
+        let [x, dy] = [&x, &dy].map(largest);
+        [x * largest(&of_output), dy * largest(&of_input), x * largest(&of_gradient)]
     }
 
     /// Whether the algorithm itself computes this, and leaves it to no other.
@@ -92,8 +141,7 @@ impl Case {
         Ok(self.results(Algorithm::Reference, &operands)?.map(|result| result.to_vec()))
     }
 
-    /// The largest difference of an algorithm's results from the exact ones, over the largest
-    /// magnitude of each.
+    /// The largest difference of an algorithm's results from the exact ones, over their bounds.
     fn error<T: Float>(
         &self,
         algorithm: Algorithm,
@@ -101,17 +149,21 @@ impl Case {
         exact: &[Vec<f64>; 3],
     ) -> Result<f64, Failure> {
         let results = self.results(algorithm, operands)?;
-        let errors = results.iter().zip(exact).map(|(result, exact)| relative(&result.to_vec(), exact));
-        Ok(errors.fold(0.0, f64::max))
+        let pairs = results.iter().zip(exact).zip(self.bounds(operands));
+        Ok(pairs.map(|((result, exact), bound)| relative(&result.to_vec(), exact, bound)).fold(0.0, f64::max))
     }
 }
 
-/// The largest difference over the largest magnitude. What is no number is as wrong as can be.
-fn relative<T: Float>(result: &[T], exact: &[f64]) -> f64 {
-    let largest = exact.iter().fold(f64::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+/// The largest difference over the bound. What is no number is as wrong as can be.
+fn relative<T: Float>(result: &[T], exact: &[f64], bound: f64) -> f64 {
+    let bound = bound.max(f64::MIN_POSITIVE);
     let errors =
-        result.iter().zip(exact).map(|(result, exact)| (Float::to_f64(*result) - exact).abs() / largest);
+        result.iter().zip(exact).map(|(result, exact)| (Float::to_f64(*result) - exact).abs() / bound);
     errors.fold(0.0, |worst, error| if error.is_nan() { f64::INFINITY } else { worst.max(error) })
+}
+
+fn largest(magnitudes: impl AsRef<[f64]>) -> f64 {
+    magnitudes.as_ref().iter().copied().fold(0.0, f64::max)
 }
 
 /// Geometries of every kind whose window fits the input; each second one is 3×3 at stride 1, for
@@ -146,31 +198,37 @@ fn random<T: Float>(algorithm: Algorithm, tolerance: f64) -> Outcome {
         Config { cases: GEOMETRIES, max_global_rejects, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let worst = Cell::new(0.0f64);
-    let error = |case: &Case, seed| -> Result<f64, Failure> {
-        let operands = case.operands::<T>(seed)?;
+    let error = |case: &Case, numbers, seed| -> Result<f64, Failure> {
+        let operands = case.operands::<T>(numbers, seed)?;
         case.error(algorithm, &operands, &case.exact(&operands)?)
     };
-    let result = runner.run(&(cases(), any::<u64>()), |(case, seed)| {
-        let failed = |failure: Failure| TestCaseError::fail(failure.to_string());
-        if !case.is_done_by::<T>(algorithm).map_err(failed)? {
-            return Err(TestCaseError::reject("left to another algorithm"));
-        }
-        let error = error(&case, seed).map_err(failed)?;
-        worst.set(worst.get().max(error));
-        if error <= tolerance { Ok(()) } else { Err(TestCaseError::fail(format!("{error:.1e}"))) }
-    });
+    let result = runner.run(
+        &(cases(), proptest::sample::select(&Numbers::ALL[..]), any::<u64>()),
+        |(case, numbers, seed)| {
+            let failed = |failure: Failure| TestCaseError::fail(failure.to_string());
+            if !case.is_done_by::<T>(algorithm).map_err(failed)? {
+                return Err(TestCaseError::reject("left to another algorithm"));
+            }
+            let error = error(&case, numbers, seed).map_err(failed)?;
+            worst.set(worst.get().max(error));
+            if error <= tolerance { Ok(()) } else { Err(TestCaseError::fail(format!("{error:.1e}"))) }
+        },
+    );
     match result {
         Ok(()) => Ok(format!("{GEOMETRIES} geometries, worst {:.1e} of {tolerance:.0e}", worst.get())),
-        Err(TestError::Fail(error, (case, _))) => Err(format!("{error} of {tolerance:.0e}: {case:?}").into()),
+        Err(TestError::Fail(error, (case, numbers, _))) => {
+            Err(Difference::found(format!("{error} of {tolerance:.0e}: {numbers:?}, {case:?}")))
+        }
         Err(TestError::Abort(reason)) => Err(reason.to_string().into()),
     }
 }
 
-/// Each geometry that the networks contain, on small pictures, by every algorithm that can.
+/// Each geometry that the networks contain, on small pictures, by every algorithm that can, with
+/// numbers of each kind in turn.
 fn in_networks<T: Float>(tolerance: f64) -> Outcome {
     let mut by_algorithm = Algorithm::ALL.map(|algorithm| (algorithm, 0, 0.0f64));
-    for case in cases_of_networks()? {
-        let operands = case.operands::<T>(0)?;
+    for (case, numbers) in cases_of_networks()?.into_iter().zip(Numbers::ALL.into_iter().cycle()) {
+        let operands = case.operands::<T>(numbers, 0)?;
         let exact = case.exact(&operands)?;
         for (algorithm, done, worst) in &mut by_algorithm {
             if !case.is_done_by::<T>(*algorithm)? {
@@ -178,7 +236,8 @@ fn in_networks<T: Float>(tolerance: f64) -> Outcome {
             }
             let error = case.error(*algorithm, &operands, &exact)?;
             if error > tolerance {
-                return Err(format!("{algorithm:?} {error:.1e} of {tolerance:.0e}: {case:?}").into());
+                let reason = format!("{algorithm:?} {error:.1e} of {tolerance:.0e}: {numbers:?}, {case:?}");
+                return Err(Difference::found(reason));
             }
             *done += 1;
             *worst = worst.max(error);
@@ -188,24 +247,21 @@ fn in_networks<T: Float>(tolerance: f64) -> Outcome {
     Ok(format!("geometries and worst of {tolerance:.0e}: {}", told.join(", ")))
 }
 
+/// The convolutions of networks that between them have every kind of layer, each geometry as the
+/// network describes it and each input as it arrives there.
 fn cases_of_networks() -> Result<Vec<Case>, Failure> {
     const SIDE: usize = 28;
     let mut cases = Vec::new();
-    for name in ["resnet18", "resnet50", "resnext50_32x4d", "cifar_resnet20"] {
+    for name in ["resnet18", "resnet50", "resnet50_v1", "resnext50_32x4d", "cifar_resnet20", "preresnet18"] {
         let net = ResNetConfig::named(name)?.build::<f32>(&mut Generator::new(0))?;
         let mut trace = Trace::new();
         net.propagate(&[2, 3, SIDE, SIDE].into(), &mut trace)?;
-        let weights: BTreeMap<_, _> = net.parameters().into_iter().collect();
-        for layer in trace.layers().iter().filter(|layer| layer.kind == "conv2d") {
-            let weight =
-                weights.get(&format!("{}.weight", layer.path)).ok_or("a convolution without a weight")?;
-            let weight: [usize; 4] = weight.shape().dims("conv2d")?;
-            let (x, y): ([usize; 4], [usize; 4]) =
-                (layer.input.dims("conv2d")?, layer.output.dims("conv2d")?);
-            // All of them keep the size or halve it.
-            let geometry = Conv2dGeometry::new(weight[2], weight[3]).stride(x[2].div_ceil(y[2]));
-            let geometry = geometry.padding([weight[2] / 2, weight[3] / 2]).groups(x[1] / weight[1]);
-            let case = Case { geometry, x, weight };
+        for node in Graph::of(&net).nodes() {
+            let Op::Conv2d { weight, geometry } = &node.op else { continue };
+            let layer = trace.layers().iter().find(|layer| layer.path == node.path);
+            let layer = layer.ok_or_else(|| format!("{}: described, but not propagated", node.path))?;
+            let (x, weight) = (layer.input.dims("conv2d")?, weight.shape().dims("conv2d")?);
+            let case = Case { geometry: *geometry, x, weight };
             if !cases.contains(&case) {
                 cases.push(case);
             }

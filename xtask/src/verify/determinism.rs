@@ -15,7 +15,7 @@ use residual_tensor::{Float, Generator};
 use residual_train::{Checkpoint, Data, ModelSpec, Observer, RunFolder, Span, Step, TrainConfig, Trainer};
 use residual_zoo::ResNetConfig;
 
-use super::{Failure, Outcome, Settings, recorder::Recorder};
+use super::{Difference, Failure, Outcome, Settings, recorder::Recorder};
 
 pub(super) fn run(_settings: &Settings, recorder: &mut Recorder) -> Result<(), Failure> {
     for (name, description) in NETWORKS {
@@ -105,12 +105,16 @@ fn threads<T: Float>(description: &str) -> Outcome {
 
 fn same(what: &str, expected: &[(String, Vec<u64>)], found: &[(String, Vec<u64>)]) -> Result<(), Failure> {
     if expected.len() != found.len() {
-        return Err(format!("{what}: {} tensors, expected {}", found.len(), expected.len()).into());
+        let lengths = format!("{what}: {} tensors, expected {}", found.len(), expected.len());
+        return Err(Difference::found(lengths));
     }
     for ((path, expected), (other, found)) in expected.iter().zip(found) {
         if path != other || expected != found {
             let differ = expected.iter().zip(found).filter(|(a, b)| a != b).count();
-            return Err(format!("{what}: {path} differs in {differ} of {} numbers", expected.len()).into());
+            let numbers = expected.len();
+            return Err(Difference::found(format!(
+                "{what}: {path} differs in {differ} of {numbers} numbers"
+            )));
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use residual_nn::{LayerSample, Mode, layers};
 use residual_tensor::Generator;
 use residual_zoo::ResNetConfig;
 
-use super::{Failure, Outcome, Settings, numbers::grouped, recorder::Recorder, tree};
+use super::{Difference, Failure, Outcome, Settings, numbers::grouped, recorder::Recorder, tree};
 
 /// What all samples are drawn from; a failure names the case under it.
 const SEED: u64 = 0;
@@ -119,7 +119,7 @@ impl Total {
             let (analytic, numeric) = (worst.analytic, worst.numeric);
             let reason =
                 format!("{case}: input {input}, element {element}: {analytic}, but numerically {numeric}");
-            return Err(reason.into());
+            return Err(Difference::found(reason));
         }
         self.compared += check.compared;
         self.nonzero += check.nonzero;
@@ -144,8 +144,10 @@ fn compare(registered: &BTreeSet<String>, implemented: &BTreeSet<String>) -> Out
     let stale = list(registered.difference(implemented).collect());
     match (unchecked.is_empty(), stale.is_empty()) {
         (true, true) => Ok(format!("{} of them", registered.len())),
-        (false, _) => Err(format!("not in the registry, so nothing checks it: {unchecked}").into()),
-        (true, false) => Err(format!("in the registry, but implemented nowhere: {stale}").into()),
+        (false, _) => {
+            Err(Difference::found(format!("not in the registry, so nothing checks it: {unchecked}")))
+        }
+        (true, false) => Err(Difference::found(format!("in the registry, but implemented nowhere: {stale}"))),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
-use super::{Failure, Outcome, Settings, recorder::Recorder};
+use super::{Difference, Failure, Outcome, Settings, recorder::Recorder};
 
 pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Failure> {
     let manifest = settings.root.join("Cargo.toml");
@@ -31,7 +31,7 @@ fn check(package: &Package, all: &[Package]) -> Outcome {
             let direction = if floor == own { "sideways" } else { "up" };
             let reason =
                 format!("{package} is on floor {own}, but depends {direction} on {other}, floor {floor}");
-            return Err(reason.into());
+            return Err(Difference::found(reason));
         }
         seen.push(format!("{} ({floor})", other.name));
     }

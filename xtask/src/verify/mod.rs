@@ -6,6 +6,7 @@ mod child;
 mod determinism;
 mod facts;
 mod gradcheck;
+mod instruction_sets;
 mod layering;
 mod numbers;
 mod parity;
@@ -17,13 +18,33 @@ mod style;
 mod tree;
 mod unit;
 
-use std::{path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use crate::Failure;
 use recorder::Recorder;
 
-/// What a check ends with: what was seen, in one line, or why it failed.
+/// What a check ends with: what was seen, in one line, or why it failed. A [`Difference`] says that
+/// the check did its work and found a fault; any other failure, that it could not do its work.
 type Outcome = Result<String, Failure>;
+
+/// Two things that were held against each other and are not the same.
+#[derive(Debug)]
+struct Difference(String);
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Difference {}
+
+impl Difference {
+    /// The failure of a check that found this difference.
+    fn found(text: impl Into<String>) -> Failure {
+        Self(text.into()).into()
+    }
+}
 
 /// What to check, and how.
 #[derive(clap::Args)]
@@ -110,8 +131,12 @@ impl FromStr for Selection {
 /// Runs what is selected. Gives whether everything passed.
 pub(crate) fn run(root: PathBuf, options: Options) -> Result<bool, Failure> {
     let Options { only, json, fixtures, report, samples } = options;
+    instruction_sets::check_environment()?;
     let settings = Settings { root, fixtures, samples };
     let mut recorder = Recorder::new(only, json);
+    if cfg!(debug_assertions) {
+        recorder.not_covered("an optimised build", "this program is none; `cargo xtask verify` builds one");
+    }
     for suite in SUITES {
         if recorder.begin(suite)
             && let Err(failure) = (suite.run)(&settings, &mut recorder)

@@ -12,7 +12,7 @@ use residual_nn::{Mode, Module, Trace, layers};
 use residual_tensor::{Float, Generator, Shape, Tensor};
 use residual_zoo::{ResNet, ResNetConfig, Summary, names};
 
-use super::{Failure, Outcome, Settings, numbers::grouped, recorder::Recorder};
+use super::{Difference, Failure, Outcome, Settings, numbers::grouped, recorder::Recorder};
 
 pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Failure> {
     for entry in layers() {
@@ -24,7 +24,8 @@ pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Fa
                     let [executed, propagated] = sample.shapes(mode)?;
                     if executed != propagated {
                         let input = sample.input.shape();
-                        return Err(format!("case {case}: {input} gives {executed}, not {propagated}").into());
+                        let shapes = format!("case {case}: {input} gives {executed}, not {propagated}");
+                        return Err(Difference::found(shapes));
                     }
                 }
             }
@@ -89,7 +90,8 @@ fn compare<T: Float>(net: &ResNet<T>, input: &Shape, trace: &Trace) -> Result<us
         match executed.get(&layer.path) {
             Some(shape) if *shape == layer.output => {}
             Some(shape) => {
-                return Err(format!("{}: runs to {shape}, not {}", layer.path, layer.output).into());
+                let shapes = format!("{}: runs to {shape}, not {}", layer.path, layer.output);
+                return Err(Difference::found(shapes));
             }
             None => return Err(format!("{}: propagated, but not run", layer.path).into()),
         }
@@ -192,7 +194,7 @@ fn refusals<T: Float>(net: &ResNet<T>) -> Outcome {
         let run = net.forward(&tape.input(Tensor::zeros(&input)), Mode::Eval);
         let run = run.map(|output| output.shape().clone()).map_err(|error| error.to_string());
         if propagated != run {
-            return Err(format!("{input}: worked out {propagated:?}, run {run:?}").into());
+            return Err(Difference::found(format!("{input}: worked out {propagated:?}, run {run:?}")));
         }
         match run {
             Err(message) if message.starts_with(beginning) && message.contains(&input.to_string()) => {

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::fixture::Digest;
-use crate::verify::Outcome;
+use crate::verify::{Difference, Outcome};
 
 /// Compares arrays of one kind and remembers the worst element.
 pub(super) struct Comparison {
@@ -101,7 +101,8 @@ impl Comparison {
         if error <= tolerance {
             return Ok(format!("{what} {error:.1e} of {tolerance:.0e} at {place}"));
         }
-        Err(format!("{what} {error:.1e} of {tolerance:.0e} at {place}: {ours}, PyTorch {theirs}").into())
+        let reason = format!("{what} {error:.1e} of {tolerance:.0e} at {place}: {ours}, PyTorch {theirs}");
+        Err(Difference::found(reason))
     }
 }
 

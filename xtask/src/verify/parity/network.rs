@@ -15,7 +15,7 @@ use super::{
     fixture::{AfterSteps, Digest, Network, Train, doubles},
     formula::{fill, signed},
 };
-use crate::verify::{Failure, Outcome, numbers::grouped};
+use crate::verify::{Difference, Failure, Outcome, numbers::grouped};
 
 fn build<T: Float>(fixture: &Network) -> Result<ResNet<T>, Failure> {
     let channels = fixture.input_shape.get(1).copied().ok_or("the input has no channels")?;
@@ -32,14 +32,14 @@ pub(super) fn states(fixture: &Network) -> Outcome {
     for (i, (ours, theirs)) in ours.iter().zip(&fixture.state_dict).enumerate() {
         if (&ours.0, &ours.1) != theirs {
             let reason = format!("entry {i} is {} {}, PyTorch {} {}", ours.0, ours.1, theirs.0, theirs.1);
-            return Err(reason.into());
+            return Err(Difference::found(reason));
         }
     }
     let [entries, expected] = [ours.len(), fixture.state_dict.len()];
     let [parameters, published] = [net.parameter_count(), fixture.parameters];
     if (entries, parameters) != (expected, published) {
         let reason = format!("{entries} entries, {parameters} parameters; PyTorch {expected}, {published}");
-        return Err(reason.into());
+        return Err(Difference::found(reason));
     }
     Ok(format!("{entries} entries in order, {} parameters", grouped(parameters)))
 }

@@ -44,7 +44,7 @@ impl WorkspaceCopy {
             return Err(format!("the copy's {name} {version} would be taken for the workspace's").into());
         }
         let target = self.target.to_str().ok_or("the target folder's name is not Unicode")?;
-        let arguments = ["build", "--quiet", "--offline", "--package", PROGRAM];
+        let arguments = ["build", "--release", "--quiet", "--offline", "--package", PROGRAM];
         let mut lines = Vec::new();
         let target = [("CARGO_TARGET_DIR", target)];
         match cargo::run(&self.root, &arguments, &target, |line| lines.push(line.to_owned()))? {
@@ -55,7 +55,7 @@ impl WorkspaceCopy {
 
     /// `xtask` as built from the copy.
     pub(super) fn program(&self) -> PathBuf {
-        self.target.join("debug").join(format!("{PROGRAM}{EXE_SUFFIX}"))
+        self.target.join("release").join(format!("{PROGRAM}{EXE_SUFFIX}"))
     }
 
     /// Makes the copy equal to the workspace, but for what `change` does to a text file.

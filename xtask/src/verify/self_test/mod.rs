@@ -1,5 +1,6 @@
 //! Checks of the checks: faults are planted in a copy of the workspace, one at a time, and the
-//! suite that owns each of them has to notice. The faults are data, in `faults.toml`.
+//! suite that owns each of them has to notice, by a comparison that finds a difference. The faults
+//! are data, in `faults.toml`; the copy is built optimised, as what ships.
 //!
 //! All faults in Rust code are compiled into one program: `FROM` becomes
 //! `(if planted("name") { TO } else { FROM })`, and a variable of the environment says which one
@@ -16,7 +17,7 @@ use serde_json::Value;
 
 use super::{
     Failure, Outcome, Settings,
-    child::{self, first_failure},
+    child::{self, Failed, first_failure},
     recorder::Recorder,
 };
 
@@ -106,10 +107,7 @@ pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Fa
         let faults = compiled.iter().chain(&of_sources);
         let checks: BTreeSet<&str> = faults.map(|fault| fault.caught_by.as_str()).collect();
         let result = verify(&copy, &Vec::from_iter(checks).join(","), None)?;
-        match first_failure(&result) {
-            None => Ok(format!("{} checks", result["passed"])),
-            Some(failure) => Err(failure.into()),
-        }
+        child::outcome(&result, |result| format!("{} checks", result["passed"]))
     });
     for fault in &compiled {
         recorder.check(&fault.name, || {
@@ -132,9 +130,12 @@ fn verify(copy: &WorkspaceCopy, only: &str, fault: Option<&str>) -> Result<Value
     child::verify(&copy.program(), copy.root(), only, (VARIABLE, fault))
 }
 
+/// A fault is caught by a comparison that finds a difference. A check that panics or cannot do its
+/// work has compared nothing, and would stop at other faults, too.
 fn caught(fault: &Fault, result: &Value) -> Outcome {
     match first_failure(result) {
-        Some(failure) => Ok(format!("caught by {failure}")),
+        Some(Failed { text, by_comparison: true }) => Ok(format!("caught by {text}")),
+        Some(Failed { text, .. }) => Err(format!("noticed, but not by a comparison: {text}").into()),
         None => Err(format!("{} did not notice", fault.caught_by).into()),
     }
 }
@@ -142,6 +143,19 @@ fn caught(fault: &Fault, result: &Value) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_does_not_count_as_noticing() {
+        let ended = |failed: u32, failure: &str| {
+            let check = serde_json::json!({"name": "c", "failed": failed, "failure": failure, "detail": "d"});
+            let result = serde_json::json!({"suites": [{"name": "s", "checks": [check]}]});
+            caught(&fault(None, "a", "facts/"), &result)
+        };
+        assert!(ended(1, "difference").is_ok());
+        for (failed, failure) in [(1, "panic"), (1, "error"), (0, "")] {
+            assert!(ended(failed, failure).is_err(), "{failure}");
+        }
+    }
 
     fn fault(after: Option<&str>, from: &str, caught_by: &str) -> Fault {
         let (after, from, to) = (after.map(str::to_owned), from.to_owned(), "b".to_owned());

@@ -5,7 +5,7 @@ mod rules;
 
 use std::{fs, path::Path};
 
-use super::{Failure, Outcome, Settings, recorder::Recorder, tree};
+use super::{Difference, Failure, Outcome, Settings, recorder::Recorder, tree};
 use crate::cargo;
 
 pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Failure> {
@@ -13,7 +13,7 @@ pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Fa
     for (name, rule) in rules::ALL {
         recorder.check(*name, || {
             let offences: Vec<String> = sources.iter().flat_map(rule).collect();
-            if offences.is_empty() { Ok(String::new()) } else { Err(offences.join("\n").into()) }
+            if offences.is_empty() { Ok(String::new()) } else { Err(Difference::found(offences.join("\n"))) }
         });
     }
     let cargo = |arguments: &[&str], variables: &[(&str, &str)]| -> Outcome {
