@@ -4,7 +4,7 @@
 
 use std::ops::RangeInclusive;
 
-use residual_tensor::{Generator, Shape, Tensor};
+use residual_tensor::{Generator, IntoShape, Tensor};
 
 use crate::{Result, Var};
 
@@ -69,14 +69,14 @@ impl Draw {
         [self.within(1..=3), self.within(1..=4), self.within(2..=6), self.within(2..=6)]
     }
 
-    pub(crate) fn normal(&mut self, shape: impl Into<Shape>) -> Tensor<f64> {
+    pub(crate) fn normal(&mut self, shape: impl IntoShape) -> Tensor<f64> {
         self.0.normal_tensor(shape, 1.0)
     }
 
     /// Values that differ from each other and from zero by far more than a difference quotient
     /// moves them: for operations with kinks.
-    pub(crate) fn distinct(&mut self, shape: impl Into<Shape>) -> Tensor<f64> {
-        let shape = shape.into();
+    pub(crate) fn distinct(&mut self, shape: impl IntoShape) -> Tensor<f64> {
+        let shape = shape.into_shape().expect("a small shape");
         let n = shape.elements();
         let values = self.0.permutation(n).into_iter().map(|rank| (rank as f64 + 0.5) / n as f64 * 4.0 - 2.0);
         let mut values = values.map(|x| x + 0.01);

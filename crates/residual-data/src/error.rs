@@ -3,6 +3,8 @@
 
 use std::{io, path::PathBuf};
 
+use residual_tensor::TensorError;
+
 use crate::{ImageShape, Split};
 
 /// A data set, file or picture that cannot be used as asked.
@@ -184,6 +186,9 @@ pub enum DataError {
     /// A worker thread of the loader could not be started.
     #[error("cannot start a loader thread: {0}")]
     Thread(io::Error),
+    /// There cannot be a tensor for so many pictures of that size.
+    #[error("{0}; take fewer or smaller pictures at once")]
+    Batch(#[from] TensorError),
     /// A worker thread of the loader ended before its work was done.
     #[error("a loader thread stopped while it prepared batch {batch}: the data set `{name}` panicked")]
     WorkerStopped {

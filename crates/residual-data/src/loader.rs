@@ -174,7 +174,7 @@ impl Source {
     fn batch(&self, epoch: u64, indices: &[usize], stop: &AtomicBool) -> Result<Option<Batch>> {
         let ImageShape { channels, height, width } = self.preprocess.input;
         let shape = [indices.len(), channels, height, width];
-        let mut images = Tensor::unfilled(shape, Layout::ChannelsLast);
+        let mut images = Tensor::try_unfilled(shape, Layout::ChannelsLast)?;
         let mut labels = Vec::with_capacity(indices.len());
         let variation = self.generator.split("augment").split(epoch);
         let slots = images.as_mut_slice().chunks_exact_mut(self.preprocess.input.elements());

@@ -151,7 +151,7 @@ impl Preprocess {
     pub fn apply(&self, image: Image) -> Result<Tensor<f32>> {
         self.check()?;
         let ImageShape { channels, height, width } = self.input;
-        let mut tensor = Tensor::unfilled([1, channels, height, width], Layout::ChannelsLast);
+        let mut tensor = Tensor::try_unfilled([1, channels, height, width], Layout::ChannelsLast)?;
         self.write(&self.resize(image)?, Placement::default(), tensor.as_mut_slice())?;
         Ok(tensor)
     }

@@ -41,7 +41,9 @@ impl Statistics {
             .map(|i| (i as u128 * dataset.len() as u128 / samples as u128) as usize)
             .try_fold(Sums::default, |sums, index| {
                 let image = preprocess.resize(dataset.get(index)?.image)?;
-                Ok(sums.with(image.centre_crop(input.height, input.width)?.pixels(), input.channels))
+                Ok::<_, DataError>(
+                    sums.with(image.centre_crop(input.height, input.width)?.pixels(), input.channels),
+                )
             })
             .try_reduce(Sums::default, |a, b| Ok(a.merged(b)))?;
         let values = (samples * input.height * input.width) as f64;

@@ -31,7 +31,8 @@ impl Division {
         let mut best = Self { steps: 0, parts: 1 };
         let [batch, sizes @ ..] = &**input else { return best };
         let single: Vec<usize> = [1].into_iter().chain(sizes.iter().copied()).collect();
-        let mut shapes: Vec<Shape> = vec![single.into()];
+        let Ok(single) = Shape::new(single) else { return best };
+        let mut shapes = vec![single];
         let mut most = shapes[0].elements();
         for (step, fused) in (1..).zip(fused) {
             if fused.kind.weight_len() > WEIGHT {
@@ -45,8 +46,9 @@ impl Division {
             shapes.push(shape);
             // Behind this step its own result is all that anybody still needs.
             if (0..step).all(|value| last_use[value] <= step) {
-                let parts = (1..=*batch)
-                    .find(|parts| batch.is_multiple_of(*parts) && batch / parts * most <= RESULT.max(most));
+                let parts = (1..=*batch).find(|parts| {
+                    batch.is_multiple_of(*parts) && (batch / parts).saturating_mul(most) <= RESULT.max(most)
+                });
                 best = Self { steps: step, parts: parts.unwrap_or(1) };
             }
         }

@@ -1,7 +1,7 @@
 //! A network with a plan for each shape of input that it meets.
 
 use residual_nn::{Graph, Module, Result};
-use residual_tensor::{Shape, Tensor};
+use residual_tensor::{IntoShape, Tensor};
 
 use crate::Plan;
 
@@ -30,8 +30,8 @@ impl Model {
     ///
     /// # Errors
     /// If the input does not fit, with the path of the layer that would refuse it.
-    pub fn plan(&mut self, input: impl Into<Shape>) -> Result<&mut Plan> {
-        let input = input.into();
+    pub fn plan(&mut self, input: impl IntoShape) -> Result<&mut Plan> {
+        let input = input.into_shape()?;
         let plan = match self.plans.iter().position(|plan| *plan.input() == input) {
             Some(index) => self.plans.remove(index),
             None => Plan::of_graph(&self.graph, input)?,

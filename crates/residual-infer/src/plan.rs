@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use residual_kernels::{KernelError, images::channels_last_into, together};
 use residual_nn::{Error, Graph, Module, Result};
-use residual_tensor::{Layout, Shape, Tensor};
+use residual_tensor::{IntoShape, Layout, Shape, Tensor};
 
 use crate::{
     arena::{self, Lifetime},
@@ -32,7 +32,7 @@ impl Plan {
     ///
     /// # Errors
     /// If the input does not fit, with the path of the layer that would refuse it.
-    pub fn new(network: &dyn Module<f32>, input: impl Into<Shape>) -> Result<Self> {
+    pub fn new(network: &dyn Module<f32>, input: impl IntoShape) -> Result<Self> {
         Self::of_graph(&Graph::of(network), input)
     }
 
@@ -40,8 +40,8 @@ impl Plan {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn of_graph(graph: &Graph<f32>, input: impl Into<Shape>) -> Result<Self> {
-        let input = input.into();
+    pub fn of_graph(graph: &Graph<f32>, input: impl IntoShape) -> Result<Self> {
+        let input = input.into_shape()?;
         let fused = fuse(graph);
         // The input is value 0, the result of step i value i + 1.
         let mut value_of = vec![0; graph.nodes().len()];
@@ -75,7 +75,7 @@ impl Plan {
                 shape: sized.output,
             }
         });
-        let mut arena = Tensor::unfilled([storage.total], Layout::Contiguous);
+        let mut arena = Tensor::try_unfilled([storage.total], Layout::Contiguous)?;
         arena.as_mut_slice().fill(0.0);
         Ok(Self {
             steps: steps.collect(),
@@ -108,7 +108,7 @@ impl Plan {
     /// If the images do not have the shape that the plan was made for.
     pub fn run(&mut self, images: &Tensor<f32>) -> Result<Tensor<f32>> {
         let layout = if self.output().rank() == 4 { Layout::ChannelsLast } else { Layout::Contiguous };
-        let mut answer = Tensor::unfilled(self.output(), layout);
+        let mut answer = Tensor::try_unfilled(self.output(), layout)?;
         self.run_into(images, &mut answer)?;
         Ok(answer)
     }
@@ -224,10 +224,10 @@ fn last_uses(fused: &[Fused], value_of: &[usize], output: usize) -> Vec<usize> {
 }
 
 /// The same shape for `batch` times or parts of the first axis.
-fn with_batch(shape: &Shape, batch: impl Fn(usize) -> usize) -> Shape {
+fn with_batch(shape: &Shape, batch: impl Fn(usize) -> usize) -> Result<Shape> {
     let mut axes = shape.to_vec();
     axes.iter_mut().take(1).for_each(|axis| *axis = batch(*axis));
-    axes.into()
+    Ok(axes.into_shape()?)
 }
 
 /// Works out all sizes, and packs weights for them.
@@ -237,7 +237,7 @@ fn resolve(
     value_of: &[usize],
     division: Division,
 ) -> Result<(Vec<Sized>, Vec<Shape>)> {
-    let mut shapes = vec![with_batch(input, |batch| batch / division.parts)];
+    let mut shapes = vec![with_batch(input, |batch| batch / division.parts)?];
     let mut tasks = Vec::with_capacity(fused.len());
     for Fused { path, kind, x, addend, relu, .. } in fused {
         let (x, addend) = (value_of[x.index()], addend.map(|addend| value_of[addend.index()]));
@@ -250,7 +250,7 @@ fn resolve(
         tasks.push(Sized { path, task, x, addend, relu, output: output.clone() });
         // From here on the whole batch is taken at once.
         let whole = tasks.len() == division.steps;
-        shapes.push(if whole { with_batch(&output, |batch| batch * division.parts) } else { output });
+        shapes.push(if whole { with_batch(&output, |batch| batch * division.parts)? } else { output });
     }
     Ok((tasks, shapes))
 }

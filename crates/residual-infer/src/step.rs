@@ -7,7 +7,7 @@ use residual_kernels::{
     conv2d::{Epilogue, PackedConv2d},
     pool, shortcut,
 };
-use residual_tensor::Shape;
+use residual_tensor::{Shape, TensorError};
 
 use crate::fuse::Kind;
 
@@ -61,13 +61,13 @@ impl Kind {
     pub(crate) fn output(&self, x: &Shape) -> Result<Shape, KernelError> {
         Ok(match self {
             Self::Conv2d { weight, geometry, .. } => {
-                let shape = geometry.resolve(&pixels(x), weight.shape())?;
-                if x.rank() == 2 { [shape.batch, shape.out_channels].into() } else { shape.y() }
+                let shape = geometry.resolve(&pixels(x)?, weight.shape())?;
+                if x.rank() == 2 { Shape::new([shape.batch, shape.out_channels])? } else { shape.y() }
             }
             Self::Affine { scale, .. } => {
                 let [_, channels, _, _] = x.dims("batch_norm")?;
                 if channels != scale.len() {
-                    let weight = [scale.len()].into();
+                    let weight = Shape::new([scale.len()])?;
                     let rule = "axis 1 of x must be as long as weight";
                     return Err(KernelError::mismatch("batch_norm", ("x", x), ("weight", &weight), rule));
                 }
@@ -77,22 +77,22 @@ impl Kind {
             Self::MaxPool2d(geometry) | Self::AvgPool2d(geometry) => geometry.resolve(x)?.y(),
             Self::GlobalAvgPool => {
                 let [n, channels, _, _] = x.dims("global_avg_pool")?;
-                [n, channels].into()
+                Shape::new([n, channels])?
             }
             Self::SubsamplePad { stride, channels } => {
                 let [n, _, h, w] = x.dims("subsample_pad")?;
                 let step = (*stride).max(1); // The kernel refuses 0, with a message.
-                [n, *channels, h.div_ceil(step), w.div_ceil(step)].into()
+                Shape::new([n, *channels, h.div_ceil(step), w.div_ceil(step)])?
             }
         })
     }
 }
 
 /// What a linear layer takes for a picture of one pixel; other shapes as they are.
-fn pixels(x: &Shape) -> Shape {
+fn pixels(x: &Shape) -> Result<Shape, TensorError> {
     match **x {
-        [n, features] => [n, features, 1, 1].into(),
-        _ => x.clone(),
+        [n, features] => Shape::new([n, features, 1, 1]),
+        _ => Ok(x.clone()),
     }
 }
 
@@ -101,7 +101,7 @@ impl Task {
     pub(crate) fn new(kind: Kind, x: &Shape) -> Result<Self, KernelError> {
         Ok(match kind {
             Kind::Conv2d { weight, bias, geometry } => {
-                let shape = geometry.resolve(&pixels(x), weight.shape())?;
+                let shape = geometry.resolve(&pixels(x)?, weight.shape())?;
                 Self::Conv2d { packed: PackedConv2d::new(&weight, &shape)?, bias }
             }
             Kind::Affine { scale, shift } => Self::Affine { scale, shift },

@@ -130,7 +130,7 @@ fn layers_that_stand_alone() {
         Box::new(Sums),
         Box::new(AvgPool2d(window)),
         Box::new(MaxPool2d(window)),
-        Box::new(BatchNorm2d::new(&BatchNormConfig::new(3).gamma(0.5))),
+        Box::new(BatchNorm2d::new(&BatchNormConfig::new(3).gamma(0.5)).unwrap()),
         Box::new(Shortcut::SubsamplePad { stride: 2, channels: 5 }),
         Box::new(Shortcut::Identity),
     ];
@@ -141,7 +141,8 @@ fn layers_that_stand_alone() {
             assert!(difference(&plan.run(&images).unwrap(), &want) < 1e-6, "{index}");
         }
     }
-    let (features, linear) = (generator.normal_tensor([3, 6], 1.0), Linear::new(6, 4, &mut generator));
+    let (features, linear) =
+        (generator.normal_tensor([3, 6], 1.0), Linear::new(6, 4, &mut generator).unwrap());
     let answer = Plan::new(&linear, [3, 6]).unwrap().run(&features).unwrap();
     assert!(difference(&answer, &eval(&linear, &features)) < 1e-6);
 }

@@ -165,8 +165,8 @@ impl KernelError {
 /// An error unless a slice has as many elements as its shape. (A [`Shape`] takes memory, and what
 /// runs on slices must not.)
 pub(crate) fn check_length<const N: usize>(shape: [usize; N], given: usize) -> crate::Result<()> {
-    if shape.iter().product::<usize>() == given {
+    if Shape::count(&shape)? == given {
         return Ok(());
     }
-    Err(TensorError::Length { shape: shape.into(), given })?
+    Err(TensorError::Length { shape: Shape::new(shape)?, given })?
 }

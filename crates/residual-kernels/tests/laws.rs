@@ -25,8 +25,13 @@ fn convolution() -> impl Strategy<Value = Convolution> {
                 let reach = dilation[axis] * (kernel[axis] - 1) + 1;
                 reach.saturating_sub(2 * padding[axis]).max(1) + extra[axis]
             };
-            let x = [batch, groups * inputs, size(0), size(1)].into();
-            Convolution { geometry, x, weight: [groups * outputs, inputs, kernel[0], kernel[1]].into(), seed }
+            let x = Shape::new([batch, groups * inputs, size(0), size(1)]).unwrap();
+            Convolution {
+                geometry,
+                x,
+                weight: Shape::new([groups * outputs, inputs, kernel[0], kernel[1]]).unwrap(),
+                seed,
+            }
         },
     )
 }
@@ -129,7 +134,7 @@ proptest! {
     ) {
         let padding = [padding[0].min(kernel[0] / 2), padding[1].min(kernel[1] / 2)];
         let geometry = Pool2dGeometry { kernel, stride, padding };
-        let x = random(&shape.into(), seed);
+        let x = random(&Shape::new(shape).unwrap(), seed);
 
         let (y, indices) = pool::max_forward(&x, &geometry).unwrap();
         let dy = random(y.shape(), seed ^ 1);
@@ -169,8 +174,12 @@ fn nothing_in_gives_nothing_out() {
 fn what_does_not_fit_is_an_error_with_both_shapes() {
     let zeros = |shape: &[usize]| Tensor::<f32>::zeros(shape);
     let geometry = Conv2dGeometry::new(3, 3);
-    let dy =
-        conv2d::backward_data(&zeros(&[1, 4, 2, 2]), &zeros(&[4, 3, 3, 3]), &[1, 3, 5, 5].into(), &geometry);
+    let dy = conv2d::backward_data(
+        &zeros(&[1, 4, 2, 2]),
+        &zeros(&[4, 3, 3, 3]),
+        &Shape::new([1, 3, 5, 5]).unwrap(),
+        &geometry,
+    );
     let messages = [
         (
             dy.unwrap_err(),
@@ -193,7 +202,7 @@ fn what_does_not_fit_is_an_error_with_both_shapes() {
             "linear: bias [4] does not fit weight [5, 3]: the bias must have one element for each row of the weight",
         ),
         (
-            pool::global_avg_backward(&zeros(&[2, 3]), &[2, 4, 5, 5].into()).unwrap_err(),
+            pool::global_avg_backward(&zeros(&[2, 3]), &Shape::new([2, 4, 5, 5]).unwrap()).unwrap_err(),
             "global_avg_pool backward: dy [2, 3] does not fit the output [2, 4]: both must have the same shape",
         ),
         (

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use residual_kernels::*;
-use residual_tensor::{Shape, Tensor};
+use residual_tensor::{IntoShape, Shape, Tensor};
 use serde_json::Value;
 
 fn uniform(key: &str, count: usize) -> Vec<f64> {
@@ -25,8 +25,8 @@ fn uniform(key: &str, count: usize) -> Vec<f64> {
     (0..count as u64).map(number).collect()
 }
 
-fn signed(key: &str, shape: impl Into<Shape>) -> Tensor<f64> {
-    let shape = shape.into();
+fn signed(key: &str, shape: impl IntoShape) -> Tensor<f64> {
+    let shape = shape.into_shape().unwrap();
     let numbers = uniform(key, shape.elements()).iter().map(|u| 2.0 * u - 1.0).collect();
     Tensor::from_vec(shape, numbers).unwrap()
 }
@@ -36,7 +36,7 @@ fn numbers(value: &Value) -> Vec<f64> {
 }
 
 fn shape(value: &Value) -> Shape {
-    numbers(value).iter().map(|&axis| axis as usize).collect::<Vec<_>>().into()
+    Shape::new(numbers(value).iter().map(|&axis| axis as usize).collect::<Vec<_>>()).unwrap()
 }
 
 fn assert_close(what: &str, got: &[f64], expected: &[f64]) {

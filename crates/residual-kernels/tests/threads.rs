@@ -1,7 +1,7 @@
 //! The same bits for any number of threads, for every kernel that divides its work.
 
 use residual_kernels::{conv2d::Algorithm, *};
-use residual_tensor::{Generator, Layout, Tensor};
+use residual_tensor::{Generator, Layout, Shape, Tensor};
 
 /// Runs a computation on 1, 2 and 3 threads and compares all tensors bit by bit.
 fn check(what: &str, compute: impl Fn() -> Vec<Tensor<f32>> + Sync) {
@@ -32,7 +32,7 @@ fn convolutions() {
         (Conv2dGeometry::new(3, 3).padding(1).groups(4), [4, 8, 40, 40], [8, 2, 3, 3]),
     ];
     for (geometry, x, weight) in geometries {
-        let dy = geometry.resolve(&x.into(), &weight.into()).unwrap().y();
+        let dy = geometry.resolve(&Shape::new(x).unwrap(), &Shape::new(weight).unwrap()).unwrap().y();
         let (x, weight, dy) = (random(1, &x), random(2, &weight), random(3, &dy));
         for algorithm in Algorithm::ALL.into_iter().filter(|algorithm| *algorithm != Algorithm::Reference) {
             check(&format!("{algorithm:?} {geometry:?}"), || {

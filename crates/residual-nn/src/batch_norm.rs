@@ -50,19 +50,22 @@ pub struct BatchNorm2d<T: Float> {
 
 impl<T: Float> BatchNorm2d<T> {
     /// γ as configured, β = 0, running mean 0 and variance 1.
-    pub fn new(config: &BatchNormConfig) -> Self {
-        let channel = |value: f64| Tensor::full([config.channels], T::of(value));
-        Self {
-            weight: State::parameter(channel(config.gamma)),
-            bias: State::parameter(channel(0.0)),
+    ///
+    /// # Errors
+    /// If there cannot be tensors so large.
+    pub fn new(config: &BatchNormConfig) -> Result<Self> {
+        let channel = |value: f64| Tensor::try_full([config.channels], T::of(value));
+        Ok(Self {
+            weight: State::parameter(channel(config.gamma)?),
+            bias: State::parameter(channel(0.0)?),
             running: RunningStatistics {
-                mean: State::new(Role::Buffer, channel(0.0)),
-                variance: State::new(Role::Buffer, channel(1.0)),
+                mean: State::new(Role::Buffer, channel(0.0)?),
+                variance: State::new(Role::Buffer, channel(1.0)?),
                 momentum: config.momentum,
             },
             num_batches_tracked: State::new(Role::Counter, Tensor::scalar(T::zero())),
             eps: config.eps,
-        }
+        })
     }
 
     /// What is added to the variance.

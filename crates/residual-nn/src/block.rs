@@ -153,7 +153,10 @@ pub struct Block<T: Float> {
 
 impl<T: Float> Block<T> {
     /// A block with new weights.
-    pub fn new(config: &BlockConfig, generator: &mut Generator) -> Self {
+    ///
+    /// # Errors
+    /// If there cannot be tensors so large.
+    pub fn new(config: &BlockConfig, generator: &mut Generator) -> Result<Self> {
         let convolutions = config.convolutions();
         let last = convolutions.len() - 1;
         let branch = convolutions.iter().enumerate().map(|(i, convolution)| {
@@ -162,16 +165,16 @@ impl<T: Float> Block<T> {
                 BlockOrder::Pre => convolution.in_channels,
             };
             let gamma = if config.zero_init && i == last { 0.0 } else { 1.0 };
-            let norm = BatchNorm2d::new(&BatchNormConfig::new(channels).gamma(gamma));
-            (Conv2d::new(convolution, generator), norm)
+            let norm = BatchNorm2d::new(&BatchNormConfig::new(channels).gamma(gamma))?;
+            Ok((Conv2d::new(convolution, generator)?, norm))
         });
-        let branch = branch.collect();
+        let branch = branch.collect::<Result<_>>()?;
         let shortcut = config.residual.then(|| {
             let channels = [config.in_channels, config.out_channels];
             let normalized = config.order == BlockOrder::Post;
             Shortcut::new(config.shortcut, channels, config.stride, normalized, config.init, generator)
         });
-        Self { branch, shortcut, order: config.order }
+        Ok(Self { branch, shortcut: shortcut.transpose()?, order: config.order })
     }
 
     /// The shortcut, if this is not a plain block.

@@ -52,9 +52,13 @@ impl Conv2dConfig {
     }
 
     /// The shape of the weight: `[out_channels, in_channels / groups, kernel height, width]`.
-    pub fn weight_shape(&self) -> Shape {
+    ///
+    /// # Errors
+    /// If there cannot be a tensor so large.
+    pub fn weight_shape(&self) -> Result<Shape> {
         let [height, width] = self.geometry.kernel;
-        [self.out_channels, self.in_channels / self.geometry.groups.max(1), height, width].into()
+        let axes = [self.out_channels, self.in_channels / self.geometry.groups.max(1), height, width];
+        Ok(Shape::new(axes)?)
     }
 }
 
@@ -68,10 +72,13 @@ pub struct Conv2d<T: Float> {
 
 impl<T: Float> Conv2d<T> {
     /// A convolution with new weights.
-    pub fn new(config: &Conv2dConfig, generator: &mut Generator) -> Self {
-        let weight = config.init.draw(config.weight_shape(), generator);
+    ///
+    /// # Errors
+    /// If there cannot be a tensor so large.
+    pub fn new(config: &Conv2dConfig, generator: &mut Generator) -> Result<Self> {
+        let weight = config.init.draw(config.weight_shape()?, generator)?;
         let weight = State::parameter(weight.to_layout(Layout::ChannelsLast));
-        Self { weight, geometry: config.geometry }
+        Ok(Self { weight, geometry: config.geometry })
     }
 
     /// Kernel, stride, padding, dilation, groups.

@@ -1,6 +1,7 @@
 //! First values of weights (He et al. 2015, "Delving Deep into Rectifiers").
 
-use residual_tensor::{Float, Generator, Layout, Shape, Tensor};
+use residual_autograd::Result;
+use residual_tensor::{Float, Generator, IntoShape, Layout, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// Which side of a weight keeps its variance.
@@ -28,22 +29,29 @@ pub enum Init {
 
 impl Init {
     /// A tensor of weights `[outputs, inputs, …]`; what follows the first two axes is the window.
-    pub fn draw<T: Float>(self, shape: impl Into<Shape>, generator: &mut Generator) -> Tensor<T> {
-        let shape = shape.into();
+    ///
+    /// # Errors
+    /// If there cannot be a tensor so large.
+    pub fn draw<T: Float>(self, shape: impl IntoShape, generator: &mut Generator) -> Result<Tensor<T>> {
+        let shape = shape.into_shape()?;
         let window: usize = shape.iter().skip(2).product();
         let fan = |axis: usize| (shape.get(axis).copied().unwrap_or(1) * window).max(1) as f64;
-        match self {
-            Init::He(Fan::In) => generator.normal_tensor(&shape, (2.0 / fan(1)).sqrt()),
-            Init::He(Fan::Out) => generator.normal_tensor(&shape, (2.0 / fan(0)).sqrt()),
+        let mut normal = |fan: f64| {
+            let deviation = (2.0 / fan).sqrt();
+            Tensor::try_from_fn(&shape, || T::of(deviation * generator.normal()))
+        };
+        Ok(match self {
+            Init::He(Fan::In) => normal(fan(1))?,
+            Init::He(Fan::Out) => normal(fan(0))?,
             Init::Uniform => {
                 let bound = fan(1).sqrt().recip();
-                generator.uniform_tensor(&shape, -bound, bound)
+                Tensor::try_from_fn(&shape, || T::of(generator.between(-bound, bound)))?
             }
             Init::Blank => {
                 let layout = if shape.rank() == 4 { Layout::ChannelsLast } else { Layout::Contiguous };
-                Tensor::unfilled(shape, layout)
+                Tensor::try_unfilled(shape, layout)?
             }
-        }
+        })
     }
 }
 
@@ -52,7 +60,7 @@ mod tests {
     use super::*;
 
     fn deviation(init: Init, shape: [usize; 4]) -> f64 {
-        let weights = init.draw::<f64>(shape, &mut Generator::new(3)).to_vec();
+        let weights = init.draw::<f64>(shape, &mut Generator::new(3)).unwrap().to_vec();
         (weights.iter().map(|w| w * w).sum::<f64>() / weights.len() as f64).sqrt()
     }
 

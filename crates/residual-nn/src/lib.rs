@@ -18,10 +18,10 @@
 //! use residual_tensor::Generator;
 //!
 //! let mut generator = Generator::new(0);
-//! let block = Block::<f32>::new(&BlockConfig::basic(16, 32).stride(2), &mut generator);
+//! let block = Block::<f32>::new(&BlockConfig::basic(16, 32).stride(2), &mut generator)?;
 //!
 //! let mut trace = Trace::new();
-//! assert_eq!(*block.propagate(&[8, 16, 32, 32].into(), &mut trace)?, [8, 32, 16, 16]);
+//! assert_eq!(*block.propagate(&Shape::new([8, 16, 32, 32])?, &mut trace)?, [8, 32, 16, 16]);
 //! println!("{} multiply-adds", trace.multiply_adds());
 //!
 //! let tape = Tape::new();

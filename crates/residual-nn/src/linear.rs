@@ -2,7 +2,7 @@
 
 use residual_autograd::{Result, State, Var};
 use residual_kernels::KernelError;
-use residual_tensor::{Float, Generator, Shape};
+use residual_tensor::{Float, Generator, Shape, Tensor};
 
 use crate::{GraphBuilder, Init, Mode, Module, NodeId, Op, Trace, Visitor};
 
@@ -17,11 +17,14 @@ pub struct Linear<T: Float> {
 
 impl<T: Float> Linear<T> {
     /// A layer with PyTorch's default initialisation of weight and bias.
-    pub fn new(in_features: usize, out_features: usize, generator: &mut Generator) -> Self {
-        let weight = Init::Uniform.draw([out_features, in_features], generator);
+    ///
+    /// # Errors
+    /// If there cannot be a tensor so large.
+    pub fn new(in_features: usize, out_features: usize, generator: &mut Generator) -> Result<Self> {
+        let weight = Init::Uniform.draw([out_features, in_features], generator)?;
         let bound = (in_features.max(1) as f64).sqrt().recip();
-        let bias = generator.uniform_tensor([out_features], -bound, bound);
-        Self { weight: State::parameter(weight), bias: State::parameter(bias) }
+        let bias = Tensor::try_from_fn([out_features], || T::of(generator.between(-bound, bound)))?;
+        Ok(Self { weight: State::parameter(weight), bias: State::parameter(bias) })
     }
 }
 
@@ -44,9 +47,9 @@ impl<T: Float> Module<T> for Linear<T> {
                 "axis 1 of both must have the same length",
             ))?;
         }
-        let multiply_adds = (n * weight.elements()) as u64;
+        let multiply_adds = (n as u64).saturating_mul(weight.elements() as u64);
         let parameters = weight.elements() + weight[0];
-        Ok(trace.layer("linear", "", [input, &[n, weight[0]].into()], parameters, multiply_adds))
+        Ok(trace.layer("linear", "", [input, &Shape::new([n, weight[0]])?], parameters, multiply_adds))
     }
 
     fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {

@@ -59,7 +59,7 @@ impl<T: Float> Module<T> for GlobalAvgPool {
 
     fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape> {
         let [n, c, _, _] = input.dims("global_avg_pool")?;
-        Ok(trace.layer("global_avg_pool", "", [input, &[n, c].into()], 0, 0))
+        Ok(trace.layer("global_avg_pool", "", [input, &Shape::new([n, c])?], 0, 0))
     }
 
     fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
@@ -71,5 +71,5 @@ fn window(kind: &'static str, geometry: &Pool2dGeometry, input: &Shape, trace: &
     let [n, c, h, w] = input.dims(kind)?;
     let [oh, ow] = geometry.output_size([h, w])?;
     let detail = format!("{}×{}, stride {}", geometry.kernel[0], geometry.kernel[1], geometry.stride[0]);
-    Ok(trace.layer(kind, detail, [input, &[n, c, oh, ow].into()], 0, 0))
+    Ok(trace.layer(kind, detail, [input, &Shape::new([n, c, oh, ow])?], 0, 0))
 }

@@ -14,7 +14,7 @@ use crate::{
 pub struct LayerEntry {
     /// Its name.
     pub name: &'static str,
-    draw: fn(&mut Generator) -> Drawn,
+    draw: fn(&mut Generator) -> Result<Drawn>,
 }
 
 /// A layer, and the shape of an input that fits it.
@@ -31,7 +31,7 @@ pub struct LayerSample {
 impl LayerEntry {
     /// A random configuration with random states and input.
     pub fn sample(&self, generator: &mut Generator) -> LayerSample {
-        let (module, shape) = (self.draw)(generator);
+        let (module, shape) = (self.draw)(generator).expect("a layer of a few channels");
         let input = generator.normal_tensor(shape, 1.0);
         LayerSample { module, input }
     }
@@ -73,38 +73,38 @@ impl LayerSample {
 pub fn layers() -> Vec<LayerEntry> {
     let entry = |name, draw| LayerEntry { name, draw };
     vec![
-        entry("AvgPool2d", |g| (Box::new(AvgPool2d(window(g))), shape(g, 2))),
+        entry("AvgPool2d", |g| Ok((Box::new(AvgPool2d(window(g))), shape(g, 2)?))),
         entry("BatchNorm2d", |g| {
-            let shape = shape(g, 2);
-            (Box::new(BatchNorm2d::new(&BatchNormConfig::new(shape[1]))), shape)
+            let shape = shape(g, 2)?;
+            Ok((Box::new(BatchNorm2d::new(&BatchNormConfig::new(shape[1]))?), shape))
         }),
         entry("Block", block),
         entry("Conv2d", |g| {
-            let shape = shape(g, 1);
+            let shape = shape(g, 1)?;
             let geometry = Conv2dGeometry::new(3, 3).padding(1).stride(1 + g.below(2));
             let config = Conv2dConfig::new(shape[1], 1 + g.below(4), geometry);
-            (Box::new(Conv2d::new(&config, g)), shape)
+            Ok((Box::new(Conv2d::new(&config, g)?), shape))
         }),
-        entry("GlobalAvgPool", |g| (Box::new(GlobalAvgPool), shape(g, 1))),
+        entry("GlobalAvgPool", |g| Ok((Box::new(GlobalAvgPool), shape(g, 1)?))),
         entry("Linear", |g| {
             let [n, inputs, outputs] = [1 + g.below(3), 1 + g.below(5), 1 + g.below(5)];
-            (Box::new(Linear::new(inputs, outputs, g)), [n, inputs].into())
+            Ok((Box::new(Linear::new(inputs, outputs, g)?), Shape::new([n, inputs])?))
         }),
-        entry("MaxPool2d", |g| (Box::new(MaxPool2d(window(g))), shape(g, 1))),
-        entry("Relu", |g| (Box::new(Relu), shape(g, 1))),
+        entry("MaxPool2d", |g| Ok((Box::new(MaxPool2d(window(g))), shape(g, 1)?))),
+        entry("Relu", |g| Ok((Box::new(Relu), shape(g, 1)?))),
         entry("Shortcut", |g| {
-            let shape = shape(g, 2);
+            let shape = shape(g, 2)?;
             let kind = [ShortcutKind::A, ShortcutKind::B, ShortcutKind::C][g.below(3)];
             let channels = [shape[1], shape[1] + g.below(3)];
             let (stride, normalized) = (1 + g.below(2), g.chance(0.5));
-            (Box::new(Shortcut::new(kind, channels, stride, normalized, Init::Uniform, g)), shape)
+            Ok((Box::new(Shortcut::new(kind, channels, stride, normalized, Init::Uniform, g)?), shape))
         }),
     ]
 }
 
 /// Blocks of every kind, order, shortcut, stride placement, plain and residual.
-fn block(g: &mut Generator) -> Drawn {
-    let shape = shape(g, 2);
+fn block(g: &mut Generator) -> Result<Drawn> {
+    let shape = shape(g, 2)?;
     let channels = 1 + g.below(3);
     let groups = 1 + g.below(2);
     let base = match g.below(2) {
@@ -121,7 +121,7 @@ fn block(g: &mut Generator) -> Drawn {
         residual: g.chance(0.8),
         ..base
     };
-    (Box::new(Block::new(&config, g)), shape)
+    Ok((Box::new(Block::new(&config, g)?), shape))
 }
 
 fn window(g: &mut Generator) -> Pool2dGeometry {
@@ -129,6 +129,6 @@ fn window(g: &mut Generator) -> Pool2dGeometry {
 }
 
 /// `[n, c, h, w]`, small, odd, even and not square.
-fn shape(g: &mut Generator, least_batch: usize) -> Shape {
-    [least_batch + g.below(2), 1 + g.below(4), 4 + g.below(3), 4 + g.below(3)].into()
+fn shape(g: &mut Generator, least_batch: usize) -> Result<Shape> {
+    Ok(Shape::new([least_batch + g.below(2), 1 + g.below(4), 4 + g.below(3), 4 + g.below(3)])?)
 }

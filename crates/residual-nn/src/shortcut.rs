@@ -39,6 +39,9 @@ pub enum Shortcut<T: Float> {
 
 impl<T: Float> Shortcut<T> {
     /// The shortcut of this kind from `in_channels` to `out_channels`.
+    ///
+    /// # Errors
+    /// If there cannot be tensors so large.
     pub fn new(
         kind: ShortcutKind,
         [in_channels, out_channels]: [usize; 2],
@@ -46,18 +49,18 @@ impl<T: Float> Shortcut<T> {
         normalized: bool,
         init: Init,
         generator: &mut Generator,
-    ) -> Self {
+    ) -> Result<Self> {
         let changes = stride != 1 || in_channels != out_channels;
-        match kind {
+        Ok(match kind {
             ShortcutKind::A if changes => Self::SubsamplePad { stride, channels: out_channels },
             ShortcutKind::A => Self::Identity,
             ShortcutKind::B if !changes => Self::Identity,
             ShortcutKind::B | ShortcutKind::C => {
                 let config = Conv2dConfig::one(in_channels, out_channels).stride(stride).init(init);
                 let norm = normalized.then(|| BatchNorm2d::new(&BatchNormConfig::new(out_channels)));
-                Self::Projection(Conv2d::new(&config, generator), norm)
+                Self::Projection(Conv2d::new(&config, generator)?, norm.transpose()?)
             }
-        }
+        })
     }
 }
 
@@ -78,7 +81,7 @@ impl<T: Float> Module<T> for Shortcut<T> {
             Self::Identity => Ok(input.clone()),
             Self::SubsamplePad { stride, channels } => {
                 let [n, _, h, w] = input.dims("subsample_pad")?;
-                let output = [n, *channels, h.div_ceil(*stride), w.div_ceil(*stride)].into();
+                let output = Shape::new([n, *channels, h.div_ceil(*stride), w.div_ceil(*stride)])?;
                 Ok(trace.layer("subsample_pad", format!("stride {stride}"), [input, &output], 0, 0))
             }
             Self::Projection(conv, norm) => {

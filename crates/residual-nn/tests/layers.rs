@@ -5,7 +5,7 @@ use residual_nn::{
     Block, BlockConfig, BlockOrder, LayerSample, Mode, Module, Result, Role, Shortcut, ShortcutKind, Trace,
     call_checkpointed, layers,
 };
-use residual_tensor::{Generator, Tensor};
+use residual_tensor::{Generator, Shape, Tensor};
 
 #[test]
 fn gradients_of_inputs_and_parameters_agree_with_difference_quotients() {
@@ -78,7 +78,7 @@ fn what_is_run_again_gives_the_same_bits() {
         let config = BlockConfig { order, ..BlockConfig::bottleneck(6, 3) }.stride(2);
         let run = |tape: Tape<f64>| {
             let mut generator = Generator::new(5);
-            let block = Block::new(&config, &mut generator);
+            let block = Block::new(&config, &mut generator).unwrap();
             let input = generator.normal_tensor([2, 6, 5, 7], 1.0);
             let kept = tape.clone();
             let forward = |x: &Var<f64>| call_checkpointed(&block, "block", x, Mode::Train);
@@ -86,7 +86,7 @@ fn what_is_run_again_gives_the_same_bits() {
         };
         let [(plain, nodes), (again, fewer)] = [Tape::new(), Tape::checkpointing()].map(run);
         assert!(plain.iter().eq(&again), "{order:?}");
-        let parameters = Block::<f64>::new(&config, &mut Generator::new(5)).parameters().len();
+        let parameters = Block::<f64>::new(&config, &mut Generator::new(5)).unwrap().parameters().len();
         assert!(fewer == parameters + 2 && nodes > fewer, "{order:?}: {fewer} of {nodes}");
     }
 }
@@ -104,7 +104,7 @@ fn propagated_shapes_are_executed_shapes() {
 
 #[test]
 fn states_come_by_torchvision_path_and_order() {
-    let block = Block::<f32>::new(&BlockConfig::bottleneck(8, 4).stride(2), &mut Generator::new(0));
+    let block = Block::<f32>::new(&BlockConfig::bottleneck(8, 4).stride(2), &mut Generator::new(0)).unwrap();
     let paths: Vec<_> = block.states().into_iter().map(|(path, _)| path).collect();
     assert_eq!(paths.len(), 4 * 6);
     assert_eq!(
@@ -124,7 +124,7 @@ fn states_come_by_torchvision_path_and_order() {
 
 #[test]
 fn running_statistics_follow_training_and_not_evaluation() {
-    let block = Block::<f64>::new(&BlockConfig::basic(2, 2), &mut Generator::new(0));
+    let block = Block::<f64>::new(&BlockConfig::basic(2, 2), &mut Generator::new(0)).unwrap();
     let buffers = || -> Vec<f64> {
         let states = block.states().into_iter().filter(|(_, state)| state.role() != Role::Parameter);
         states.flat_map(|(_, state)| state.value().to_vec()).collect()
@@ -145,7 +145,7 @@ fn shortcuts_are_solid_or_dashed_as_the_options_say() {
     let mut g = Generator::new(0);
     let mut kind = |kind, out_channels, stride| {
         let config = BlockConfig { shortcut: kind, ..BlockConfig::basic(4, out_channels).stride(stride) };
-        match Block::<f32>::new(&config, &mut g).shortcut() {
+        match Block::<f32>::new(&config, &mut g).unwrap().shortcut() {
             Some(Shortcut::Identity) => "identity",
             Some(Shortcut::SubsamplePad { .. }) => "pad",
             Some(Shortcut::Projection(..)) => "projection",
@@ -160,7 +160,7 @@ fn shortcuts_are_solid_or_dashed_as_the_options_say() {
 #[test]
 fn a_zero_initialised_residual_block_starts_as_relu_of_its_input() {
     let config = BlockConfig { zero_init: true, ..BlockConfig::basic(3, 3) };
-    let block = Block::<f64>::new(&config, &mut Generator::new(0));
+    let block = Block::<f64>::new(&config, &mut Generator::new(0)).unwrap();
     let tape = Tape::without_recording();
     let x = tape.input(Generator::new(1).normal_tensor([2, 3, 4, 4], 1.0));
     assert_eq!(block.forward(&x, Mode::Train).unwrap().value(), x.relu().unwrap().value());
@@ -169,7 +169,7 @@ fn a_zero_initialised_residual_block_starts_as_relu_of_its_input() {
 #[test]
 fn pre_activated_identity_blocks_pass_their_input_on_unchanged() {
     let config = BlockConfig { order: BlockOrder::Pre, residual: true, ..BlockConfig::basic(3, 3) };
-    let block = Block::<f64>::new(&config, &mut Generator::new(0));
+    let block = Block::<f64>::new(&config, &mut Generator::new(0)).unwrap();
     for (path, state) in block.parameters() {
         if path == "conv2.weight" {
             state.set(&Tensor::zeros(state.shape())).unwrap();
@@ -182,9 +182,10 @@ fn pre_activated_identity_blocks_pass_their_input_on_unchanged() {
 
 #[test]
 fn a_wrong_shape_names_the_layer_and_both_shapes_run_or_propagated() {
-    let block = Block::<f32>::new(&BlockConfig::basic(4, 8), &mut Generator::new(0));
+    let block = Block::<f32>::new(&BlockConfig::basic(4, 8), &mut Generator::new(0)).unwrap();
     let mut trace = Trace::new();
-    let propagated = trace.child("layer1.0", &block, &[2, 3, 8, 8].into()).unwrap_err().to_string();
+    let propagated =
+        trace.child("layer1.0", &block, &Shape::new([2, 3, 8, 8]).unwrap()).unwrap_err().to_string();
     let tape = Tape::without_recording();
     let x = tape.input(Tensor::zeros([2, 3, 8, 8]));
     let executed = block.call("layer1.0", &x, Mode::Train).unwrap_err().to_string();

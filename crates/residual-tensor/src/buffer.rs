@@ -16,10 +16,11 @@ pub(crate) struct Buffer<T: Element> {
 }
 
 impl<T: Element> Buffer<T> {
-    /// A buffer of `len` elements whose values are whatever the memory held before.
-    pub(crate) fn unfilled(len: usize) -> Self {
-        let bytes = len.checked_mul(size_of::<T>()).expect("a tensor below usize::MAX bytes");
-        Self { block: ManuallyDrop::new(Block::acquire(bytes)), len, element: PhantomData }
+    /// A buffer of `len` elements whose values are whatever the memory held before; `None` if the
+    /// system has no memory for it.
+    pub(crate) fn unfilled(len: usize) -> Option<Self> {
+        let block = Block::acquire(len.checked_mul(size_of::<T>())?)?;
+        Some(Self { block: ManuallyDrop::new(block), len, element: PhantomData })
     }
 }
 
@@ -33,8 +34,9 @@ impl<T: Element> Drop for Buffer<T> {
 impl<T: Element> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        // SAFETY: the block holds at least `len` elements, is aligned for any element, and its
-        // memory is initialised; every bit pattern is a valid `T` (Pod).
+        // SAFETY: the block holds at least `len` elements, is aligned for any element (asserted
+        // where `Element` is implemented), and its memory is initialised; every bit pattern is a
+        // valid `T` (Pod).
         unsafe { std::slice::from_raw_parts(self.block.pointer().cast().as_ptr(), self.len) }
     }
 }
@@ -43,13 +45,5 @@ impl<T: Element> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as above, and the block is exclusively owned.
         unsafe { std::slice::from_raw_parts_mut(self.block.pointer().cast().as_ptr(), self.len) }
-    }
-}
-
-impl<T: Element> Clone for Buffer<T> {
-    fn clone(&self) -> Self {
-        let mut copy = Self::unfilled(self.len);
-        copy.copy_from_slice(self);
-        copy
     }
 }

@@ -2,17 +2,31 @@
 
 use std::fmt::Debug;
 
-/// A plain number that a tensor can hold.
+/// The size in bytes of the largest element.
+pub(crate) const LARGEST: usize = 8;
+
+/// A plain number that a tensor can hold. Sealed: the list of types is in this file alone.
 ///
 /// Every bit pattern is a valid value ([`bytemuck::Pod`]), which is what allows recycled
 /// memory to be handed out without clearing it.
-pub trait Element: bytemuck::Pod + Default + Debug + PartialEq + PartialOrd + Send + Sync + 'static {
+pub trait Element:
+    sealed::Sealed + bytemuck::Pod + Default + Debug + PartialEq + PartialOrd + Send + Sync + 'static
+{
     /// The name of the type, as error messages and file formats write it.
     const NAME: &'static str;
 }
 
+mod sealed {
+    pub trait Sealed {}
+}
+
 macro_rules! element {
-    ($($t:ident),*) => { $(impl Element for $t { const NAME: &'static str = stringify!($t); })* };
+    ($($t:ident),*) => { $(
+        impl sealed::Sealed for $t {}
+        impl Element for $t { const NAME: &'static str = stringify!($t); }
+        // What buffers and shapes rely on.
+        const _: () = assert!(align_of::<$t>() <= crate::pool::ALIGNMENT && size_of::<$t>() <= LARGEST);
+    )* };
 }
 element!(f32, f64, i64, i32, u8);
 

@@ -5,6 +5,20 @@ use crate::Shape;
 /// A request that does not fit the tensor it was made of.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TensorError {
+    /// Axes whose product is more than a tensor can have.
+    #[error("a tensor of shape {axes:?} would have more elements than memory can address")]
+    TooLarge {
+        /// The axes asked for.
+        axes: Vec<usize>,
+    },
+    /// The system has no memory for a tensor that is not too large in itself.
+    #[error("there is no memory for a tensor of shape {shape}: {bytes} bytes")]
+    OutOfMemory {
+        /// The shape asked for.
+        shape: Shape,
+        /// The size of its elements.
+        bytes: usize,
+    },
     /// The number of elements is not the product of the shape.
     #[error("shape {shape} holds {} elements, but {given} were given", .shape.elements())]
     Length {

@@ -5,7 +5,7 @@ use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-use crate::{Float, Shape, Tensor};
+use crate::{Float, IntoShape, Tensor};
 
 /// A seeded stream of random numbers that can be split.
 ///
@@ -85,12 +85,18 @@ impl Generator {
     }
 
     /// A tensor of numbers in [low, high), drawn in row-major order.
-    pub fn uniform_tensor<T: Float>(&mut self, shape: impl Into<Shape>, low: f64, high: f64) -> Tensor<T> {
+    ///
+    /// # Panics
+    /// As [`Tensor::zeros`]; [`Tensor::try_from_fn`] with [`between`](Self::between) does not.
+    pub fn uniform_tensor<T: Float>(&mut self, shape: impl IntoShape, low: f64, high: f64) -> Tensor<T> {
         Tensor::from_fn(shape, || T::of(self.between(low, high)))
     }
 
     /// A tensor of normal numbers of mean 0, drawn in row-major order.
-    pub fn normal_tensor<T: Float>(&mut self, shape: impl Into<Shape>, deviation: f64) -> Tensor<T> {
+    ///
+    /// # Panics
+    /// As [`Tensor::zeros`]; [`Tensor::try_from_fn`] with [`normal`](Self::normal) does not.
+    pub fn normal_tensor<T: Float>(&mut self, shape: impl IntoShape, deviation: f64) -> Tensor<T> {
         Tensor::from_fn(shape, || T::of(deviation * self.normal()))
     }
 }

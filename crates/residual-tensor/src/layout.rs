@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Result, Shape};
+
 /// The order in which a tensor's elements lie in memory. Indices do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -18,22 +20,32 @@ pub enum Layout {
 impl Layout {
     /// The distance in memory between neighbours along each axis of `shape`.
     ///
-    /// # Panics
-    /// If the layout is channels-last and the shape does not have four axes; tensors cannot be
-    /// built that way.
-    pub fn strides(self, shape: &[usize]) -> Vec<usize> {
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn strides(self, shape: &Shape) -> Result<Vec<usize>> {
+        self.check(shape)?;
+        let stored = match (self, &**shape) {
+            (Layout::ChannelsLast, &[n, c, h, w]) => vec![n, h, w, c],
+            (_, axes) => axes.to_vec(),
+        };
+        let mut strides = vec![1; stored.len()];
+        for axis in (1..stored.len()).rev() {
+            strides[axis - 1] = strides[axis] * stored[axis];
+        }
+        if self == Layout::ChannelsLast {
+            strides[1..].rotate_right(1);
+        }
+        Ok(strides)
+    }
+
+    /// An error unless tensors of `shape` can have this layout.
+    ///
+    /// # Errors
+    /// [`TensorError::Rank`](crate::TensorError::Rank) if the layout is channels-last and the shape does not have four axes.
+    pub fn check(self, shape: &Shape) -> Result<()> {
         match self {
-            Layout::Contiguous => {
-                let mut strides = vec![1; shape.len()];
-                for axis in (1..shape.len()).rev() {
-                    strides[axis - 1] = strides[axis] * shape[axis];
-                }
-                strides
-            }
-            Layout::ChannelsLast => {
-                let &[_, c, h, w] = shape else { panic!("channels-last needs four axes, got {shape:?}") };
-                vec![h * w * c, 1, w * c, c]
-            }
+            Layout::Contiguous => Ok(()),
+            Layout::ChannelsLast => shape.dims::<4>("channels-last").map(drop),
         }
     }
 

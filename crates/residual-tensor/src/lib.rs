@@ -35,7 +35,7 @@ pub use element::{Element, Float};
 pub use error::TensorError;
 pub use generator::Generator;
 pub use layout::Layout;
-pub use shape::Shape;
+pub use shape::{IntoShape, Shape};
 pub use tensor::Tensor;
 
 /// Result with this crate's error.

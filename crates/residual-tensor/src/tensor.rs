@@ -5,12 +5,18 @@ use std::{fmt, sync::Arc};
 use ndarray::{Array, ArrayD, ArrayView, ArrayViewD, ArrayViewMutD, Axis, Dimension, IxDyn, Slice};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::{Element, Layout, Result, Shape, TensorError, buffer::Buffer};
+use crate::{Element, IntoShape, Layout, Result, Shape, TensorError, buffer::Buffer};
 
 /// An n-dimensional array that owns its memory.
 ///
 /// Cloning shares the memory; writing to shared memory copies it first. Four-dimensional
 /// tensors may be [channels-last](Layout::ChannelsLast); their indices stay `[n, c, h, w]`.
+///
+/// A size that comes from a user or a file belongs in the functions that return a [`Result`].
+/// For sizes known to be sensible, [`zeros`](Self::zeros) and its
+/// siblings panic instead, as `Vec` does when its capacity overflows.
+/// What copies a tensor that exists ([`to_layout`](Self::to_layout), [`map`](Self::map), writing to
+/// shared memory) panics if the system has no memory for the copy.
 #[derive(Clone)]
 pub struct Tensor<T: Element> {
     shape: Shape,
@@ -20,15 +26,39 @@ pub struct Tensor<T: Element> {
 
 impl<T: Element> Tensor<T> {
     /// A tensor of default values (zeros), row-major.
-    pub fn zeros(shape: impl Into<Shape>) -> Self {
-        Self::full(shape, T::default())
+    ///
+    /// # Panics
+    /// If [`try_zeros`](Self::try_zeros) gives an error.
+    #[track_caller]
+    pub fn zeros(shape: impl IntoShape) -> Self {
+        or_panic(Self::try_zeros(shape))
+    }
+
+    /// A tensor of default values (zeros), row-major.
+    ///
+    /// # Errors
+    /// As [`try_unfilled`](Self::try_unfilled).
+    pub fn try_zeros(shape: impl IntoShape) -> Result<Self> {
+        Self::try_full(shape, T::default())
     }
 
     /// A tensor of one value, row-major.
-    pub fn full(shape: impl Into<Shape>, value: T) -> Self {
-        let mut tensor = Self::unfilled(shape, Layout::Contiguous);
+    ///
+    /// # Panics
+    /// If [`try_full`](Self::try_full) gives an error.
+    #[track_caller]
+    pub fn full(shape: impl IntoShape, value: T) -> Self {
+        or_panic(Self::try_full(shape, value))
+    }
+
+    /// A tensor of one value, row-major.
+    ///
+    /// # Errors
+    /// As [`try_unfilled`](Self::try_unfilled).
+    pub fn try_full(shape: impl IntoShape, value: T) -> Result<Self> {
+        let mut tensor = Self::try_unfilled(shape, Layout::Contiguous)?;
         tensor.as_mut_slice().fill(value);
-        tensor
+        Ok(tensor)
     }
 
     /// A tensor without axes, holding one value.
@@ -37,10 +67,22 @@ impl<T: Element> Tensor<T> {
     }
 
     /// A row-major tensor of successive results of `f`.
-    pub fn from_fn(shape: impl Into<Shape>, mut f: impl FnMut() -> T) -> Self {
-        let mut tensor = Self::unfilled(shape, Layout::Contiguous);
-        tensor.as_mut_slice().fill_with(&mut f);
-        tensor
+    ///
+    /// # Panics
+    /// If [`try_from_fn`](Self::try_from_fn) gives an error.
+    #[track_caller]
+    pub fn from_fn(shape: impl IntoShape, f: impl FnMut() -> T) -> Self {
+        or_panic(Self::try_from_fn(shape, f))
+    }
+
+    /// A row-major tensor of successive results of `f`.
+    ///
+    /// # Errors
+    /// As [`try_unfilled`](Self::try_unfilled).
+    pub fn try_from_fn(shape: impl IntoShape, f: impl FnMut() -> T) -> Result<Self> {
+        let mut tensor = Self::try_unfilled(shape, Layout::Contiguous)?;
+        tensor.as_mut_slice().fill_with(f);
+        Ok(tensor)
     }
 
     /// A tensor whose elements are unspecified: what recycled memory happened to hold.
@@ -48,47 +90,59 @@ impl<T: Element> Tensor<T> {
     /// For kernels that write every element. Reading is harmless, and useless.
     ///
     /// # Panics
-    /// If `layout` is channels-last and the shape does not have four axes.
-    pub fn unfilled(shape: impl Into<Shape>, layout: Layout) -> Self {
-        let shape = shape.into();
-        assert!(
-            layout == Layout::Contiguous || shape.rank() == 4,
-            "channels-last needs four axes, got {shape}"
-        );
-        let data = Arc::new(Buffer::unfilled(shape.elements()));
-        Self { shape, layout, data }
+    /// If [`try_unfilled`](Self::try_unfilled) gives an error.
+    #[track_caller]
+    pub fn unfilled(shape: impl IntoShape, layout: Layout) -> Self {
+        or_panic(Self::try_unfilled(shape, layout))
+    }
+
+    /// A tensor whose elements are unspecified, like [`unfilled`](Self::unfilled).
+    ///
+    /// # Errors
+    /// [`TensorError::TooLarge`] if the shape is impossible, [`TensorError::OutOfMemory`] if the
+    /// system has no memory for it, [`TensorError::Rank`] if the shape cannot have the layout.
+    pub fn try_unfilled(shape: impl IntoShape, layout: Layout) -> Result<Self> {
+        let shape = shape.into_shape()?;
+        layout.check(&shape)?;
+        let elements = shape.elements();
+        let Some(buffer) = Buffer::unfilled(elements) else {
+            return Err(TensorError::OutOfMemory { shape, bytes: elements * size_of::<T>() });
+        };
+        Ok(Self { shape, layout, data: Arc::new(buffer) })
     }
 
     /// A row-major tensor of the given elements.
     ///
     /// # Errors
-    /// [`TensorError::Length`] if their number is not that of the shape.
-    pub fn from_vec(shape: impl Into<Shape>, elements: Vec<T>) -> Result<Self> {
+    /// [`TensorError::Length`] if their number is not that of the shape; those of
+    /// [`try_unfilled`](Self::try_unfilled).
+    pub fn from_vec(shape: impl IntoShape, elements: Vec<T>) -> Result<Self> {
         Self::from_slice(shape, &elements)
     }
 
     /// A row-major tensor with a copy of the given elements.
     ///
     /// # Errors
-    /// [`TensorError::Length`] if their number is not that of the shape.
-    pub fn from_slice(shape: impl Into<Shape>, elements: &[T]) -> Result<Self> {
-        let shape = shape.into();
+    /// [`TensorError::Length`] if their number is not that of the shape; those of
+    /// [`try_unfilled`](Self::try_unfilled).
+    pub fn from_slice(shape: impl IntoShape, elements: &[T]) -> Result<Self> {
+        let shape = shape.into_shape()?;
         if shape.elements() != elements.len() {
             return Err(TensorError::Length { shape, given: elements.len() });
         }
-        let mut tensor = Self::unfilled(shape, Layout::Contiguous);
+        let mut tensor = Self::try_unfilled(shape, Layout::Contiguous)?;
         tensor.as_mut_slice().copy_from_slice(elements);
         Ok(tensor)
     }
 
     /// A tensor with a copy of the view's elements, in the given layout.
     ///
-    /// # Panics
-    /// If `layout` is channels-last and the view does not have four axes.
-    pub fn from_view<D: Dimension>(view: ArrayView<'_, T, D>, layout: Layout) -> Self {
-        let mut tensor = Self::unfilled(view.shape(), layout);
+    /// # Errors
+    /// As [`try_unfilled`](Self::try_unfilled); a view that repeats its elements can be of any size.
+    pub fn from_view<D: Dimension>(view: ArrayView<'_, T, D>, layout: Layout) -> Result<Self> {
+        let mut tensor = Self::try_unfilled(view.shape(), layout)?;
         tensor.view_mut().assign(&view.into_dyn());
-        tensor
+        Ok(tensor)
     }
 
     /// The lengths of the axes.
@@ -126,7 +180,12 @@ impl<T: Element> Tensor<T> {
 
     /// All elements in the order of memory, for writing; copies them first if they are shared.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        Arc::<Buffer<T>>::make_mut(&mut self.data)
+        if Arc::get_mut(&mut self.data).is_none() {
+            let mut copy = Self::unfilled(&self.shape, self.layout);
+            copy.as_mut_slice().copy_from_slice(self.as_slice());
+            *self = copy;
+        }
+        Arc::get_mut(&mut self.data).expect("a buffer that nothing else shares")
     }
 
     /// The elements as an array view with this tensor's axes.
@@ -160,7 +219,7 @@ impl<T: Element> Tensor<T> {
     pub fn item(&self) -> Result<T> {
         match *self.as_slice() {
             [value] => Ok(value),
-            _ => Err(TensorError::Reshape { from: self.shape.clone(), to: [].into() }),
+            _ => Err(TensorError::Reshape { from: self.shape.clone(), to: Shape::default() }),
         }
     }
 
@@ -207,9 +266,10 @@ impl<T: Element> Tensor<T> {
     /// is contiguous; a channels-last tensor is brought into row-major order first.
     ///
     /// # Errors
-    /// [`TensorError::Reshape`] if the number of elements differs.
-    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
-        let shape = shape.into();
+    /// [`TensorError::Reshape`] if the number of elements differs, [`TensorError::TooLarge`] if the
+    /// shape is impossible.
+    pub fn reshape(&self, shape: impl IntoShape) -> Result<Self> {
+        let shape = shape.into_shape()?;
         if shape.elements() != self.len() {
             return Err(TensorError::Reshape { from: self.shape.clone(), to: shape });
         }
@@ -220,20 +280,21 @@ impl<T: Element> Tensor<T> {
     /// result comes from.
     ///
     /// # Errors
-    /// [`TensorError::Axes`] if `axes` is not a permutation of all axes.
+    /// [`TensorError::Axes`] if `axes` is not a permutation of all axes;
+    /// [`TensorError::OutOfMemory`].
     pub fn permute(&self, axes: &[usize]) -> Result<Self> {
         let mut sorted = axes.to_vec();
         sorted.sort_unstable();
         if !sorted.into_iter().eq(0..self.shape.rank()) {
             return Err(TensorError::Axes { axes: axes.to_vec(), shape: self.shape.clone() });
         }
-        Ok(self.view().permuted_axes(IxDyn(axes)).into())
+        Self::from_view(self.view().permuted_axes(IxDyn(axes)), Layout::Contiguous)
     }
 
     /// The part of the tensor with indices `range` along `axis`, in the same layout.
     ///
     /// # Errors
-    /// [`TensorError::Range`] if the range does not fit.
+    /// [`TensorError::Range`] if the range does not fit; [`TensorError::OutOfMemory`].
     pub fn slice(&self, axis: usize, range: std::ops::Range<usize>) -> Result<Self> {
         let fits = self.shape.get(axis).is_some_and(|&n| range.start <= range.end && range.end <= n);
         if !fits {
@@ -241,7 +302,7 @@ impl<T: Element> Tensor<T> {
             return Err(TensorError::Range { axis, start: range.start, end: range.end, shape });
         }
         let view = self.view();
-        Ok(Self::from_view(view.slice_axis(Axis(axis), Slice::from(range)), self.layout))
+        Self::from_view(view.slice_axis(Axis(axis), Slice::from(range)), self.layout)
     }
 
     /// A tensor of the same shape and layout with each element converted.
@@ -257,6 +318,12 @@ impl<T: Element> Tensor<T> {
     pub fn shares_memory_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.data, &other.data)
     }
+}
+
+/// The tensor; panics where there is none. The one place where this crate does.
+#[track_caller]
+fn or_panic<T: Element>(tensor: Result<Tensor<T>>) -> Tensor<T> {
+    tensor.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Writes the `rows` × `columns` matrix `from` to `to` with rows and columns exchanged, in
@@ -275,12 +342,15 @@ fn transpose<T: Copy>(from: &[T], to: &mut [T], rows: usize, columns: usize) {
     }
 }
 
+/// Row-major. Panics if [`Tensor::from_view`] gives an error.
 impl<T: Element, D: Dimension> From<ArrayView<'_, T, D>> for Tensor<T> {
+    #[track_caller]
     fn from(view: ArrayView<'_, T, D>) -> Self {
-        Self::from_view(view, Layout::Contiguous)
+        or_panic(Self::from_view(view, Layout::Contiguous))
     }
 }
 
+/// Row-major. Panics if [`Tensor::from_view`] gives an error.
 impl<T: Element, D: Dimension> From<Array<T, D>> for Tensor<T> {
     fn from(array: Array<T, D>) -> Self {
         array.view().into()

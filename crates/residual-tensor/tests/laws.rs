@@ -1,7 +1,7 @@
 //! Laws that hold for every shape: layouts, views, copies, serialisation.
 
 use proptest::prelude::*;
-use residual_tensor::{Layout, Tensor, TensorError};
+use residual_tensor::{Layout, Shape, Tensor, TensorError};
 
 fn shape4() -> impl Strategy<Value = [usize; 4]> {
     [0usize..4, 1usize..20, 1usize..20, 1usize..20]
@@ -32,7 +32,7 @@ proptest! {
     fn a_view_finds_each_element_where_the_strides_say(shape in shape4(), last in any::<bool>()) {
         let layout = if last { Layout::ChannelsLast } else { Layout::Contiguous };
         let x = counting(shape).to_layout(layout);
-        let strides = layout.strides(x.shape());
+        let strides = layout.strides(x.shape()).unwrap();
         for (index, &value) in x.view().indexed_iter() {
             let offset: usize = (0..4).map(|axis| index[axis] * strides[axis]).sum();
             prop_assert_eq!(x.as_slice()[offset], value);
@@ -74,6 +74,77 @@ proptest! {
         let json = serde_json::to_string(&x).unwrap();
         prop_assert_eq!(serde_json::from_str::<Tensor<f64>>(&json).unwrap(), x);
     }
+}
+
+/// Axes of any size, most of them absurd: small ones, powers of two and their neighbours.
+fn axes() -> impl Strategy<Value = Vec<usize>> {
+    let axis = prop_oneof![
+        3 => 0usize..5,
+        2 => (0u32..64, 0usize..3).prop_map(|(bits, off)| (1usize << bits).wrapping_add(off).wrapping_sub(1)),
+        1 => any::<usize>(),
+    ];
+    proptest::collection::vec(axis, 0..6)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    /// The same in debug and release builds: an error, or a count that did not wrap.
+    #[test]
+    fn a_size_is_right_or_an_error(axes in axes(), last in any::<bool>()) {
+        let layout = if last { Layout::ChannelsLast } else { Layout::Contiguous };
+        let wide = |axes: &[usize]| axes.iter().try_fold(1u128, |n, &axis| n.checked_mul(axis as u128));
+        let nonzero: Vec<usize> = axes.iter().copied().filter(|&axis| axis > 0).collect();
+        let possible = wide(&nonzero).is_some_and(|n| n <= isize::MAX as u128 / 8);
+        let made = Shape::new(&*axes);
+        prop_assert_eq!(made.is_ok(), possible);
+        prop_assert_eq!(Shape::count(&axes).ok(), made.as_ref().ok().map(Shape::elements));
+        let json = serde_json::to_string(&axes).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Shape>(&json).is_ok(), possible);
+        prop_assert_eq!(Tensor::<u8>::from_vec(&*axes, vec![]).is_ok(), possible && axes.contains(&0));
+        prop_assert_eq!(Tensor::<u8>::scalar(7).reshape(&*axes).is_ok(), axes.iter().all(|&axis| axis == 1));
+
+        // A view that repeats one element, as large as ndarray allows.
+        let one = ndarray::arr0(1.5f64);
+        let few = possible && made.as_ref().unwrap().elements() < 1 << 16;
+        if let Some(view) = one.broadcast(&*axes).filter(|_| few || !possible) {
+            let fits = possible && (!last || axes.len() == 4);
+            prop_assert_eq!(Tensor::from_view(view, layout).is_ok(), fits);
+        }
+
+        let Ok(shape) = made else {
+            let is_too_large = |error| matches!(error, TensorError::TooLarge { .. });
+            prop_assert!(is_too_large(Tensor::<u8>::try_unfilled(&*axes, layout).unwrap_err()));
+            prop_assert!(is_too_large(Tensor::<f64>::try_zeros(axes).unwrap_err()));
+            return Ok(());
+        };
+        prop_assert_eq!(Some(shape.elements() as u128), wide(&axes));
+        match layout.strides(&shape) {
+            Ok(strides) => for (axis, stride) in strides.into_iter().enumerate() {
+                prop_assert!(stride as u128 * axes[axis].max(1) as u128 * 8 <= isize::MAX as u128);
+            }
+            Err(error) => prop_assert!(last && axes.len() != 4, "{error}"),
+        }
+        // Beyond what any machine has, but not beyond what memory can address.
+        if shape.elements() > 1 << 50 {
+            let error = Tensor::<f64>::try_zeros(&shape).unwrap_err();
+            prop_assert_eq!(error, TensorError::OutOfMemory { bytes: shape.elements() * 8, shape });
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "a tensor of shape [4294967296, 4294967296] would have more elements than memory")]
+fn a_constructor_without_a_result_panics_with_the_reason() {
+    Tensor::<f32>::zeros([1 << 32, 1 << 32]);
+}
+
+#[test]
+fn channels_last_is_for_four_axes() {
+    assert_eq!(
+        Tensor::<f32>::try_unfilled([2, 3], Layout::ChannelsLast).unwrap_err().to_string(),
+        "channels-last needs 4 axes, but the shape is [2, 3]"
+    );
 }
 
 #[test]

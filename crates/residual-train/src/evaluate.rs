@@ -121,7 +121,7 @@ pub fn predict<T: Float>(
     preprocess.check()?;
     let input = preprocess.input;
     let shape = [pictures.len(), input.channels, input.height, input.width];
-    let mut images = Tensor::unfilled(shape, Layout::ChannelsLast);
+    let mut images = Tensor::try_unfilled(shape, Layout::ChannelsLast).map_err(residual_nn::Error::from)?;
     for (picture, slot) in pictures.iter().zip(images.as_mut_slice().chunks_exact_mut(input.elements())) {
         let resized = preprocess.resize(picture.clone())?;
         preprocess.write(&resized, Placement::default(), slot)?;

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use residual_nn::{Graph, Module, Op, State, Trace};
-use residual_tensor::{Float, Tensor};
+use residual_tensor::{Float, Shape, Tensor};
 use residual_weights::{
     Entry, Weights,
     onnx::{self, Axis, Node, Value},
@@ -37,7 +37,9 @@ use crate::Result;
 pub fn onnx_graph<T: Float>(net: &ResNet<T>, size: Option<[usize; 2]>, folded: bool) -> Result<onnx::Graph> {
     let config = net.config();
     if let Some([height, width]) = size {
-        net.propagate(&[1, config.input_channels, height, width].into(), &mut Trace::new())?;
+        let shape =
+            Shape::new([1, config.input_channels, height, width]).map_err(residual_nn::Error::from)?;
+        net.propagate(&shape, &mut Trace::new())?;
     }
     let any = |name: &str| Axis::Any(name.to_owned());
     let [height, width] = size.map_or([any("H"), any("W")], |size| size.map(Axis::Fixed));
@@ -212,7 +214,7 @@ fn fold<T: Float>(weight: &State<T>, norm: &Op<T>) -> (Entry, Entry) {
         kernel.iter_mut().for_each(|w| *w = T::of(w.to_f64() * scale));
     }
     let tensor = |shape, values| Tensor::from_vec(shape, values).expect("as many as before");
-    let bias_shape = [scales.len()].into();
+    let bias_shape = Shape::new([scales.len()]).expect("as many as there are");
     (Entry::from_float(&tensor(shape, scaled)), Entry::from_float(&tensor(bias_shape, shifts)))
 }
 

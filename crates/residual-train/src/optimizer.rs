@@ -114,7 +114,7 @@ mod tests {
 
     /// A layer, and its gradients for an upstream gradient of ones: the sums of the inputs.
     fn layer() -> (Linear<f64>, impl Fn(&Linear<f64>) -> Gradients<f64>) {
-        let layer = Linear::new(2, 1, &mut Generator::new(1));
+        let layer = Linear::new(2, 1, &mut Generator::new(1)).unwrap();
         layer.weight.set(&Tensor::from_vec([1, 2], vec![1.0, -2.0]).unwrap()).unwrap();
         layer.bias.set(&Tensor::full([1], 4.0)).unwrap();
         let gradients = |layer: &Linear<f64>| {

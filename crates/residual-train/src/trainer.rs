@@ -15,7 +15,7 @@ use residual_autograd::Tape;
 use residual_data::{Batch, Corrupt, DataSpec, Dataset, Loader, LoaderConfig, Preprocess, Split};
 use residual_kernels::together;
 use residual_nn::{Mode, Module, State, Trace};
-use residual_tensor::{Float, Generator};
+use residual_tensor::{Float, Generator, Shape};
 use residual_zoo::ZooError;
 
 use crate::{
@@ -100,7 +100,8 @@ impl<T: Float> Trainer<T> {
         let network = config.network(classes.len(), input.channels)?;
         let net = network.build(&mut Generator::new(config.seed).split("init"))?;
         // What does not fit is better said before minutes have been spent.
-        let shape = [config.batch, input.channels, input.height, input.width].into();
+        let shape = Shape::new([config.batch, input.channels, input.height, input.width])
+            .map_err(residual_nn::Error::from)?;
         net.propagate(&shape, &mut Trace::new()).map_err(ZooError::from)?;
         let loaded = config.init.as_ref().map(|init| init.load(&net)).transpose()?;
         if let Some(stage) = &config.freeze_until {

@@ -60,7 +60,7 @@ fn weights_have_the_names_and_types_of_torchvision() {
     train::<f32>(folder.path());
     let best = RunFolder::open(folder.path()).best();
     let weights = residual_weights::load(&best).unwrap();
-    assert_eq!(*weights.get("layer2.0.conv1.weight").unwrap().shape(), [8, 4, 3, 3].into());
+    assert_eq!(*weights.get("layer2.0.conv1.weight").unwrap().shape(), [8, 4, 3, 3]);
     assert_eq!(weights.get("bn1.num_batches_tracked").unwrap().dtype(), "i64");
     assert!(weights.get("optimizer.velocity.fc.bias").is_some());
     assert_eq!(weights.metadata["format"], "residual checkpoint 1");

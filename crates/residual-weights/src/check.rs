@@ -38,14 +38,14 @@ impl Weights {
     ///
     /// # Errors
     /// A [`Mismatch`] with every difference.
-    pub fn check<N: AsRef<str>, S: Into<Shape>>(
+    pub fn check<N: AsRef<str>>(
         &self,
-        expected: impl IntoIterator<Item = (N, S)>,
+        expected: impl IntoIterator<Item = (N, Shape)>,
     ) -> Result<(), Mismatch> {
         let mut mismatch = Mismatch::default();
         let mut known = std::collections::HashSet::new();
         for (name, shape) in expected {
-            let (name, expected) = (name.as_ref().to_owned(), shape.into());
+            let (name, expected) = (name.as_ref().to_owned(), shape);
             match self.get(&name) {
                 None if name.rsplit('.').next() == Some(COUNTER) => {}
                 None => mismatch.missing.push(name.clone()),
@@ -113,12 +113,16 @@ mod tests {
         names.iter().map(|&name| (name, Tensor::<f32>::zeros([2, 3]))).collect()
     }
 
+    fn check<const N: usize>(found: &Weights, expected: [(&str, [usize; 2]); N]) -> Result<(), Mismatch> {
+        found.check(expected.map(|(name, axes)| (name, Shape::new(axes).unwrap())))
+    }
+
     #[test]
     fn every_difference_is_reported_at_once() {
         let found = weights(&["conv1.weight", "linear.weight", "linear.bias", "x", "y", "fc.weight"]);
         let expected =
             [("conv1.weight", [2, 3]), ("fc.weight", [7, 3]), ("fc.bias", [7, 1]), ("bn1.weight", [2, 3])];
-        let mismatch = found.check(expected).unwrap_err();
+        let mismatch = check(&found, expected).unwrap_err();
         assert_eq!(mismatch.missing, ["fc.bias", "bn1.weight"]);
         assert_eq!(mismatch.unexpected, ["linear.weight", "linear.bias", "x", "y"]);
         assert_eq!(mismatch.wrong_shape.len(), 1);
@@ -133,8 +137,9 @@ mod tests {
     #[test]
     fn the_counter_of_batches_may_be_absent_but_not_misshapen() {
         let counter = ("layer1.0.bn1.num_batches_tracked", [1, 1]);
-        assert_eq!(weights(&["a"]).check([("a", [2, 3]), counter]), Ok(()));
-        assert!(weights(&["a", counter.0]).check([("a", [2, 3]), counter]).is_err());
-        assert!(weights(&["a"]).check([("a", [2, 3]), ("my_num_batches_tracked", [2, 3])]).is_err());
+        let missed = ("my_num_batches_tracked", [2, 3]);
+        assert_eq!(check(&weights(&["a"]), [("a", [2, 3]), counter]), Ok(()));
+        assert!(check(&weights(&["a", counter.0]), [("a", [2, 3]), counter]).is_err());
+        assert!(check(&weights(&["a"]), [("a", [2, 3]), missed]).is_err());
     }
 }

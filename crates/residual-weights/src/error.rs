@@ -2,8 +2,6 @@
 
 use std::{io, path::PathBuf};
 
-use residual_tensor::Shape;
-
 /// A file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum WeightsError {
@@ -89,12 +87,12 @@ pub enum FormatError {
         dtype: String,
     },
     /// A shape that memory cannot hold.
-    #[error("`{}` claims the shape {shape}, more than memory can address", shown(.name))]
+    #[error("`{}` claims the shape {axes:?}, more than memory can address", shown(.name))]
     TooLarge {
         /// The tensor.
         name: String,
         /// The claimed shape.
-        shape: Shape,
+        axes: Vec<usize>,
     },
     /// The same name twice.
     #[error("two tensors are called `{}`", shown(.name))]

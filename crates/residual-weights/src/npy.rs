@@ -6,8 +6,6 @@ use std::{
     path::Path,
 };
 
-use residual_tensor::Shape;
-
 use crate::{
     Entry, FormatError, Result, file,
     stored::{ByteOrder, Stored, checked_shape},
@@ -93,7 +91,7 @@ fn read_from(from: &mut (impl Read + Seek), file_length: u64) -> std::result::Re
         return Ok(stored.read(&shape, order, from)?);
     }
     // The first index varies fastest.
-    let elements = stored.read(&Shape::from([shape.elements()]), order, from)?;
+    let elements = stored.read(&checked_shape("the array", &[shape.elements()])?, order, from)?;
     let strides = shape.iter().scan(1, |step, &n| Some(std::mem::replace(step, *step * n)));
     elements
         .strided(&shape, &strides.collect::<Vec<_>>())

@@ -34,14 +34,10 @@ pub(crate) enum ByteOrder {
 /// As many axes as NumPy and PyTorch allow.
 pub(crate) const MOST_AXES: usize = 64;
 
-/// The shape that a file claims for a tensor, if memory can address one of any element type.
+/// The shape that a file claims for a tensor, if there can be one.
 pub(crate) fn checked_shape(name: &str, axes: &[usize]) -> Result<Shape, FormatError> {
-    // Axes of length zero are left out, because strides are products of the others alone.
-    let bytes = axes.iter().filter(|&&n| n > 0).try_fold(size_of::<f64>(), |bytes, &n| bytes.checked_mul(n));
-    if axes.len() > MOST_AXES || bytes.is_none_or(|bytes| bytes > isize::MAX as usize) {
-        return Err(FormatError::TooLarge { name: name.to_owned(), shape: axes.into() });
-    }
-    Ok(axes.into())
+    let shape = Shape::new(axes).ok().filter(|shape| shape.rank() <= MOST_AXES);
+    shape.ok_or_else(|| FormatError::TooLarge { name: name.to_owned(), axes: axes.to_vec() })
 }
 
 impl Stored {
@@ -82,8 +78,13 @@ impl Stored {
     }
 }
 
+fn unfilled<T: Element>(shape: &Shape) -> io::Result<Tensor<T>> {
+    let tensor = Tensor::try_unfilled(shape, Layout::Contiguous);
+    tensor.map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))
+}
+
 fn plain<T: Element>(shape: &Shape, order: ByteOrder, from: &mut impl Read) -> io::Result<Tensor<T>> {
-    let mut tensor = Tensor::unfilled(shape, Layout::Contiguous);
+    let mut tensor = unfilled(shape)?;
     read_elements(tensor.as_mut_slice(), order, from)?;
     Ok(tensor)
 }
@@ -94,7 +95,7 @@ fn widened<S: Pod, T: Element>(
     from: &mut impl Read,
     widen: fn(S) -> T,
 ) -> io::Result<Tensor<T>> {
-    let mut tensor = Tensor::unfilled(shape, Layout::Contiguous);
+    let mut tensor = unfilled(shape)?;
     let mut narrow = [S::zeroed(); 2048];
     for wide in tensor.as_mut_slice().chunks_mut(narrow.len()) {
         let narrow = &mut narrow[..wide.len()];

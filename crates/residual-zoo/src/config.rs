@@ -3,7 +3,7 @@
 use residual_nn::{
     BlockConfig, BlockKind, BlockOrder, BottleneckStride, Fan, Init, Module, ShortcutKind, Trace,
 };
-use residual_tensor::{Float, Generator};
+use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::{ResNet, Result, ZooError, table};
@@ -179,9 +179,11 @@ impl ResNetConfig {
 
     fn build_from<T: Float>(&self, init: Init, generator: &mut Generator) -> Result<ResNet<T>> {
         self.check()?;
-        let net = ResNet::new(self, init, generator);
+        let net = ResNet::new(self, init, generator).map_err(|error| self.invalid(error.to_string()))?;
         // Whatever else is wrong shows on the smallest picture that has a pixel in every stage.
-        let shape = [1, self.input_channels, self.smallest_input(), self.smallest_input()].into();
+        let side = self.smallest_input();
+        let shape = Shape::new([1, self.input_channels, side, side])
+            .map_err(|error| self.invalid(error.to_string()))?;
         net.propagate(&shape, &mut Trace::new()).map_err(|error| self.invalid(error.to_string()))?;
         Ok(net)
     }

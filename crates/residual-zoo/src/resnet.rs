@@ -28,7 +28,7 @@ pub struct ResNet<T: Float> {
 
 impl<T: Float> ResNet<T> {
     /// From a checked configuration, with these first weights.
-    pub(crate) fn new(config: &ResNetConfig, init: Init, generator: &mut Generator) -> Self {
+    pub(crate) fn new(config: &ResNetConfig, init: Init, generator: &mut Generator) -> Result<Self> {
         let geometry = match config.stem {
             Stem::ImageNet => Conv2dGeometry::new(7, 7).stride(2).padding(3),
             Stem::Cifar => Conv2dGeometry::new(3, 3).padding(1),
@@ -37,19 +37,19 @@ impl<T: Float> ResNet<T> {
         let norm = |channels| BatchNorm2d::new(&BatchNormConfig::new(channels));
         let post = config.order == BlockOrder::Post;
         let stages = config.stages(init);
-        Self {
-            conv1: Conv2d::new(&stem.init(init), generator),
-            bn1: post.then(|| norm(config.stem_channels())),
+        Ok(Self {
+            conv1: Conv2d::new(&stem.init(init), generator)?,
+            bn1: post.then(|| norm(config.stem_channels())).transpose()?,
             maxpool: (config.stem == Stem::ImageNet)
                 .then(|| MaxPool2d(Pool2dGeometry::new(3, 3).stride(2).padding(1))),
             stages: stages
                 .iter()
                 .map(|blocks| blocks.iter().map(|block| Block::new(block, generator)).collect())
-                .collect(),
-            norm: (!post).then(|| norm(config.features())),
-            fc: Linear::new(config.features(), config.classes, generator),
+                .collect::<Result<_>>()?,
+            norm: (!post).then(|| norm(config.features())).transpose()?,
+            fc: Linear::new(config.features(), config.classes, generator)?,
             config: config.clone(),
-        }
+        })
     }
 
     /// What it was built from.

@@ -1,7 +1,7 @@
 //! What a network costs: parameters, multiply-adds, memory. Nothing is run for it.
 
 use residual_nn::{Layer, Module, Trace};
-use residual_tensor::{Float, Shape};
+use residual_tensor::{Float, IntoShape, Shape};
 use serde::Serialize;
 
 use crate::{ResNet, Result};
@@ -29,8 +29,8 @@ impl Summary {
     ///
     /// # Errors
     /// If the input does not fit, naming the layer that would refuse it.
-    pub fn of<T: Float>(net: &ResNet<T>, input: impl Into<Shape>) -> Result<Self> {
-        let input = input.into();
+    pub fn of<T: Float>(net: &ResNet<T>, input: impl IntoShape) -> Result<Self> {
+        let input = input.into_shape().map_err(residual_nn::Error::from)?;
         let mut trace = Trace::new();
         net.propagate(&input, &mut trace)?;
         let layers = trace.into_layers();

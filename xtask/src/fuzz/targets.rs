@@ -13,7 +13,7 @@ use residual_data::{
     fer2013, idx,
 };
 use residual_nn::Module;
-use residual_tensor::Generator;
+use residual_tensor::{Generator, Shape};
 use residual_train::{Checkpoint, ModelSpec, Plan, TrainConfig};
 use residual_weights::{Entry, Weights, load_bytes, npy, pth, safetensors};
 
@@ -175,7 +175,7 @@ fn put(place: &Path, name: &str, bytes: &[u8]) -> PathBuf {
 fn weights(read: Result<Weights, residual_weights::FormatError>) -> Result<(), String> {
     let weights = read.map_err(say)?;
     weights.iter().for_each(|(_, entry)| look_at_entry(entry.clone()));
-    let _ = black_box(weights.check([("fc.weight", [10, 64])]));
+    let _ = black_box(weights.check([("fc.weight", Shape::new([10, 64]).map_err(say)?)]));
     Ok(())
 }
 

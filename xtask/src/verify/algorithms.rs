@@ -81,12 +81,17 @@ struct Case {
 }
 
 impl Case {
+    /// Those of `x` and `weight`.
+    fn shapes(&self) -> Result<[Shape; 2], Failure> {
+        Ok([Shape::new(self.x)?, Shape::new(self.weight)?])
+    }
+
     /// Random `x`, `weight` and `dy`; the kind of numbers is that of `x` and `dy`.
     fn operands<T: Float>(&self, numbers: Numbers, seed: u64) -> Result<[Tensor<T>; 3], Failure> {
-        let y = self.geometry.resolve(&self.x.into(), &self.weight.into())?.y();
+        let [x, weight] = self.shapes()?;
+        let y = self.geometry.resolve(&x, &weight)?.y();
         let mut generator = Generator::new(seed);
-        let [x, weight, dy] =
-            [self.x.into(), self.weight.into(), y].map(|shape: Shape| generator.normal_tensor(shape, 1.0));
+        let [x, weight, dy] = [x, weight, y].map(|shape| generator.normal_tensor(shape, 1.0));
         let of_kind = |tensor: &Tensor<T>| tensor.map(|normal| T::of(numbers.of(normal.to_f64())));
         Ok([of_kind(&x), weight, of_kind(&dy)])
     }
@@ -117,7 +122,8 @@ impl Case {
 
     /// Whether the algorithm itself computes this, and leaves it to no other.
     fn is_done_by<T: Float>(&self, algorithm: Algorithm) -> Result<bool, Failure> {
-        let shape = self.geometry.resolve(&self.x.into(), &self.weight.into())?;
+        let [x, weight] = self.shapes()?;
+        let shape = self.geometry.resolve(&x, &weight)?;
         Ok(algorithm.suited::<T>(&shape) == algorithm)
     }
 
@@ -255,7 +261,7 @@ fn cases_of_networks() -> Result<Vec<Case>, Failure> {
     for name in ["resnet18", "resnet50", "resnet50_v1", "resnext50_32x4d", "cifar_resnet20", "preresnet18"] {
         let net = ResNetConfig::named(name)?.build::<f32>(&mut Generator::new(0))?;
         let mut trace = Trace::new();
-        net.propagate(&[2, 3, SIDE, SIDE].into(), &mut trace)?;
+        net.propagate(&Shape::new([2, 3, SIDE, SIDE])?, &mut trace)?;
         for node in Graph::of(&net).nodes() {
             let Op::Conv2d { weight, geometry } = &node.op else { continue };
             let layer = trace.layers().iter().find(|layer| layer.path == node.path);

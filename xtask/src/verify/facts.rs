@@ -184,7 +184,8 @@ fn plain_twin(depth: usize) -> Outcome {
 /// For 256 channels: two 3×3 convolutions, or 1×1, 3×3, 1×1 around 64 channels.
 fn bottleneck() -> Outcome {
     let weights = |config: BlockConfig| {
-        let block = Block::<f32>::new(&config, &mut Generator::new(0));
+        let block =
+            Block::<f32>::new(&config, &mut Generator::new(0)).expect("a block of hundreds of channels");
         let shapes = block.parameters().into_iter().map(|(_, state)| state.shape());
         shapes.filter(|shape| shape.rank() == 4).map(|shape| shape.elements()).sum::<usize>()
     };

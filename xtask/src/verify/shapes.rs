@@ -64,7 +64,7 @@ fn network(name: &str) -> Outcome {
     ];
     let (mut runs, mut compared) = (0, 0);
     for [batch, height, width] in inputs {
-        let input = [batch, net.config().input_channels, height, width].into();
+        let input = Shape::new([batch, net.config().input_channels, height, width])?;
         let mut trace = Trace::new();
         net.propagate(&input, &mut trace).map_err(|error| format!("{input}: {error}"))?;
         if trace.multiply_adds() <= MOST_MULTIPLY_ADDS {
@@ -186,8 +186,8 @@ fn table_1(column: &Column) -> Outcome {
 fn refusals<T: Float>(net: &ResNet<T>) -> Outcome {
     let mut refused = Vec::new();
     for (input, beginning) in [
-        (Shape::from([1, 4, 64, 64]), "conv1: conv2d: "),
-        (Shape::from([3, 64, 64]), "conv1: conv2d needs 4 axes"),
+        (Shape::new([1, 4, 64, 64])?, "conv1: conv2d: "),
+        (Shape::new([3, 64, 64])?, "conv1: conv2d needs 4 axes"),
     ] {
         let propagated = net.propagate(&input, &mut Trace::new()).map_err(|error| error.to_string());
         let tape = Tape::without_recording();
@@ -207,7 +207,7 @@ fn refusals<T: Float>(net: &ResNet<T>) -> Outcome {
     let (stage, block) = (net.stages().len() - 1, 0);
     let mut trace = Trace::new();
     let path = format!("layer{}.{block}", stage + 1);
-    let input = Shape::from([1, 7, 9, 9]);
+    let input = Shape::new([1, 7, 9, 9])?;
     match trace.child(&path, &net.stages()[stage][block], &input) {
         Err(error) if error.to_string().starts_with(&format!("{path}.conv1: ")) => {
             refused.push(error.to_string())

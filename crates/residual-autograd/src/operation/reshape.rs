@@ -1,6 +1,6 @@
 //! The same elements under another shape.
 
-use residual_tensor::{Float, Shape, Tensor};
+use residual_tensor::{Float, IntoShape, Shape, Tensor};
 
 use super::BuiltIn;
 use crate::{Draw, Result, Sample, Var};
@@ -13,8 +13,8 @@ impl<T: Float> Var<T> {
     /// The elements in row-major order under another shape.
     ///
     /// # Errors
-    /// If the number of elements differs.
-    pub fn reshape(&self, shape: impl Into<Shape>) -> Result<Self> {
+    /// If the number of elements differs, or the shape is impossible.
+    pub fn reshape(&self, shape: impl IntoShape) -> Result<Self> {
         let output = self.value().reshape(shape)?;
         self.record(Reshape { input: self.shape().clone() }, &[self], output)
     }

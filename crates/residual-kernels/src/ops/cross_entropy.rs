@@ -67,7 +67,7 @@ fn check<T: Float>(
         return Err(KernelError::TooFewValues { operation, shape, count: 0, needed: 1 });
     }
     if labels.len() != n {
-        let (labels, rule) = (Shape::from([labels.len()]), "there must be one label for each row");
+        let (labels, rule) = (Shape::new([labels.len()])?, "there must be one label for each row");
         return Err(KernelError::mismatch(operation, ("labels", &labels), ("logits", rows.shape()), rule));
     }
     if let Some(position) = labels.iter().position(|&label| label >= classes) {

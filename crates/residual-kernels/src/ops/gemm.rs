@@ -8,7 +8,7 @@
 
 use std::any::TypeId;
 
-use residual_tensor::Float;
+use residual_tensor::{Float, Shape};
 
 use crate::{KernelError, Result, engine::parallel::for_each_chunk};
 
@@ -136,8 +136,8 @@ pub fn gemm_on_this_thread<T: Float>(
 
 fn check_sizes<T: Float>(a: &Matrix<'_, T>, b: &Matrix<'_, T>, c: &MatrixMut<'_, T>) -> Result<()> {
     let mismatch = |left: (_, [usize; 2]), right: (_, [usize; 2]), rule| {
-        let (left, right) = ((left.0, &left.1.into()), (right.0, &right.1.into()));
-        Err(KernelError::mismatch("gemm", left, right, rule))
+        let (left_shape, right_shape) = (Shape::new(left.1)?, Shape::new(right.1)?);
+        Err(KernelError::mismatch("gemm", (left.0, &left_shape), (right.0, &right_shape), rule))
     };
     let (a_size, b_size) = ([a.rows, a.columns], [b.rows, b.columns]);
     if a.columns != b.rows {

@@ -22,7 +22,7 @@ pub fn forward<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor
         let rule = "axis 1 of the weight must be axis 1 of x";
         return Err(KernelError::mismatch("linear", ("weight", weight.shape()), ("x", x.shape()), rule));
     }
-    let mut y = Tensor::unfilled([n, outputs], Layout::Contiguous);
+    let mut y = Tensor::try_unfilled([n, outputs], Layout::Contiguous)?;
     if let Some(bias) = bias {
         if **bias.shape() != [outputs] {
             let rule = "the bias must have one element for each row of the weight";
@@ -54,7 +54,7 @@ pub fn backward_data<T: Float>(dy: &Tensor<T>, weight: &Tensor<T>) -> Result<Ten
         let (weight, dy) = (("weight", weight.shape()), ("dy", dy.shape()));
         return Err(KernelError::mismatch("linear backward", weight, dy, rule));
     }
-    let mut dx = Tensor::unfilled([n, inputs], Layout::Contiguous);
+    let mut dx = Tensor::try_unfilled([n, inputs], Layout::Contiguous)?;
     // dy [n, out] · weight [out, in] = dx [n, in]
     gemm(T::one(), matrix(dy)?, matrix(weight)?, T::zero(), matrix_mut(&mut dx)?)?;
     Ok(dx)
@@ -74,7 +74,7 @@ pub fn backward_weights<T: Float>(x: &Tensor<T>, dy: &Tensor<T>) -> Result<Tenso
         let rule = "both must have the same axis 0";
         return Err(KernelError::mismatch("linear backward", ("dy", dy.shape()), ("x", x.shape()), rule));
     }
-    let mut dw = Tensor::unfilled([outputs, inputs], Layout::Contiguous);
+    let mut dw = Tensor::try_unfilled([outputs, inputs], Layout::Contiguous)?;
     // dy [n, out]ᵀ · x [n, in] = dw [out, in]
     gemm(T::one(), matrix(dy)?.transposed(), matrix(x)?, T::zero(), matrix_mut(&mut dw)?)?;
     Ok(dw)

@@ -20,7 +20,7 @@ pub fn subsample_pad_forward<T: Float>(
 ) -> Result<Tensor<T>> {
     let sizes = Sizes::new("shortcut", x.shape(), stride, out_channels)?;
     let x = x.to_layout(Layout::ChannelsLast);
-    let mut y = Tensor::unfilled(sizes.y(), Layout::ChannelsLast);
+    let mut y = Tensor::try_unfilled(sizes.y(), Layout::ChannelsLast)?;
     sizes.subsample_pad(x.as_slice(), y.as_mut_slice());
     Ok(y)
 }
@@ -57,7 +57,7 @@ pub fn subsample_pad_backward<T: Float>(dy: &Tensor<T>, stride: usize, x_shape: 
     let sizes = Sizes::new("shortcut backward", x_shape, stride, out_channels)?;
     KernelError::unless_same("shortcut backward", ("dy", dy.shape()), ("the output", &sizes.y()))?;
     let dy = dy.to_layout(Layout::ChannelsLast);
-    let mut dx = Tensor::unfilled(x_shape, Layout::ChannelsLast);
+    let mut dx = Tensor::try_unfilled(x_shape, Layout::ChannelsLast)?;
     dx.as_mut_slice().fill(T::zero());
     let to = dx.as_mut_slice();
     for row in 0..sizes.batch * sizes.output[0] {
@@ -93,16 +93,18 @@ impl Sizes {
         }
         let output = [height, width].map(|size| size.div_ceil(stride));
         let Some(extra) = out_channels.checked_sub(channels) else {
-            let y = [batch, out_channels, output[0], output[1]].into();
+            let (x, y) = (Shape::new(x)?, Shape::new([batch, out_channels, output[0], output[1]])?);
             let rule = "channels can be added, but not taken away";
-            return Err(KernelError::mismatch(operation, ("x", &x.into()), ("the output", &y), rule));
+            return Err(KernelError::mismatch(operation, ("x", &x), ("the output", &y), rule));
         };
+        Shape::count(&[batch, out_channels, output[0], output[1]])?;
         let input = [height, width];
         Ok(Self { batch, channels, out_channels, input, output, stride, before: extra / 2 })
     }
 
     fn y(&self) -> Shape {
-        [self.batch, self.out_channels, self.output[0], self.output[1]].into()
+        let y = [self.batch, self.out_channels, self.output[0], self.output[1]];
+        Shape::new(y).expect("a size that was checked when the sizes were made")
     }
 
     fn subsample_pad<T: Float>(&self, x: &[T], y: &mut [T]) {

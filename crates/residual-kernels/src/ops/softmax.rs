@@ -16,7 +16,7 @@ use crate::{Result, engine::parallel::for_each_run};
 pub fn forward<T: Float>(logits: &Tensor<T>) -> Result<Tensor<T>> {
     let [_, classes] = logits.dims("softmax")?;
     let classes = classes.max(1);
-    let mut probabilities = Tensor::unfilled(logits.shape(), Layout::Contiguous);
+    let mut probabilities = Tensor::try_unfilled(logits.shape(), Layout::Contiguous)?;
     for_each_run(probabilities.as_mut_slice(), classes, |run, probabilities| {
         row(&logits.as_slice()[run], probabilities);
     });

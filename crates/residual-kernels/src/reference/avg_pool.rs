@@ -3,6 +3,8 @@
 use ndarray::{Array4, ArrayView4};
 
 use super::unless_same;
+use residual_tensor::Shape;
+
 use crate::{Pool2dGeometry, Result};
 
 /// `y[n, c, i, j] = Σ a, b  x[n, c, i·stride + a − padding, j·… + b − …] / (height · width of the window)`
@@ -23,7 +25,7 @@ use crate::{Pool2dGeometry, Result};
 /// # Ok::<(), residual_kernels::KernelError>(())
 /// ```
 pub fn forward(x: ArrayView4<'_, f64>, geometry: &Pool2dGeometry) -> Result<Array4<f64>> {
-    geometry.resolve(&x.shape().into())?;
+    geometry.resolve(&Shape::new(x.shape())?)?;
     let &Pool2dGeometry { kernel, stride, padding: [top, left] } = geometry;
     let (batch, channels, height, width) = x.dim();
     let [rows, columns] = geometry.output_size([height, width])?;
@@ -74,7 +76,7 @@ pub fn backward(
     unless_same(
         "avg_pool backward",
         ("dy", dy.shape()),
-        ("the output", &geometry.resolve(&x_shape.into())?.y()),
+        ("the output", &geometry.resolve(&Shape::new(x_shape)?)?.y()),
     )?;
     let &Pool2dGeometry { kernel, stride, padding: [top, left] } = geometry;
     let ([_, _, height, width], (batch, channels, rows, columns)) = (x_shape, dy.dim());

@@ -4,6 +4,8 @@
 use ndarray::{Array1, Array4, ArrayView1, ArrayView4, ArrayViewMut1};
 
 use super::unless_same;
+use residual_tensor::Shape;
+
 use crate::{KernelError, Result};
 
 /// Mean and variance `[c]` of each channel of `x [n, c, h, w]` (Algorithm 1, lines 1 and 2): the
@@ -25,7 +27,7 @@ pub fn moments(x: ArrayView4<'_, f64>) -> Result<(Array1<f64>, Array1<f64>)> {
     let (batch, channels, height, width) = x.dim();
     let count = batch * height * width;
     if count < 2 {
-        let (operation, shape) = ("batch_norm", x.shape().into());
+        let (operation, shape) = ("batch_norm", Shape::new(x.shape())?);
         return Err(KernelError::TooFewValues { operation, shape, count, needed: 2 });
     }
     let (mut mean, mut variance) = (Array1::<f64>::zeros(channels), Array1::<f64>::zeros(channels));
@@ -257,7 +259,12 @@ pub fn update_running(
     unless_same(operation, ("running_var", variances), ("variance", variance.shape()))?;
     unless_same(operation, ("running_mean", means), ("running_var", variances))?;
     if count < 2 {
-        return Err(KernelError::TooFewValues { operation, shape: mean.shape().into(), count, needed: 2 });
+        return Err(KernelError::TooFewValues {
+            operation,
+            shape: Shape::new(mean.shape())?,
+            count,
+            needed: 2,
+        });
     }
     let unbiased = count as f64 / (count as f64 - 1.0);
     for c in 0..mean.len() {

@@ -16,6 +16,8 @@
 use ndarray::{Array4, ArrayView4};
 
 use super::unless_same;
+use residual_tensor::Shape;
+
 use crate::{Conv2dGeometry, Result};
 
 /// `y += x · weight`, over everything that the loops visit.
@@ -44,7 +46,7 @@ pub fn forward(
     weight: ArrayView4<'_, f64>,
     geometry: &Conv2dGeometry,
 ) -> Result<Array4<f64>> {
-    geometry.resolve(&x.shape().into(), &weight.shape().into())?;
+    geometry.resolve(&Shape::new(x.shape())?, &Shape::new(weight.shape())?)?;
     let &Conv2dGeometry { stride, padding: [top, left], dilation, groups, .. } = geometry;
     let (batch, _, height, width) = x.dim();
     let (outputs, group_inputs, kernel_height, kernel_width) = weight.dim();
@@ -101,7 +103,7 @@ pub fn backward_data(
     x_shape: [usize; 4],
     geometry: &Conv2dGeometry,
 ) -> Result<Array4<f64>> {
-    let y = geometry.resolve(&x_shape.into(), &weight.shape().into())?.y();
+    let y = geometry.resolve(&Shape::new(x_shape)?, &Shape::new(weight.shape())?)?.y();
     unless_same("conv2d backward", ("dy", dy.shape()), ("the output", &y))?;
     let &Conv2dGeometry { stride, padding: [top, left], dilation, groups, .. } = geometry;
     let [batch, _, height, width] = x_shape;
@@ -157,7 +159,7 @@ pub fn backward_weights(
     weight_shape: [usize; 4],
     geometry: &Conv2dGeometry,
 ) -> Result<Array4<f64>> {
-    let y = geometry.resolve(&x.shape().into(), &weight_shape.into())?.y();
+    let y = geometry.resolve(&Shape::new(x.shape())?, &Shape::new(weight_shape)?)?.y();
     unless_same("conv2d backward", ("dy", dy.shape()), ("the output", &y))?;
     let &Conv2dGeometry { stride, padding: [top, left], dilation, groups, .. } = geometry;
     let (batch, _, height, width) = x.dim();

@@ -4,6 +4,8 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::{softmax, unless_same};
+use residual_tensor::Shape;
+
 use crate::{KernelError, Result};
 
 /// `−Σ n, c  target[n, c] · ln softmax(logits)[n, c] / n`, the mean over the batch.
@@ -90,7 +92,7 @@ pub fn backward(
 fn check(logits: ArrayView2<'_, f64>, labels: &[usize], smoothing: f64) -> Result<()> {
     let (operation, classes) = ("cross_entropy", logits.ncols());
     if logits.is_empty() {
-        let shape = logits.shape().into();
+        let shape = Shape::new(logits.shape())?;
         return Err(KernelError::TooFewValues { operation, shape, count: 0, needed: 1 });
     }
     unless_same(operation, ("labels", &[labels.len()]), ("rows of logits", &[logits.nrows()]))?;

@@ -3,6 +3,8 @@
 use ndarray::{Array2, Array4, ArrayView2, ArrayView4};
 
 use super::unless_same;
+use residual_tensor::Shape;
+
 use crate::{KernelError, Result};
 
 /// `y[n, c] = Σ h, w  x[n, c, h, w] / (h · w)`
@@ -24,7 +26,7 @@ use crate::{KernelError, Result};
 pub fn forward(x: ArrayView4<'_, f64>) -> Result<Array2<f64>> {
     let (batch, channels, height, width) = x.dim();
     if height * width == 0 {
-        let (operation, shape) = ("global_avg_pool", x.shape().into());
+        let (operation, shape) = ("global_avg_pool", Shape::new(x.shape())?);
         return Err(KernelError::TooFewValues { operation, shape, count: 0, needed: 1 });
     }
     let mut y = Array2::zeros([batch, channels]);

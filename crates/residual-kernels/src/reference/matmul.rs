@@ -3,6 +3,8 @@
 use ndarray::{Array2, ArrayView2};
 
 use super::unless_same;
+use residual_tensor::Shape;
+
 use crate::{KernelError, Result};
 
 /// `y[i, j] = Σ k  a[i, k] · b[k, j]`
@@ -24,7 +26,7 @@ use crate::{KernelError, Result};
 pub fn forward(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> Result<Array2<f64>> {
     let ((rows, inner), (b_rows, columns)) = (a.dim(), b.dim());
     if inner != b_rows {
-        let (a, b) = (("a", &a.shape().into()), ("b", &b.shape().into()));
+        let (a, b) = (("a", &Shape::new(a.shape())?), ("b", &Shape::new(b.shape())?));
         return Err(KernelError::mismatch("matmul", a, b, "a must have as many columns as b has rows"));
     }
     let mut y = Array2::zeros([rows, columns]);

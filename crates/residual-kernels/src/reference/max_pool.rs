@@ -6,6 +6,8 @@
 use ndarray::{Array4, ArrayView4};
 
 use super::unless_same;
+use residual_tensor::Shape;
+
 use crate::{KernelError, Pool2dGeometry, Result};
 
 /// `y[n, c, i, j] = max a, b  x[n, c, i·stride + a − padding, j·… + b − …]`, and the row and column of x
@@ -31,7 +33,7 @@ pub fn forward(
     x: ArrayView4<'_, f64>,
     geometry: &Pool2dGeometry,
 ) -> Result<(Array4<f64>, Array4<[usize; 2]>)> {
-    geometry.resolve(&x.shape().into())?;
+    geometry.resolve(&Shape::new(x.shape())?)?;
     let &Pool2dGeometry { kernel, stride, padding: [top, left] } = geometry;
     let (batch, channels, height, width) = x.dim();
     let [rows, columns] = geometry.output_size([height, width])?;
@@ -90,7 +92,8 @@ pub fn backward(
     unless_same("max_pool backward", ("dy", dy.shape()), ("from", from.shape()))?;
     unless_same("max_pool backward", ("batch and channels of dy", &[batch, channels]), ("x", &x_shape[..2]))?;
     if let Some(index) = from.iter().find(|[h, w]| *h >= x_shape[2] || *w >= x_shape[3]) {
-        let (index, x) = (("from", &index[..].into()), ("height and width of x", &x_shape[2..].into()));
+        let (index, x) =
+            (("from", &Shape::new(index)?), ("height and width of x", &Shape::new(&x_shape[2..])?));
         return Err(KernelError::mismatch(
             "max_pool backward",
             index,

@@ -44,6 +44,8 @@ pub mod sgd;
 pub mod softmax;
 pub mod subsample_pad;
 
+use residual_tensor::Shape;
+
 use crate::{KernelError, Result};
 
 /// An error unless two named arrays have the same axes.
@@ -52,7 +54,7 @@ fn unless_same(
     (left, left_shape): (&'static str, &[usize]),
     (right, right_shape): (&'static str, &[usize]),
 ) -> Result<()> {
-    KernelError::unless_same(operation, (left, &left_shape.into()), (right, &right_shape.into()))
+    KernelError::unless_same(operation, (left, &Shape::new(left_shape)?), (right, &Shape::new(right_shape)?))
 }
 
 #[cfg(test)]

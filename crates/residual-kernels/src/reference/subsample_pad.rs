@@ -5,6 +5,8 @@
 use ndarray::{Array4, ArrayView4};
 
 use super::unless_same;
+use residual_tensor::Shape;
+
 use crate::{KernelError, Result};
 
 /// `y[n, before + c, i, j] = x[n, c, i · stride, j · stride]`, and zero in the other channels.
@@ -83,7 +85,7 @@ fn zeros_before(channels: usize, stride: usize, out_channels: usize) -> Result<u
     if stride == 0 {
         return Err(KernelError::ZeroGeometry { operation, parameter: "stride", value: [0, 0] });
     }
-    let (x, y) = ([channels].into(), [out_channels].into());
+    let (x, y) = (Shape::new([channels])?, Shape::new([out_channels])?);
     let rule = "channels can be added, but not taken away";
     let extra = out_channels.checked_sub(channels);
     let extra = extra.ok_or_else(|| KernelError::mismatch(operation, ("x", &x), ("the output", &y), rule))?;

@@ -13,7 +13,6 @@ mod arena;
 mod memory;
 
 use std::{
-    alloc::{Layout, handle_alloc_error},
     ptr::NonNull,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -101,16 +100,14 @@ pub(crate) enum Block {
 }
 
 impl Block {
-    /// At least `bytes` bytes of initialised memory with unspecified contents.
-    pub(crate) fn acquire(bytes: usize) -> Self {
+    /// At least `bytes` bytes of initialised memory with unspecified contents; `None` if the
+    /// system has no more.
+    pub(crate) fn acquire(bytes: usize) -> Option<Self> {
         let step = if bytes < GRAIN { ALIGNMENT } else { GRAIN };
-        let block = match bytes.max(1).checked_next_multiple_of(step) {
-            Some(bytes @ ..GRAIN) => Memory::zeroed(bytes).map(Self::Small),
-            Some(bytes) => lock().acquire(bytes).map(Self::Pooled),
-            None => None,
-        };
-        let layout = || Layout::from_size_align(bytes, ALIGNMENT).expect("a size below isize::MAX");
-        block.unwrap_or_else(|| handle_alloc_error(layout()))
+        match bytes.max(1).checked_next_multiple_of(step)? {
+            bytes @ ..GRAIN => Memory::zeroed(bytes).map(Self::Small),
+            bytes => lock().acquire(bytes).map(Self::Pooled),
+        }
     }
 
     /// Returns the block to where it came from.
@@ -183,7 +180,7 @@ mod tests {
     #[test]
     fn blocks_are_aligned_and_hold_what_was_asked_for() {
         for bytes in [0, 1, 64, 100, 4095, 4096, 5 << 10, (5 << 20) + 1] {
-            let block = Block::acquire(bytes);
+            let block = Block::acquire(bytes).unwrap();
             assert!(block.pointer().addr().get().is_multiple_of(ALIGNMENT), "{bytes}");
             let length = match &block {
                 Block::Small(memory) => memory.bytes(),

@@ -6,8 +6,6 @@ use std::{
     io::{self, Read, Seek},
 };
 
-use residual_tensor::Shape;
-
 use super::{
     archive::Record,
     budget::Budget,
@@ -107,8 +105,9 @@ impl Storages {
         if view.is_row_major() {
             return Ok(stored.read(&shape, self.order, &mut from)?);
         }
-        budget.spend((span * stored.size_in_memory()) as u64)?;
-        let elements = stored.read(&Shape::from([span]), self.order, &mut from)?;
+        let span = checked_shape(name, &[span])?;
+        budget.spend((span.elements() * stored.size_in_memory()) as u64)?;
+        let elements = stored.read(&span, self.order, &mut from)?;
         elements.strided(&view.shape, &view.strides).ok_or_else(beyond)
     }
 }

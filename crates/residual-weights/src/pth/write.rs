@@ -85,7 +85,7 @@ impl Pickle {
         self.storage(key, entry);
         self.int(0);
         self.ints(entry.shape());
-        self.ints(&Layout::Contiguous.strides(entry.shape()));
+        self.ints(&Layout::Contiguous.strides(entry.shape()).expect("any shape can be row-major"));
         self.op(op::NEWFALSE);
         self.ordered_dict();
         self.op(op::TUPLE);

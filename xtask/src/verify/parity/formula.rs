@@ -2,7 +2,7 @@
 //! described in `fixtures/README.md`.
 
 use residual_nn::Module;
-use residual_tensor::{Float, Shape, Tensor};
+use residual_tensor::{Float, IntoShape, Tensor};
 
 /// `count` numbers in [0, 1), of 24 random bits each.
 pub(super) fn uniform(key: &str, count: usize) -> Vec<f64> {
@@ -19,14 +19,14 @@ pub(super) fn uniform(key: &str, count: usize) -> Vec<f64> {
 }
 
 /// A tensor of `low + range · uniform(key)`.
-pub(super) fn filled<T: Float>(key: &str, shape: impl Into<Shape>, low: f64, range: f64) -> Tensor<T> {
-    let shape = shape.into();
+pub(super) fn filled<T: Float>(key: &str, shape: impl IntoShape, low: f64, range: f64) -> Tensor<T> {
+    let shape = shape.into_shape().expect("the shape of a fixture");
     let mut numbers = uniform(key, shape.elements()).into_iter();
     Tensor::from_fn(shape, || T::of(low + range * numbers.next().expect("as many numbers as elements")))
 }
 
 /// A tensor of numbers in [−1, 1).
-pub(super) fn signed<T: Float>(key: &str, shape: impl Into<Shape>) -> Tensor<T> {
+pub(super) fn signed<T: Float>(key: &str, shape: impl IntoShape) -> Tensor<T> {
     filled(key, shape, -1.0, 2.0)
 }
 

@@ -54,7 +54,8 @@ impl Workload {
         let net = config.build::<f32>(&mut generator)?;
         let shape = [batch, channels, height, width];
         let multiply_adds = Summary::of(&net, shape)?.multiply_adds;
-        let images = generator.normal_tensor::<f32>(shape, 1.0).to_layout(Layout::ChannelsLast);
+        let images = Tensor::try_from_fn(shape, || generator.normal() as f32);
+        let images = images.map_err(residual_nn::Error::from)?.to_layout(Layout::ChannelsLast);
         let labels = (0..batch).map(|image| image % config.classes).collect();
         let plan = (task == Task::Infer).then(|| Plan::new(&net, shape)).transpose()?;
         Ok(Self { task, net, plan, sgd: Sgd::new(RULE), images, labels, multiply_adds })

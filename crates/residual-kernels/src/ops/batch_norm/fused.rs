@@ -186,7 +186,7 @@ impl<T: Float> Fused<T> {
                 (dy, None)
             }
             Followed::Addend | Followed::AddendAndRelu(_) => {
-                let mut dx = Tensor::unfilled(x.shape(), Layout::ChannelsLast);
+                let mut dx = Tensor::try_unfilled(x.shape(), Layout::ChannelsLast)?;
                 gradient.apply_beside(x.as_slice(), y, dy.as_mut_slice(), dx.as_mut_slice());
                 (dx, Some(dy))
             }

@@ -301,12 +301,15 @@ pub(super) fn near_equal_part(count: usize, parts: usize, part: usize) -> Range<
 
 #[cfg(test)]
 mod tests {
+    use residual_tensor::Shape;
+
     use super::*;
     use crate::ops::conv2d::Conv2dGeometry;
 
     fn shape(geometry: Conv2dGeometry, x: [usize; 4], outputs: usize) -> Conv2dShape {
         let [height, width] = geometry.kernel;
-        geometry.resolve(&x.into(), &[outputs, x[1] / geometry.groups, height, width].into()).unwrap()
+        let weight = Shape::new([outputs, x[1] / geometry.groups, height, width]).unwrap();
+        geometry.resolve(&Shape::new(x).unwrap(), &weight).unwrap()
     }
 
     /// Every pair of positions that the forward pass connects under a tap, the parts of the

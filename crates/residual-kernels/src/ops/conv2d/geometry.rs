@@ -80,7 +80,7 @@ impl Conv2dGeometry {
         let [out_channels, group_channels, kernel_height, kernel_width] = weight.dims("conv2d")?;
         let mismatch = |rule| KernelError::mismatch("conv2d", ("weight", weight), ("x", x), rule);
         if [kernel_height, kernel_width] != self.kernel {
-            let kernel = Shape::from(self.kernel);
+            let kernel = Shape::new(self.kernel)?;
             return Err(KernelError::mismatch(
                 "conv2d",
                 ("weight", weight),
@@ -104,6 +104,7 @@ impl Conv2dGeometry {
         }
         let input = [height, width];
         let output = self.output_size(input)?;
+        Shape::count(&[batch, out_channels, output[0], output[1]])?;
         Ok(Conv2dShape { batch, in_channels, out_channels, input, output, geometry: *self })
     }
 }
@@ -128,18 +129,18 @@ pub struct Conv2dShape {
 impl Conv2dShape {
     /// The shape of the input, `[batch, in_channels, height, width]`.
     pub fn x(&self) -> Shape {
-        [self.batch, self.in_channels, self.input[0], self.input[1]].into()
+        checked([self.batch, self.in_channels, self.input[0], self.input[1]])
     }
 
     /// The shape of the output, `[batch, out_channels, height, width]`.
     pub fn y(&self) -> Shape {
-        [self.batch, self.out_channels, self.output[0], self.output[1]].into()
+        checked([self.batch, self.out_channels, self.output[0], self.output[1]])
     }
 
     /// The shape of the weight, `[out_channels, in_channels / groups, height, width]`.
     pub fn weight(&self) -> Shape {
         let [height, width] = self.geometry.kernel;
-        [self.out_channels, self.group_inputs(), height, width].into()
+        checked([self.out_channels, self.group_inputs(), height, width])
     }
 
     /// Input channels of one group.
@@ -160,15 +161,24 @@ impl Conv2dShape {
     }
 }
 
+/// The shape of axes that [`Conv2dGeometry::resolve`] has checked.
+fn checked(axes: [usize; 4]) -> Shape {
+    Shape::new(axes).expect("a size that resolve has checked")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shape<const N: usize>(axes: [usize; N]) -> Shape {
+        Shape::new(axes).unwrap()
+    }
 
     #[test]
     fn sizes_are_those_of_the_paper() {
         // He et al. 2015, table 1: 224 → 112 by the 7×7 stem, 56 → 28 by a strided 3×3.
         let stem = Conv2dGeometry::new(7, 7).stride(2).padding(3);
-        let shape = stem.resolve(&[2, 3, 224, 224].into(), &[64, 3, 7, 7].into()).unwrap();
+        let shape = stem.resolve(&shape([2, 3, 224, 224]), &shape([64, 3, 7, 7])).unwrap();
         assert_eq!(*shape.y(), [2, 64, 112, 112]);
         assert_eq!(shape.multiply_adds(), 2 * 112 * 112 * 64 * 3 * 49);
         let down = Conv2dGeometry::new(3, 3).stride(2).padding(1);
@@ -180,7 +190,7 @@ mod tests {
     fn a_geometry_that_does_not_fit_says_why() {
         let geometry = Conv2dGeometry::new(3, 3);
         let message = |geometry: Conv2dGeometry, x: [usize; 4], weight: [usize; 4]| {
-            geometry.resolve(&x.into(), &weight.into()).unwrap_err().to_string()
+            geometry.resolve(&shape(x), &shape(weight)).unwrap_err().to_string()
         };
         assert_eq!(
             message(geometry, [2, 3, 2, 9], [4, 3, 3, 3]),
@@ -205,7 +215,7 @@ mod tests {
             "conv2d: weight [4, 3, 1, 3] does not fit kernel [3, 3]: \
              axes 2 and 3 of the weight must be the kernel's height and width"
         );
-        let flat = geometry.resolve(&[2, 27].into(), &[4, 3, 3, 3].into()).unwrap_err();
+        let flat = geometry.resolve(&shape([2, 27]), &shape([4, 3, 3, 3])).unwrap_err();
         assert_eq!(flat.to_string(), "conv2d needs 4 axes, but the shape is [2, 27]");
         assert!(geometry.padding(usize::MAX).dilation(usize::MAX).output_size([4, 4]).is_err());
     }

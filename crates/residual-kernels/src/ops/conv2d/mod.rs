@@ -114,7 +114,7 @@ fn run<T: Float>(
     shape: &Conv2dShape,
 ) -> Result<Tensor<T>> {
     let [left, right] = [left, right].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
-    let mut result = Tensor::unfilled(result, Layout::ChannelsLast);
+    let mut result = Tensor::try_unfilled(result, Layout::ChannelsLast)?;
     kernel(left.as_slice(), right.as_slice(), result.as_mut_slice(), shape)?;
     Ok(result)
 }
@@ -170,7 +170,7 @@ fn forward_by<T: Float>(
     };
     let (x, weight) = (x.prepare()?, weight.to_layout(Layout::ChannelsLast));
     let source = x.source();
-    let mut y = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
+    let mut y = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
     let plan = Plan::forward(shape, fast, source.normalization.is_some(), isa::active());
     let plain = Epilogue::default();
     let statistics = run_plan(&plan, source, weight.as_slice(), y.as_mut_slice(), &plain, with_statistics);
@@ -264,7 +264,7 @@ fn backward_weights_by<T: Float>(
         fast => fast,
     };
     let (x, dy) = (x.prepare()?, dy.to_layout(Layout::ChannelsLast));
-    let mut dw = Tensor::unfilled(shape.weight(), Layout::ChannelsLast);
+    let mut dw = Tensor::try_unfilled(shape.weight(), Layout::ChannelsLast)?;
     let (dy, to) = (bytemuck::cast_slice(dy.as_slice()), bytemuck::cast_slice_mut(dw.as_mut_slice()));
     plan::backward_weights(x.source(), dy, to, shape, fast, isa::active());
     Ok(dw)
@@ -300,7 +300,7 @@ pub fn backward_data_with<T: Float>(
         Algorithm::Reference => run(reference::backward_data, dy, weight, shape.x(), &shape),
         Algorithm::Im2col => run(im2col::backward_data, dy, weight, shape.x(), &shape),
         fast => {
-            let mut dx = Tensor::unfilled(shape.x(), Layout::ChannelsLast);
+            let mut dx = Tensor::try_unfilled(shape.x(), Layout::ChannelsLast)?;
             run_backward_data(fast, dy, weight, &mut dx, &shape, false);
             Ok(dx)
         }

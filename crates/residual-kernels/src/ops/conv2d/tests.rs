@@ -2,7 +2,7 @@
 //! geometries chosen for their edges: tails of channels, tiles, rows and units, small groups, taps
 //! that see nothing, phases without taps. (`tests/laws.rs` adds random ones on the active set.)
 
-use residual_tensor::{Generator, Layout, Tensor};
+use residual_tensor::{Generator, Layout, Shape, Tensor};
 
 use super::*;
 use crate::{
@@ -57,8 +57,8 @@ impl Case {
         let mut generator = Generator::new(1);
         let mut random = |shape: &Shape| generator.normal_tensor(shape, 1.0).to_layout(Layout::ChannelsLast);
         let [height, width] = geometry.kernel;
-        let weight = [outputs, x[1] / geometry.groups, height, width].into();
-        let shape = geometry.resolve(&x.into(), &weight).unwrap();
+        let weight = Shape::new([outputs, x[1] / geometry.groups, height, width]).unwrap();
+        let shape = geometry.resolve(&Shape::new(x).unwrap(), &weight).unwrap();
         Self { shape, x: random(&shape.x()), weight: random(&weight), dy: random(&shape.y()) }
     }
 
@@ -235,8 +235,11 @@ fn algorithms_are_chosen_as_measured() {
         return println!("skipped: no AVX-512");
     };
     let three = |batch, channels, size| {
-        let shape = [batch, channels, size, size].into();
-        Conv2dGeometry::new(3, 3).padding(1).resolve(&shape, &[channels, channels, 3, 3].into()).unwrap()
+        let shape = Shape::new([batch, channels, size, size]).unwrap();
+        Conv2dGeometry::new(3, 3)
+            .padding(1)
+            .resolve(&shape, &Shape::new([channels, channels, 3, 3]).unwrap())
+            .unwrap()
     };
     let packed = |shape: Conv2dShape| cost::forward_packed(&shape, isa);
     assert_eq!(packed(three(1, 64, 56)), Algorithm::Winograd4);
@@ -251,7 +254,9 @@ fn algorithms_are_chosen_as_measured() {
         assert_eq!(cost::backward_weights(&shape, isa), Algorithm::Winograd4);
     }
     let strided = Conv2dGeometry::new(3, 3).padding(1).stride(2);
-    let strided = strided.resolve(&[1, 64, 56, 56].into(), &[128, 64, 3, 3].into()).unwrap();
+    let strided = strided
+        .resolve(&Shape::new([1, 64, 56, 56]).unwrap(), &Shape::new([128, 64, 3, 3]).unwrap())
+        .unwrap();
     assert_eq!(packed(strided), Algorithm::Blocked);
 }
 
@@ -259,7 +264,7 @@ fn algorithms_are_chosen_as_measured() {
 fn packed_convolutions_check_what_they_are_given() {
     let geometry = Conv2dGeometry::new(3, 3).padding(1);
     let weight = Tensor::<f32>::zeros([4, 2, 3, 3]);
-    let shape = geometry.resolve(&[1, 2, 5, 5].into(), weight.shape()).unwrap();
+    let shape = geometry.resolve(&Shape::new([1, 2, 5, 5]).unwrap(), weight.shape()).unwrap();
     let packed = PackedConv2d::new(&weight, &shape).unwrap();
     let run = |x: usize, y: usize, epilogue: &Epilogue<'_>| {
         packed.run(&vec![0.0; x], &mut vec![0.0; y], epilogue).map_err(|error| error.to_string())
@@ -277,12 +282,13 @@ fn packed_convolutions_check_what_they_are_given() {
     let addend = [0.0; 100];
     let both = Epilogue { addend: Some(&addend), accumulate: true, ..Default::default() };
     assert!(run(50, 100, &both).unwrap_err().contains("leave one out"));
-    let other = geometry.resolve(&[1, 3, 5, 5].into(), &[4, 3, 3, 3].into()).unwrap();
+    let other =
+        geometry.resolve(&Shape::new([1, 3, 5, 5]).unwrap(), &Shape::new([4, 3, 3, 3]).unwrap()).unwrap();
     assert!(PackedConv2d::new(&weight, &other).is_err());
     let algorithm = |algorithm, shape| PackedConv2d::with(algorithm, &weight, shape).unwrap().algorithm();
     assert_eq!(algorithm(Algorithm::Im2col, &shape), Algorithm::Blocked);
     assert_eq!(algorithm(Algorithm::Winograd4, &shape), Algorithm::Winograd4);
-    let strided = geometry.stride(2).resolve(&[1, 2, 5, 5].into(), weight.shape()).unwrap();
+    let strided = geometry.stride(2).resolve(&Shape::new([1, 2, 5, 5]).unwrap(), weight.shape()).unwrap();
     assert_eq!(algorithm(Algorithm::Winograd4, &strided), Algorithm::Blocked);
     assert_eq!(Algorithm::Winograd4.suited::<f64>(&shape), Algorithm::Im2col);
 }

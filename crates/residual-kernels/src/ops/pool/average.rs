@@ -18,7 +18,7 @@ use crate::{
 pub fn avg_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result<Tensor<T>> {
     let shape = geometry.resolve(x.shape())?;
     let x = x.to_layout(Layout::ChannelsLast);
-    let mut y = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
+    let mut y = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
     avg_into(x.as_slice(), y.as_mut_slice(), &shape)?;
     Ok(y)
 }
@@ -58,7 +58,7 @@ pub fn avg_backward<T: Float>(
     let shape = geometry.resolve(x_shape)?;
     KernelError::unless_same("avg_pool backward", ("dy", dy.shape()), ("the output", &shape.y()))?;
     let dy = dy.to_layout(Layout::ChannelsLast);
-    let mut dx = Tensor::unfilled(x_shape, Layout::ChannelsLast);
+    let mut dx = Tensor::try_unfilled(x_shape, Layout::ChannelsLast)?;
     if dx.is_empty() {
         return Ok(dx);
     }

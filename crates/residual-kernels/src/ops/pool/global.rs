@@ -19,7 +19,7 @@ pub fn global_avg_forward<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
     let [batch, channels, height, width] = x.dims("global_avg_pool")?;
     share::<T>("global_avg_pool", x.shape(), height * width)?;
     let x = x.to_layout(Layout::ChannelsLast);
-    let mut y = Tensor::unfilled([batch, channels], Layout::Contiguous);
+    let mut y = Tensor::try_unfilled([batch, channels], Layout::Contiguous)?;
     global_avg_into(x.as_slice(), y.as_mut_slice(), [batch, channels, height, width])?;
     Ok(y)
 }
@@ -55,9 +55,9 @@ pub fn global_avg_into<T: Float>(
 pub fn global_avg_backward<T: Float>(dy: &Tensor<T>, x_shape: &Shape) -> Result<Tensor<T>> {
     let operation = "global_avg_pool backward";
     let [batch, channels, height, width] = x_shape.dims(operation)?;
-    KernelError::unless_same(operation, ("dy", dy.shape()), ("the output", &[batch, channels].into()))?;
+    KernelError::unless_same(operation, ("dy", dy.shape()), ("the output", &Shape::new([batch, channels])?))?;
     let share = share::<T>(operation, x_shape, height * width)?;
-    let mut dx = Tensor::unfilled(x_shape, Layout::ChannelsLast);
+    let mut dx = Tensor::try_unfilled(x_shape, Layout::ChannelsLast)?;
     let image = (height * width * channels).max(1);
     for_each_chunk(dx.as_mut_slice(), image, |image, dx| {
         let dy = &dy.as_slice()[image * channels..(image + 1) * channels];

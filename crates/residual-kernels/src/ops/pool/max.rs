@@ -35,8 +35,8 @@ pub struct MaxIndices {
 pub fn max_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result<(Tensor<T>, MaxIndices)> {
     let shape = geometry.resolve(x.shape())?;
     let x = x.to_layout(Layout::ChannelsLast);
-    let mut y = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
-    let mut pixels = Tensor::unfilled(shape.y(), Layout::ChannelsLast);
+    let mut y = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
+    let mut pixels = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
     let (channels, [rows, columns]) = (shape.channels, shape.output);
     let row_size = (columns * channels).max(1);
     for_each_run_of_two(y.as_mut_slice(), pixels.as_mut_slice(), row_size, |run, y, pixels| {
@@ -127,7 +127,7 @@ pub fn max_backward<T: Float>(dy: &Tensor<T>, indices: &MaxIndices, x_shape: &Sh
     KernelError::unless_same(operation, ("dy", dy.shape()), ("the indices", indices.pixels.shape()))?;
     let [batch, channels, _, _] = x_shape.dims(operation)?;
     let dy = dy.to_layout(Layout::ChannelsLast);
-    let mut dx = Tensor::unfilled(x_shape, Layout::ChannelsLast);
+    let mut dx = Tensor::try_unfilled(x_shape, Layout::ChannelsLast)?;
     if dx.is_empty() {
         return Ok(dx);
     }
@@ -184,7 +184,7 @@ mod tests {
     fn foreign_indices_are_an_error() {
         let geometry = Pool2dGeometry::new(2, 2);
         let (y, indices) = max_forward(&Tensor::<f32>::zeros([1, 1, 4, 4]), &geometry).unwrap();
-        let error = max_backward(&y, &indices, &[1, 1, 2, 8].into()).unwrap_err();
+        let error = max_backward(&y, &indices, &Shape::new([1, 1, 2, 8]).unwrap()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "max_pool backward: x [1, 1, 2, 8] does not fit the indices' input [1, 1, 4, 4]: \

@@ -78,7 +78,9 @@ impl Pool2dGeometry {
     pub fn resolve(&self, x: &Shape) -> Result<Pool2dShape> {
         let [batch, channels, height, width] = x.dims("pool2d")?;
         let input = [height, width];
-        Ok(Pool2dShape { batch, channels, input, output: self.output_size(input)?, geometry: *self })
+        let output = self.output_size(input)?;
+        Shape::count(&[batch, channels, output[0], output[1]])?;
+        Ok(Pool2dShape { batch, channels, input, output, geometry: *self })
     }
 }
 
@@ -100,12 +102,12 @@ pub struct Pool2dShape {
 impl Pool2dShape {
     /// The shape of the input, `[batch, channels, height, width]`.
     pub fn x(&self) -> Shape {
-        [self.batch, self.channels, self.input[0], self.input[1]].into()
+        Shape::new([self.batch, self.channels, self.input[0], self.input[1]]).expect("checked by resolve")
     }
 
     /// The shape of the output, `[batch, channels, height, width]`.
     pub fn y(&self) -> Shape {
-        [self.batch, self.channels, self.output[0], self.output[1]].into()
+        Shape::new([self.batch, self.channels, self.output[0], self.output[1]]).expect("checked by resolve")
     }
 
     /// An error unless slices have as many elements as input and output.
