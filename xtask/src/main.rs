@@ -34,6 +34,10 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
     let command = Cli::parse().command;
+    if let Err(error) = residual_kernels::check_environment() {
+        anstream::eprintln!("error: {error}");
+        return ExitCode::from(2);
+    }
     let outcome = workspace_root().and_then(|root| match command {
         Command::Verify(options) => verify::run(root, options),
         Command::Bench(options) => bench::run(root, options).map(|()| true),

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use residual_data::DataError;
+use residual_kernels::KernelError;
 use residual_train::TrainError;
 use residual_weights::WeightsError;
 use residual_zoo::ZooError;
@@ -30,6 +31,9 @@ pub(crate) enum Error {
     Pictures { failed: usize, all: usize },
     #[error("there are no PNG or JPEG pictures in {}", .path.display())]
     NoPictures { path: PathBuf },
+    /// What an environment variable asks for does not exist.
+    #[error(transparent)]
+    Environment(#[from] KernelError),
     #[error("{0}")]
     Usage(String),
 }
@@ -39,7 +43,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Stopped { .. } => 130,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Environment(_) => 2,
             _ => 1,
         }
     }

@@ -72,6 +72,7 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command, context: &Context) -> Result<()> {
+    residual_kernels::check_environment()?;
     match command {
         Command::Train(args) => train::run(args, context),
         Command::Eval(args) => eval::run(args, context),

@@ -2,6 +2,8 @@
 
 use residual_tensor::{Shape, TensorError};
 
+use crate::ops::conv2d::{Algorithm, Conv2dGeometry};
+
 /// Arguments that do not fit together, or do not make sense.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum KernelError {
@@ -98,6 +100,26 @@ pub enum KernelError {
         position: usize,
         /// The number of classes.
         classes: usize,
+    },
+    /// An algorithm that cannot compute the convolution that it was given for.
+    #[error("conv2d: {} cannot compute a convolution with {geometry}: {reason}", algorithm.name())]
+    Algorithm {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// The convolution.
+        geometry: Conv2dGeometry,
+        /// What the algorithm needs.
+        reason: &'static str,
+    },
+    /// An environment variable that names something that does not exist, or not on this processor.
+    #[error("{variable} is {value:?}, which is not one of the names known here: {}", known.join(", "))]
+    Environment {
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+        /// The names that it may have.
+        known: Vec<&'static str>,
     },
     /// A tensor to add, and another one in the output's place.
     #[error("conv2d: an epilogue adds either a tensor or what the output holds; leave one out")]

@@ -7,9 +7,10 @@
 //! channels-last memory: other layouts are accepted, converted, and come out channels-last, so
 //! that conversion happens once, at a network's edge. Work is divided into chunks whose size
 //! depends on the data alone and whose sums are added up in order: the same bits for any number
-//! of threads. Convolutions of `f32` end in loops over registers that are compiled once per
-//! instruction set ([`isa`]). What each operation is can be read in [`mod@reference`], as plain loops;
-//! everything else is held against that.
+//! of threads. Convolutions end in loops over registers that are compiled once per instruction
+//! set and per element ([`isa`]), `f32` or `f64`: what is checked in double precision is the code
+//! that trains in single precision. What each operation is can be read in [`mod@reference`], as
+//! plain loops; everything else is held against that.
 //!
 //! **Rejected.** *Traits for operations*: a function says the same in one line, and the tape
 //! above has a struct per operation anyway. *NCHW memory*: a window's channels would lie far
@@ -78,3 +79,14 @@ pub use ops::{
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, KernelError>;
+
+/// An error if `RESIDUAL_ISA` or `RESIDUAL_CONV2D` names something that does not exist, as every
+/// operation that depends on them says, too. A program does well to call this first.
+///
+/// # Errors
+/// [`KernelError::Environment`].
+pub fn check_environment() -> Result<()> {
+    isa::InstructionSet::active()?;
+    conv2d::Algorithm::preferred()?;
+    Ok(())
+}

@@ -43,6 +43,25 @@ impl Convolution {
         [&self.x, &self.weight, &y].map(|shape| generator.normal_tensor(shape, 1.0))
     }
 
+    /// Those that can compute this convolution. Of those that cannot it is seen that they say so.
+    fn algorithms(&self) -> Vec<Algorithm> {
+        let shape = self.geometry.resolve(&self.x, &self.weight).unwrap();
+        let [x, weight, dy] = self.tensors::<f32>();
+        let (able, unable) =
+            Algorithm::ALL.into_iter().partition(|algorithm| algorithm.check(&shape).is_ok());
+        let unable: Vec<Algorithm> = unable;
+        for algorithm in unable {
+            let said = algorithm.check(&shape).unwrap_err();
+            let geometry = &self.geometry;
+            assert_eq!(conv2d::forward_with(algorithm, &x, &weight, geometry).unwrap_err(), said);
+            let dx = conv2d::backward_data_with(algorithm, &dy, &weight, x.shape(), geometry);
+            assert_eq!(dx.unwrap_err(), said);
+            let dw = conv2d::backward_weights_with(algorithm, &x, &dy, weight.shape(), geometry);
+            assert_eq!(dw.unwrap_err(), said);
+        }
+        able
+    }
+
     /// `y`, `dx` and `dw`
     fn run<T: Float>(&self, algorithm: Algorithm) -> [Tensor<T>; 3] {
         let [x, weight, dy] = self.tensors();
@@ -56,7 +75,7 @@ impl Convolution {
 
     fn check_algorithms<T: Float>(&self, tolerance: f64) {
         let expected = self.run::<T>(Algorithm::Reference);
-        for algorithm in Algorithm::ALL {
+        for algorithm in self.algorithms() {
             for (which, (got, expected)) in self.run::<T>(algorithm).iter().zip(&expected).enumerate() {
                 assert_eq!(got.layout(), Layout::ChannelsLast);
                 assert_eq!(got.shape(), expected.shape());
@@ -94,7 +113,7 @@ fn random(shape: &Shape, seed: u64) -> Tensor<f64> {
 proptest! {
     #[test]
     fn convolutions_agree_with_the_definition(convolution in convolution()) {
-        convolution.check_algorithms::<f64>(1e-13);
+        convolution.check_algorithms::<f64>(1e-14);
         convolution.check_algorithms::<f32>(4e-6);
     }
 
@@ -117,7 +136,7 @@ proptest! {
     #[test]
     fn gradients_of_a_convolution_are_adjoint(convolution in convolution()) {
         let [x, weight, dy] = convolution.tensors::<f64>();
-        for algorithm in Algorithm::ALL {
+        for algorithm in convolution.algorithms() {
             let [y, dx, dw] = convolution.run(algorithm);
             assert_equal(dot(&y, &dy), dot(&x, &dx));
             assert_equal(dot(&y, &dy), dot(&weight, &dw));

@@ -36,6 +36,34 @@ pub trait Float: Element + ndarray::NdFloat + std::iter::Sum {
     fn of(x: f64) -> Self;
     /// This value in double precision.
     fn to_f64(self) -> f64;
+    /// Of something that exists once for each type, the one for this type.
+    fn pick<P: PerFloat>(all: P) -> P::For<Self>;
+}
+
+/// Something that exists once for each [`Float`]: a table of kernels, a function of a library.
+///
+/// Generic code gets at it by [`Float::pick`], and the compiler sees to it that no type is left
+/// out.
+///
+/// ```
+/// use residual_tensor::{Float, PerFloat};
+///
+/// struct Digits;
+/// impl PerFloat for Digits {
+///     type For<T: Float> = u32;
+///     fn f32(self) -> u32 { f32::DIGITS }
+///     fn f64(self) -> u32 { f64::DIGITS }
+/// }
+/// fn digits<T: Float>() -> u32 { T::pick(Digits) }
+/// assert_eq!((digits::<f32>(), digits::<f64>()), (6, 15));
+/// ```
+pub trait PerFloat {
+    /// What there is for `T`.
+    type For<T: Float>;
+    /// The one for single precision.
+    fn f32(self) -> Self::For<f32>;
+    /// The one for double precision.
+    fn f64(self) -> Self::For<f64>;
 }
 
 impl Float for f32 {
@@ -47,6 +75,10 @@ impl Float for f32 {
     fn to_f64(self) -> f64 {
         f64::from(self)
     }
+    #[inline(always)]
+    fn pick<P: PerFloat>(all: P) -> P::For<Self> {
+        all.f32()
+    }
 }
 
 impl Float for f64 {
@@ -57,5 +89,9 @@ impl Float for f64 {
     #[inline(always)]
     fn to_f64(self) -> f64 {
         self
+    }
+    #[inline(always)]
+    fn pick<P: PerFloat>(all: P) -> P::For<Self> {
+        all.f64()
     }
 }

@@ -31,7 +31,7 @@ pub mod pool;
 mod shape;
 mod tensor;
 
-pub use element::{Element, Float};
+pub use element::{Element, Float, PerFloat};
 pub use error::TensorError;
 pub use generator::Generator;
 pub use layout::Layout;

@@ -1,7 +1,7 @@
 //! The machine: what it is, and the limits that every figure is held against.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use residual_kernels::{isa, machine};
+use residual_kernels::{isa::InstructionSet, machine};
 use serde::Serialize;
 
 /// What was found out about the machine.
@@ -84,7 +84,7 @@ impl Limits {
 impl Peak {
     /// Of every instruction set that there is, on the threads of this pool.
     fn all() -> Vec<Self> {
-        let peak = |isa: &isa::Isa| Self { isa: isa.name, gflops: machine::fma_peak(isa) };
-        isa::available().into_iter().map(peak).collect()
+        let peak = |set: InstructionSet| Self { isa: set.name(), gflops: machine::fma_peak(set) };
+        InstructionSet::available().into_iter().map(peak).collect()
     }
 }

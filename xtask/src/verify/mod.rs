@@ -131,7 +131,6 @@ impl FromStr for Selection {
 /// Runs what is selected. Gives whether everything passed.
 pub(crate) fn run(root: PathBuf, options: Options) -> Result<bool, Failure> {
     let Options { only, json, fixtures, report, samples } = options;
-    instruction_sets::check_environment()?;
     let settings = Settings { root, fixtures, samples };
     let mut recorder = Recorder::new(only, json);
     if cfg!(debug_assertions) {

@@ -5,7 +5,7 @@ use std::{hint::black_box, time::Instant};
 
 use rayon::prelude::*;
 
-use crate::engine::isa::Isa;
+use crate::engine::isa::{InstructionSet, Instructions};
 
 /// Sums that are independent of each other: enough to keep two units of four cycles' latency busy.
 const SUMS: usize = 12;
@@ -20,23 +20,24 @@ const REPEATS: usize = 24;
 /// the pool that this is called in, in GFLOPS (a multiply-add is two operations).
 ///
 /// ```
-/// use residual_kernels::{isa, machine};
+/// use residual_kernels::{isa::InstructionSet, machine};
 ///
-/// let isa = isa::active();
-/// println!("{}: {:.0} GFLOPS", isa.name, machine::fma_peak(isa));
+/// let set = InstructionSet::active()?;
+/// println!("{}: {:.0} GFLOPS", set.name(), machine::fma_peak(set));
+/// # Ok::<(), residual_kernels::KernelError>(())
 /// ```
-pub fn fma_peak(isa: &Isa) -> f64 {
-    let (kernel, lanes): (fn(usize), usize) = match isa.name {
+pub fn fma_peak(set: InstructionSet) -> f64 {
+    let (kernel, lanes): (fn(usize), usize) = match set.instructions() {
         #[cfg(target_arch = "x86_64")]
-        "avx512" => (
+        Instructions::Avx512 => (
             |rounds| {
-                // SAFETY: tables are handed out only where the processor has the instruction set.
+                // SAFETY: an instruction set is handed out only where the processor has it.
                 unsafe { x86::avx512(rounds) }
             },
             16,
         ),
         #[cfg(target_arch = "x86_64")]
-        "avx2" => (
+        Instructions::Avx2 => (
             |rounds| {
                 // SAFETY: as above.
                 unsafe { x86::avx2(rounds) }
@@ -164,12 +165,11 @@ fn best_seconds(mut run: impl FnMut()) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::isa;
 
     #[test]
     fn every_instruction_set_has_a_peak() {
-        for isa in isa::available() {
-            assert!(fma_peak(isa).is_finite() && fma_peak(isa) > 0.0, "{}", isa.name);
+        for set in InstructionSet::available() {
+            assert!(fma_peak(set).is_finite() && fma_peak(set) > 0.0, "{}", set.name());
         }
     }
 

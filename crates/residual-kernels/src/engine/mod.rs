@@ -2,6 +2,7 @@
 //! No operation is here.
 
 mod crew;
+pub(crate) mod environment;
 pub mod isa;
 pub mod machine;
 pub(crate) mod parallel;

@@ -6,9 +6,7 @@
 //!
 //! Not here: convolution, which brings its own blocking and calls [`gemm_on_this_thread`].
 
-use std::any::TypeId;
-
-use residual_tensor::{Float, Shape};
+use residual_tensor::{Float, PerFloat, Shape};
 
 use crate::{KernelError, Result, engine::parallel::for_each_chunk};
 
@@ -159,53 +157,30 @@ fn multiply<T: Float>(alpha: T, a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: 
         [a.row_stride, a.column_stride, b.row_stride, b.column_stride, c.row_stride].map(|s| s as isize);
     let (pa, pb, pc) = (a.data.as_ptr(), b.data.as_ptr(), c.data.as_mut_ptr());
 
-    // `Float` belongs to `residual-tensor`, which knows nothing of multiplication, so the type
-    // is told apart here. Both branches are decided at compile time.
-    if TypeId::of::<T>() == TypeId::of::<f32>() {
-        let (alpha, beta) = (alpha.to_f64() as f32, beta.to_f64() as f32);
-        // SAFETY: T is f32. `Matrix` and `MatrixMut` were built with every element within their
-        // slices (`check_extent`; `row_block` and `transposed` keep that), the sizes agree, rows
-        // of C do not overlap each other, and C is borrowed mutably, so overlaps neither A nor B.
-        unsafe {
-            matrixmultiply::sgemm(
-                m,
-                k,
-                n,
-                alpha,
-                pa.cast(),
-                rsa,
-                csa,
-                pb.cast(),
-                rsb,
-                csb,
-                beta,
-                pc.cast(),
-                rsc,
-                1,
-            );
-        }
-    } else {
-        assert!(TypeId::of::<T>() == TypeId::of::<f64>(), "gemm multiplies f32 and f64, not {}", T::NAME);
-        let (alpha, beta) = (alpha.to_f64(), beta.to_f64());
-        // SAFETY: T is f64; otherwise as above.
-        unsafe {
-            matrixmultiply::dgemm(
-                m,
-                k,
-                n,
-                alpha,
-                pa.cast(),
-                rsa,
-                csa,
-                pb.cast(),
-                rsb,
-                csb,
-                beta,
-                pc.cast(),
-                rsc,
-                1,
-            );
-        }
+    // SAFETY: `Matrix` and `MatrixMut` were built with every element within their slices
+    // (`check_extent`; `row_block` and `transposed` keep that), the sizes agree, rows of C do not
+    // overlap each other, and C is borrowed mutably, so overlaps neither A nor B.
+    unsafe { T::pick(Library)(m, k, n, alpha, pa, rsa, csa, pb, rsb, csb, beta, pc, rsc, 1) };
+}
+
+/// The library's function for each type of numbers.
+struct Library;
+
+impl PerFloat for Library {
+    #[rustfmt::skip]
+    type For<T: Float> = unsafe fn(
+        usize, usize, usize,
+        T, *const T, isize, isize,
+        *const T, isize, isize,
+        T, *mut T, isize, isize,
+    );
+
+    fn f32(self) -> Self::For<f32> {
+        matrixmultiply::sgemm
+    }
+
+    fn f64(self) -> Self::For<f64> {
+        matrixmultiply::dgemm
     }
 }
 

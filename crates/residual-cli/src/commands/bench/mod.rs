@@ -13,7 +13,7 @@ use std::{
 
 use owo_colors::OwoColorize;
 use residual_data::{DataSpec, ImageShape};
-use residual_kernels::{isa, machine};
+use residual_kernels::{isa::InstructionSet, machine};
 use residual_train::{ModelSpec, Profile, TrainConfig, profile::Work};
 use serde::Serialize;
 use serde_json::json;
@@ -111,7 +111,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     }
     let faults = process::page_faults().zip(faults).map(|(after, before)| after - before);
     let reading = loading.map(|mut loading| loading.measure(&mut workload, args.enough())).transpose()?;
-    let measured = Measured::new(&workload, &mut times, faults, reading);
+    let measured = Measured::new(&workload, &mut times, faults, reading)?;
     if context.json {
         output::json(&measured);
     } else {
@@ -163,15 +163,20 @@ struct Measured {
 
 impl Measured {
     /// Sums up at least one step.
-    fn new(workload: &Workload, times: &mut [f64], faults: Option<u64>, reading: Option<Cost>) -> Self {
+    fn new(
+        workload: &Workload,
+        times: &mut [f64],
+        faults: Option<u64>,
+        reading: Option<Cost>,
+    ) -> Result<Self> {
         let median_ms = median(times);
-        Self {
+        Ok(Self {
             model: workload.name().to_owned(),
             mode: workload.task(),
             batch: workload.batch(),
             threads: rayon::current_num_threads(),
             precision: "f32",
-            isa: isa::active().name,
+            isa: InstructionSet::active()?.name(),
             steps: times.len(),
             median_ms,
             min_ms: times[0],
@@ -180,7 +185,7 @@ impl Measured {
             peak_rss_bytes: process::peak_memory(),
             page_faults: faults.map(|faults| faults as f64 / times.len() as f64),
             reading,
-        }
+        })
     }
 }
 
@@ -223,7 +228,7 @@ fn print(measured: &Measured, workload: &Workload) {
 /// Prints and draws where the time of a training step goes.
 fn take_apart(workload: &Workload, steps: usize, file: &Path, context: &Context) -> Result<()> {
     let profile = workload.profile(steps)?;
-    let peak = machine::fma_peak(isa::active());
+    let peak = machine::fma_peak(InstructionSet::active()?);
     let drawn = fs::write(file, profile.to_svg(peak));
     drawn.map_err(|error| Error::Usage(format!("cannot write {}: {error}", file.display())))?;
     if context.json {

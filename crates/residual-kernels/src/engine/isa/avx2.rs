@@ -1,12 +1,12 @@
-//! AVX2 with FMA: 16 registers of 8 lanes.
+//! AVX2 with FMA: 16 registers of 32 bytes.
 
-use std::arch::x86_64::*;
+use std::{arch::x86_64::*, marker::PhantomData};
 
-use super::simd::Simd;
+use super::{simd::Simd, x86::intrinsics};
 
-/// The instruction set `avx2` (with `fma`).
+/// The instruction set `avx2` (with `fma`), for registers of `T`.
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2;
+pub(crate) struct Avx2<T>(PhantomData<T>);
 
 /// The first `lanes` lanes; the number itself is kept because a store of a whole register is
 /// faster without a mask on some processors.
@@ -17,27 +17,14 @@ pub(crate) struct Mask {
 }
 
 // SAFETY of every block below: the trait's contract is the intrinsic's.
-impl Simd for Avx2 {
-    const LANES: usize = 8;
-    type Vector = __m256;
+impl Simd for Avx2<f32> {
+    intrinsics!(
+        f32, __m256, splat: _mm256_set1_ps, zero: _mm256_setzero_ps, load: _mm256_loadu_ps, store: _mm256_storeu_ps,
+        add: _mm256_add_ps, sub: _mm256_sub_ps, mul: _mm256_mul_ps, max: _mm256_max_ps,
+        fma: _mm256_fmadd_ps, fnma: _mm256_fnmadd_ps
+    );
     type Mask = Mask;
 
-    #[inline(always)]
-    unsafe fn splat(x: f32) -> __m256 {
-        unsafe { _mm256_set1_ps(x) }
-    }
-    #[inline(always)]
-    unsafe fn zero() -> __m256 {
-        unsafe { _mm256_setzero_ps() }
-    }
-    #[inline(always)]
-    unsafe fn load(p: *const f32) -> __m256 {
-        unsafe { _mm256_loadu_ps(p) }
-    }
-    #[inline(always)]
-    unsafe fn store(p: *mut f32, v: __m256) {
-        unsafe { _mm256_storeu_ps(p, v) }
-    }
     #[inline(always)]
     unsafe fn mask(lanes: usize) -> Mask {
         let lanes = lanes.min(8);
@@ -63,7 +50,8 @@ impl Simd for Avx2 {
             for i in 0..8 {
                 rows[i] = Self::load(square.add(8 * i));
             }
-            // Pairs of rows, then pairs of pairs: lanes [4k + i] of four rows become half i.
+            // Pairs of rows, then pairs of pairs: lanes [4k + i] of four rows become half k of
+            // quads i.
             let mut quads = [Self::zero(); 8];
             for i in [0, 4] {
                 let low =
@@ -83,51 +71,55 @@ impl Simd for Avx2 {
             }
         }
     }
+}
+
+// SAFETY of every block below: the trait's contract is the intrinsic's.
+impl Simd for Avx2<f64> {
+    intrinsics!(
+        f64, __m256d, splat: _mm256_set1_pd, zero: _mm256_setzero_pd, load: _mm256_loadu_pd, store: _mm256_storeu_pd,
+        add: _mm256_add_pd, sub: _mm256_sub_pd, mul: _mm256_mul_pd, max: _mm256_max_pd,
+        fma: _mm256_fmadd_pd, fnma: _mm256_fnmadd_pd
+    );
+    type Mask = Mask;
+
     #[inline(always)]
-    unsafe fn add(a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_add_ps(a, b) }
+    unsafe fn mask(lanes: usize) -> Mask {
+        let lanes = lanes.min(4);
+        let counts = unsafe { _mm256_setr_epi64x(0, 1, 2, 3) };
+        Mask { lanes, bits: unsafe { _mm256_cmpgt_epi64(_mm256_set1_epi64x(lanes as i64), counts) } }
     }
     #[inline(always)]
-    unsafe fn sub(a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_sub_ps(a, b) }
+    unsafe fn load_masked(p: *const f64, mask: Mask) -> __m256d {
+        unsafe { _mm256_maskload_pd(p, mask.bits) }
     }
     #[inline(always)]
-    unsafe fn mul(a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_mul_ps(a, b) }
+    unsafe fn store_masked(p: *mut f64, v: __m256d, mask: Mask) {
+        if mask.lanes == 4 {
+            unsafe { _mm256_storeu_pd(p, v) }
+        } else {
+            unsafe { _mm256_maskstore_pd(p, mask.bits, v) }
+        }
     }
     #[inline(always)]
-    unsafe fn max(a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_max_ps(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
-        unsafe { _mm256_fmadd_ps(a, b, c) }
-    }
-    #[inline(always)]
-    unsafe fn fnma(a: __m256, b: __m256, c: __m256) -> __m256 {
-        unsafe { _mm256_fnmadd_ps(a, b, c) }
-    }
-    #[inline(always)]
-    unsafe fn prefetch(p: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn prefetch_far(p: *const f32) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
-    }
-    #[inline(always)]
-    unsafe fn prefetch_to_write(p: *mut f32) {
-        super::x86::prefetch_to_write(p)
-    }
-    #[inline(always)]
-    unsafe fn opaque(p: *const f32) -> *const f32 {
-        super::x86::opaque(p)
+    unsafe fn transpose(square: *mut f64) {
+        unsafe {
+            let row = |i: usize| Self::load(square.add(4 * i));
+            let rows = [row(0), row(1), row(2), row(3)];
+            // Lanes [2k + i] of two rows become half k of a pair.
+            let low = [_mm256_unpacklo_pd(rows[0], rows[1]), _mm256_unpacklo_pd(rows[2], rows[3])];
+            let high = [_mm256_unpackhi_pd(rows[0], rows[1]), _mm256_unpackhi_pd(rows[2], rows[3])];
+            // Half k of both pairs make up row 2k + i.
+            for (i, [first, second]) in [low, high].into_iter().enumerate() {
+                Self::store(square.add(4 * i), _mm256_permute2f128_pd::<0x20>(first, second));
+                Self::store(square.add(4 * (i + 2)), _mm256_permute2f128_pd::<0x31>(first, second));
+            }
+        }
     }
 }
 
 super::table::kernels_for! {
-    /// Tiles of 6 pixels × 16 channels use 15 of the 16 registers.
-    AVX2, "avx2", Avx2, [target_feature(enable = "avx2,fma")],
+    /// Tiles of 6 pixels × 2 registers of channels use 15 of the 16 registers.
+    Avx2, [target_feature(enable = "avx2,fma")],
     wide: 2, [1 2 3 4 5 6], [1 2 3], [1 2 3 4 5 6],
     narrow: 1, [1 2 3 4 5 6 7 8 9 10 11], [1 2 3 4 5], [1 2 3 4 5 6 7 8 9 10 11 12]
 }

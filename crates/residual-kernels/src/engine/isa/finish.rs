@@ -11,23 +11,23 @@ use super::simd::Simd;
 /// Pointers are to the first channel of the kernel's block; `addend` is laid out exactly like
 /// the output, so that the output itself can be given to accumulate into it.
 #[derive(Clone, Copy)]
-pub(crate) struct Finish {
+pub(crate) struct Finish<T> {
     /// Added to every pixel: a number per channel.
-    pub(crate) bias: *const f32,
+    pub(crate) bias: *const T,
     /// Added: a number per output.
-    pub(crate) addend: *const f32,
+    pub(crate) addend: *const T,
     /// Negative results become zero.
     pub(crate) relu: bool,
     /// Where sums over pixels are kept: three runs, `moments_stride` apart, of a number per
     /// channel: a shift, Σ(y − shift), Σ(y − shift)². Written in whole registers.
-    pub(crate) moments: *mut f32,
+    pub(crate) moments: *mut T,
     /// From one run to the next.
     pub(crate) moments_stride: usize,
     /// Whether these are the first pixels: the first of them becomes the shift.
     pub(crate) first: bool,
 }
 
-impl Finish {
+impl<T> Finish<T> {
     /// Plain results.
     pub(crate) const NONE: Self = Self {
         bias: std::ptr::null(),
@@ -66,11 +66,11 @@ impl Finish {
     /// The contract of [`Simd`]; the masked elements of the bias, and of the addend and `out` at
     /// every offset, must be valid, and a whole register of each run of moments.
     #[inline(always)]
-    pub(super) unsafe fn apply<S: Simd, const N: usize>(
+    pub(super) unsafe fn apply<S: Simd<Element = T>, const N: usize>(
         &self,
         values: &[S::Vector; N],
         count: usize,
-        out: *mut f32,
+        out: *mut T,
         offset: impl Fn(usize) -> usize,
         channel: usize,
         mask: S::Mask,
@@ -124,7 +124,7 @@ struct Moments<S: Simd> {
 
 impl<S: Simd> Moments<S> {
     #[inline(always)]
-    unsafe fn read(finish: &Finish, channel: usize, first: impl FnOnce() -> S::Vector) -> Self {
+    unsafe fn read(finish: &Finish<S::Element>, channel: usize, first: impl FnOnce() -> S::Vector) -> Self {
         // SAFETY: as in `Finish::apply`.
         unsafe {
             let mut moments = Self { shift: S::zero(), sums: [S::zero(); SUMS], squares: [S::zero(); SUMS] };
@@ -154,7 +154,7 @@ impl<S: Simd> Moments<S> {
     }
 
     #[inline(always)]
-    unsafe fn write(&self, finish: &Finish, channel: usize) {
+    unsafe fn write(&self, finish: &Finish<S::Element>, channel: usize) {
         // SAFETY: as in `Finish::apply`.
         unsafe {
             let shift = finish.moments.add(channel);

@@ -3,9 +3,9 @@
 use super::simd::Simd;
 
 /// The pixels under a window, and where the result goes. Strides count elements.
-pub(crate) struct Largest {
+pub(crate) struct Largest<T> {
     /// The first pixel's channels.
-    pub(crate) x: *const f32,
+    pub(crate) x: *const T,
     /// From one row to the next.
     pub(crate) row: usize,
     /// How many rows.
@@ -15,7 +15,7 @@ pub(crate) struct Largest {
     /// How many channels; also from one pixel to the next.
     pub(crate) channels: usize,
     /// The result's channels.
-    pub(crate) y: *mut f32,
+    pub(crate) y: *mut T,
 }
 
 /// y[channel] = max over pixels of x[pixel, channel]
@@ -23,7 +23,7 @@ pub(crate) struct Largest {
 /// # Safety
 /// The contract of [`Simd`]; all pixels and `y` must be valid.
 #[inline(always)]
-pub(super) unsafe fn largest<S: Simd>(largest: &Largest) {
+pub(super) unsafe fn largest<S: Simd>(largest: &Largest<S::Element>) {
     // SAFETY: passed on to the caller.
     unsafe {
         for channel in (0..largest.channels).step_by(S::LANES) {

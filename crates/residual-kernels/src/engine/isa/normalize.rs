@@ -5,10 +5,10 @@ use super::simd::Simd;
 /// `(x − centre) · scale + shift` in each channel, negative results cut off if `relu`. Pointers are
 /// to the first channel.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Normalize {
-    pub(crate) centre: *const f32,
-    pub(crate) scale: *const f32,
-    pub(crate) shift: *const f32,
+pub(crate) struct Normalize<T> {
+    pub(crate) centre: *const T,
+    pub(crate) scale: *const T,
+    pub(crate) shift: *const T,
     pub(crate) relu: bool,
 }
 
@@ -21,15 +21,15 @@ pub(super) struct Coefficients<S: Simd> {
     relu: bool,
 }
 
-impl Normalize {
+impl<T> Normalize<T> {
     /// Those of the masked channels from `channel` on.
     ///
     /// # Safety
     /// The contract of [`Simd`]; these channels must be valid.
     #[inline(always)]
-    pub(super) unsafe fn load<S: Simd>(&self, channel: usize, mask: S::Mask) -> Coefficients<S> {
+    pub(super) unsafe fn load<S: Simd<Element = T>>(&self, channel: usize, mask: S::Mask) -> Coefficients<S> {
         // SAFETY: passed on to the caller.
-        let load = |from: *const f32| unsafe { S::load_masked(from.add(channel), mask) };
+        let load = |from: *const T| unsafe { S::load_masked(from.add(channel), mask) };
         let (centre, scale, shift) = (load(self.centre), load(self.scale), load(self.shift));
         Coefficients { centre, scale, shift, relu: self.relu }
     }

@@ -6,18 +6,18 @@
 //! `a` holds inputs and `b` gradients of outputs; pixels come in lines, and both have strides of
 //! their own, so that a kernel tap is a matter of where `a` begins.
 
-use super::{ahead::LINE, simd::Simd};
+use super::{ahead::line_len, simd::Simd};
 
 /// One tile's operands. All strides count elements.
-pub(crate) struct Outer {
+pub(crate) struct Outer<T> {
     /// Where offsets count from.
-    pub(crate) a: *const f32,
+    pub(crate) a: *const T,
     /// For each line the offset of its first pixel's inputs.
     pub(crate) a_lines: *const usize,
     /// From one pixel to the next.
     pub(crate) a_pixel: usize,
     /// The first pixel's gradients.
-    pub(crate) b: *const f32,
+    pub(crate) b: *const T,
     /// From one pixel to the next.
     pub(crate) b_pixel: usize,
     /// From one register of channels to the next.
@@ -26,13 +26,13 @@ pub(crate) struct Outer {
     pub(crate) b_line: usize,
     /// What will be read before long: fetched into the second cache, a cache line for every pixel.
     /// Need not be valid.
-    pub(crate) ahead: *const f32,
+    pub(crate) ahead: *const T,
     /// How many lines of pixels.
     pub(crate) lines: usize,
     /// How many pixels in a line.
     pub(crate) pixels: usize,
     /// The sums.
-    pub(crate) sums: *mut f32,
+    pub(crate) sums: *mut T,
     /// Whether they are added to, rather than overwritten.
     pub(crate) add: bool,
     /// From one input channel to the next.
@@ -42,14 +42,14 @@ pub(crate) struct Outer {
 /// # Safety
 /// The processor must have the instruction set; `a` must be valid for the kernel's input
 /// channels, `b` and `sums` for whole registers, at every pixel and input channel.
-pub(crate) type OuterKernel = unsafe fn(&Outer);
+pub(crate) type OuterKernel<T> = unsafe fn(&Outer<T>);
 
 /// `Q` input channels × `V` registers of output channels.
 ///
 /// # Safety
 /// See [`OuterKernel`].
 #[inline(always)]
-pub(super) unsafe fn outer<S: Simd, const Q: usize, const V: usize>(outer: &Outer) {
+pub(super) unsafe fn outer<S: Simd, const Q: usize, const V: usize>(outer: &Outer<S::Element>) {
     // SAFETY: passed on to the caller.
     unsafe {
         let mut sums = [[S::zero(); V]; Q];
@@ -76,7 +76,7 @@ pub(super) unsafe fn outer<S: Simd, const Q: usize, const V: usize>(outer: &Oute
                     }
                 }
                 S::prefetch_far(ahead);
-                ahead = ahead.wrapping_add(LINE);
+                ahead = ahead.wrapping_add(line_len::<S::Element>());
                 a = a.wrapping_add(outer.a_pixel);
                 b = b.wrapping_add(outer.b_pixel);
             }

@@ -6,13 +6,13 @@ use super::{
 };
 
 /// Runs of contiguous channels, one per pixel.
-pub(crate) struct Copy {
+pub(crate) struct Copy<T> {
     /// The first pixel's channels.
-    pub(crate) from: *const f32,
+    pub(crate) from: *const T,
     /// From one pixel to the next.
     pub(crate) from_pixel: usize,
     /// Where the first pixel's channels go.
-    pub(crate) to: *mut f32,
+    pub(crate) to: *mut T,
     /// From one pixel to the next.
     pub(crate) to_pixel: usize,
     /// How many pixels.
@@ -20,7 +20,7 @@ pub(crate) struct Copy {
     /// How many channels.
     pub(crate) channels: usize,
     /// What is done to them.
-    pub(crate) normalize: Option<Normalize>,
+    pub(crate) normalize: Option<Normalize<T>>,
 }
 
 /// Copies the channels of every pixel.
@@ -29,7 +29,7 @@ pub(crate) struct Copy {
 /// The contract of [`Simd`]; both sides must be valid for all pixels and channels, and apart; what
 /// is done to channels must be valid for all of them.
 #[inline(always)]
-pub(super) unsafe fn copy<S: Simd>(copy: &Copy) {
+pub(super) unsafe fn copy<S: Simd>(copy: &Copy<S::Element>) {
     // SAFETY: passed on to the caller.
     unsafe {
         match copy.normalize {
@@ -44,7 +44,10 @@ pub(super) unsafe fn copy<S: Simd>(copy: &Copy) {
 /// # Safety
 /// As [`copy`].
 #[inline(always)]
-unsafe fn copy_through<S: Simd>(copy: &Copy, change: impl Fn(usize, S::Mask, S::Vector) -> S::Vector) {
+unsafe fn copy_through<S: Simd>(
+    copy: &Copy<S::Element>,
+    change: impl Fn(usize, S::Mask, S::Vector) -> S::Vector,
+) {
     // SAFETY: passed on to the caller.
     unsafe {
         let whole = copy.channels / S::LANES * S::LANES;
@@ -67,9 +70,9 @@ unsafe fn copy_through<S: Simd>(copy: &Copy, change: impl Fn(usize, S::Mask, S::
 }
 
 /// Weights of one tap, to be brought into the order of [`tile`](super::tile).
-pub(crate) struct Gather {
+pub(crate) struct Gather<T> {
     /// The weight of the first input and output channel.
-    pub(crate) weights: *const f32,
+    pub(crate) weights: *const T,
     /// From one input channel to the next; this or `output` is 1.
     pub(crate) input: usize,
     /// From one output channel to the next.
@@ -80,7 +83,7 @@ pub(crate) struct Gather {
     pub(crate) outputs: usize,
     /// Where `[input][block]` goes; written in whole registers, `outputs` up to the end of the
     /// block as zeros.
-    pub(crate) to: *mut f32,
+    pub(crate) to: *mut T,
     /// Output channels of a block.
     pub(crate) block: usize,
 }
@@ -90,8 +93,8 @@ pub(crate) struct Gather {
 /// # Safety
 /// The contract of [`Simd`]; everything that `gather` points to must be valid.
 #[inline(always)]
-pub(super) unsafe fn gather<S: Simd>(gather: &Gather) {
-    let mut square = Square::ZERO;
+pub(super) unsafe fn gather<S: Simd>(gather: &Gather<S::Element>) {
+    let mut square = Square::<S>::zeros();
     // SAFETY: passed on to the caller.
     unsafe {
         for output in (0..gather.block).step_by(S::LANES) {
@@ -123,13 +126,13 @@ pub(super) unsafe fn gather<S: Simd>(gather: &Gather) {
 /// The contract of [`Simd`]; the rows must be valid.
 #[inline(always)]
 pub(super) unsafe fn load_square<S: Simd>(
-    square: &mut Square,
-    from: *const f32,
+    square: &mut Square<S>,
+    from: *const S::Element,
     row: usize,
     rows: usize,
     columns: usize,
-) -> *const f32 {
-    let square = square.0.as_mut_ptr();
+) -> *const S::Element {
+    let square = square.as_mut_ptr();
     // SAFETY: passed on to the caller; a square has room for the widest register.
     unsafe {
         for i in 0..S::LANES {
@@ -144,9 +147,9 @@ pub(super) unsafe fn load_square<S: Simd>(
 
 /// Sums over parts in the order of [`outer`](super::outer), to be added up and brought into the
 /// order of weights.
-pub(crate) struct Scatter {
+pub(crate) struct Scatter<T> {
     /// `[input][block]` of the first part.
-    pub(crate) sums: *const f32,
+    pub(crate) sums: *const T,
     /// From one part to the next.
     pub(crate) part: usize,
     /// How many parts.
@@ -158,7 +161,7 @@ pub(crate) struct Scatter {
     /// How many output channels.
     pub(crate) outputs: usize,
     /// Where the first input and output channel goes; input channels are neighbours.
-    pub(crate) weights: *mut f32,
+    pub(crate) weights: *mut T,
     /// From one output channel to the next.
     pub(crate) output: usize,
 }
@@ -168,8 +171,8 @@ pub(crate) struct Scatter {
 /// # Safety
 /// The contract of [`Simd`]; everything that `scatter` points to must be valid.
 #[inline(always)]
-pub(super) unsafe fn scatter<S: Simd>(scatter: &Scatter) {
-    let mut square = Square::ZERO;
+pub(super) unsafe fn scatter<S: Simd>(scatter: &Scatter<S::Element>) {
+    let mut square = Square::<S>::zeros();
     // SAFETY: passed on to the caller; a square has room for the widest register.
     unsafe {
         for output in (0..scatter.outputs).step_by(S::LANES) {
@@ -183,7 +186,7 @@ pub(super) unsafe fn scatter<S: Simd>(scatter: &Scatter) {
                     for part in 1..scatter.parts {
                         total = S::add(total, S::load_masked(sums.add(part * scatter.part), mask));
                     }
-                    S::store(square.0.as_mut_ptr().add(i * S::LANES), total);
+                    S::store(square.as_mut_ptr().add(i * S::LANES), total);
                 }
                 let to = scatter.weights.add(output * scatter.output + input);
                 store_square::<S>(&mut square, to, scatter.output, outputs, inputs, false);
@@ -199,14 +202,14 @@ pub(super) unsafe fn scatter<S: Simd>(scatter: &Scatter) {
 /// The contract of [`Simd`]; the rows must be valid.
 #[inline(always)]
 pub(super) unsafe fn store_square<S: Simd>(
-    square: &mut Square,
-    to: *mut f32,
+    square: &mut Square<S>,
+    to: *mut S::Element,
     row: usize,
     rows: usize,
     columns: usize,
     add: bool,
 ) {
-    let square = square.0.as_mut_ptr();
+    let square = square.as_mut_ptr();
     // SAFETY: passed on to the caller; a square has room for the widest register.
     unsafe {
         S::transpose(square);

@@ -1,107 +1,122 @@
-//! The macro that instantiates every kernel for one instruction set.
+//! The macro that instantiates every kernel for one instruction set and each element.
 
-/// Defines a static [`Isa`](super::Isa): its name, the type that implements
-/// [`Simd`](super::simd::Simd), the attribute that lets the compiler use the instructions, and for
-/// each family of kernels its registers of output channels and its sizes: tiles of one row, tiles
-/// of two rows, outer products.
+/// Defines the statics `F32` and `F64`, [`Isa`](super::Isa)s of one instruction set: the type
+/// that implements [`Simd`](super::simd::Simd), named like its
+/// [`Instructions`](super::Instructions), the attribute that lets the compiler
+/// use the instructions, and for each family of kernels its registers of output channels and its
+/// sizes: tiles of one row, tiles of two rows, outer products.
 macro_rules! kernels_for {
     (
         $(#[$doc:meta])*
-        $table:ident, $name:literal, $simd:ty, [$attribute:meta],
+        $simd:ident, [$attribute:meta],
         wide: $wide:literal, [$($wide1:literal)*], [$($wide2:literal)*], [$($wide_outer:literal)*],
         narrow: $narrow:literal, [$($narrow1:literal)*], [$($narrow2:literal)*], [$($narrow_outer:literal)*]
     ) => {
+        /// The kernels of `f32`.
+        pub(super) static F32: $crate::engine::isa::Isa<f32> = isa::<$simd<f32>>();
+        /// The kernels of `f64`.
+        pub(super) static F64: $crate::engine::isa::Isa<f64> = isa::<$simd<f64>>();
+
         $(#[$doc])*
-        pub(super) static $table: $crate::engine::isa::Isa = {
-            use $crate::engine::isa::{Family, Isa, largest, outer, panel, tile};
+        const fn isa<S: Simd>() -> $crate::engine::isa::Isa<S::Element> {
+            use $crate::engine::isa::{
+                Family, Instructions, Isa, Transforms, largest, outer, panel, tile,
+                winograd::{self, F2, F4, Scheme},
+            };
 
             // SAFETY of every block below: the kernels' contract, passed on to the caller, who
             // also sees to it that the processor has the instruction set.
             #[$attribute]
-            unsafe fn tile<const R: usize, const Q: usize, const V: usize>(tile: &tile::Tile) {
-                unsafe { tile::tile::<$simd, R, Q, V>(tile) }
+            unsafe fn tile<S: Simd, const R: usize, const Q: usize, const V: usize>(
+                tile: &tile::Tile<S::Element>,
+            ) {
+                unsafe { tile::tile::<S, R, Q, V>(tile) }
             }
             #[$attribute]
-            unsafe fn outer<const Q: usize, const V: usize>(outer: &outer::Outer) {
-                unsafe { outer::outer::<$simd, Q, V>(outer) }
+            unsafe fn outer<S: Simd, const Q: usize, const V: usize>(outer: &outer::Outer<S::Element>) {
+                unsafe { outer::outer::<S, Q, V>(outer) }
             }
             #[$attribute]
-            unsafe fn copy(copy: &panel::Copy) {
-                unsafe { panel::copy::<$simd>(copy) }
+            unsafe fn copy<S: Simd>(copy: &panel::Copy<S::Element>) {
+                unsafe { panel::copy::<S>(copy) }
             }
             #[$attribute]
-            unsafe fn largest(window: &largest::Largest) {
-                unsafe { largest::largest::<$simd>(window) }
+            unsafe fn largest<S: Simd>(window: &largest::Largest<S::Element>) {
+                unsafe { largest::largest::<S>(window) }
             }
             #[$attribute]
-            unsafe fn gather(gather: &panel::Gather) {
-                unsafe { panel::gather::<$simd>(gather) }
+            unsafe fn gather<S: Simd>(gather: &panel::Gather<S::Element>) {
+                unsafe { panel::gather::<S>(gather) }
             }
             #[$attribute]
-            unsafe fn scatter(scatter: &panel::Scatter) {
-                unsafe { panel::scatter::<$simd>(scatter) }
+            unsafe fn scatter<S: Simd>(scatter: &panel::Scatter<S::Element>) {
+                unsafe { panel::scatter::<S>(scatter) }
             }
-            $crate::engine::isa::table::transforms!(f2, F2, 2, 4, $simd, [$attribute]);
-            $crate::engine::isa::table::transforms!(f4, F4, 4, 6, $simd, [$attribute]);
+            #[$attribute]
+            unsafe fn input<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
+                spread: &winograd::Spread<S::Element>,
+            ) {
+                unsafe { winograd::input::<S, W, M, N>(spread) }
+            }
+            #[$attribute]
+            unsafe fn gradient<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
+                spread: &winograd::Spread<S::Element>,
+            ) {
+                unsafe { winograd::gradient::<S, W, M, N>(spread) }
+            }
+            #[$attribute]
+            unsafe fn output<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
+                emit: &winograd::Emit<S::Element>,
+            ) {
+                unsafe { winograd::output::<S, W, M, N>(emit) }
+            }
+            #[$attribute]
+            unsafe fn filter<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
+                filters: &winograd::Filters<S::Element>,
+            ) {
+                unsafe { winograd::filter::<S, W, M, N>(filters) }
+            }
+            #[$attribute]
+            unsafe fn filter_gradient<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
+                gradients: &winograd::FilterGradients<S::Element>,
+            ) {
+                unsafe { winograd::filter_gradient::<S, W, M, N>(gradients) }
+            }
+            const fn transforms<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>()
+            -> Transforms<S::Element> {
+                Transforms {
+                    input: input::<S, W, M, N>,
+                    gradient: gradient::<S, W, M, N>,
+                    output: output::<S, W, M, N>,
+                    filter: filter::<S, W, M, N>,
+                    filter_gradient: filter_gradient::<S, W, M, N>,
+                }
+            }
 
             Isa {
-                name: $name,
-                lanes: <$simd as $crate::engine::isa::simd::Simd>::LANES,
+                instructions: Instructions::$simd,
+                lanes: S::LANES,
                 wide: Family {
                     vectors: $wide,
-                    one_row: &[$(tile::<1, $wide1, $wide>),*],
-                    two_rows: &[$(tile::<2, $wide2, $wide>),*],
-                    outer: &[$(outer::<$wide_outer, $wide>),*],
+                    one_row: const { &[$(tile::<S, 1, $wide1, $wide> as _),*] },
+                    two_rows: const { &[$(tile::<S, 2, $wide2, $wide> as _),*] },
+                    outer: const { &[$(outer::<S, $wide_outer, $wide> as _),*] },
                 },
                 narrow: Family {
                     vectors: $narrow,
-                    one_row: &[$(tile::<1, $narrow1, $narrow>),*],
-                    two_rows: &[$(tile::<2, $narrow2, $narrow>),*],
-                    outer: &[$(outer::<$narrow_outer, $narrow>),*],
+                    one_row: const { &[$(tile::<S, 1, $narrow1, $narrow> as _),*] },
+                    two_rows: const { &[$(tile::<S, 2, $narrow2, $narrow> as _),*] },
+                    outer: const { &[$(outer::<S, $narrow_outer, $narrow> as _),*] },
                 },
-                copy,
-                largest,
-                gather,
-                scatter,
-                winograd2: f2::TRANSFORMS,
-                winograd4: f4::TRANSFORMS,
+                copy: copy::<S>,
+                largest: largest::<S>,
+                gather: gather::<S>,
+                scatter: scatter::<S>,
+                winograd2: transforms::<S, F2, 2, 4>(),
+                winograd4: transforms::<S, F4, 4, 6>(),
             }
-        };
-    };
-}
-
-/// Defines a module with [`Transforms`](super::Transforms) of one Winograd scheme.
-macro_rules! transforms {
-    ($module:ident, $scheme:ident, $m:literal, $n:literal, $simd:ty, [$attribute:meta]) => {
-        mod $module {
-            use super::*;
-            use $crate::engine::isa::{Transforms, winograd};
-
-            // SAFETY of every block below: as for the kernels of the table.
-            #[$attribute]
-            unsafe fn input(spread: &winograd::Spread) {
-                unsafe { winograd::input::<$simd, winograd::$scheme, $m, $n>(spread) }
-            }
-            #[$attribute]
-            unsafe fn gradient(spread: &winograd::Spread) {
-                unsafe { winograd::gradient::<$simd, winograd::$scheme, $m, $n>(spread) }
-            }
-            #[$attribute]
-            unsafe fn output(emit: &winograd::Emit) {
-                unsafe { winograd::output::<$simd, winograd::$scheme, $m, $n>(emit) }
-            }
-            #[$attribute]
-            unsafe fn filter(filters: &winograd::Filters) {
-                unsafe { winograd::filter::<$simd, winograd::$scheme, $m, $n>(filters) }
-            }
-            #[$attribute]
-            unsafe fn filter_gradient(gradients: &winograd::FilterGradients) {
-                unsafe { winograd::filter_gradient::<$simd, winograd::$scheme, $m, $n>(gradients) }
-            }
-            pub(super) const TRANSFORMS: Transforms =
-                Transforms { input, gradient, output, filter, filter_gradient };
         }
     };
 }
 
-pub(super) use {kernels_for, transforms};
+pub(super) use kernels_for;

@@ -6,20 +6,20 @@ use residual_tensor::Generator;
 use super::*;
 
 /// Numbers that are no multiples of each other.
-fn numbers(count: usize, generator: &mut Generator) -> Vec<f32> {
-    (0..count).map(|_| generator.between(-1.0, 1.0) as f32).collect()
+fn numbers<T: Float>(count: usize, generator: &mut Generator) -> Vec<T> {
+    (0..count).map(|_| T::of(generator.between(-1.0, 1.0))).collect()
 }
 
 /// Asserts that both are equal up to what `terms` roundings may do.
-fn assert_close(got: &[f32], want: &[f64], terms: usize, what: &str) {
+fn assert_close<T: Float>(got: &[T], want: &[f64], terms: usize, what: &str) {
     assert_eq!(got.len(), want.len());
     for (at, (&got, &want)) in got.iter().zip(want).enumerate() {
-        let bound = 1e-7 * (terms as f64 + 4.0) * want.abs().max(1.0);
-        assert!((f64::from(got) - want).abs() <= bound, "{what}: {got} instead of {want} at {at}");
+        let bound = T::epsilon().to_f64() * (terms as f64 + 4.0) * want.abs().max(1.0);
+        assert!((got.to_f64() - want).abs() <= bound, "{what}: {got} instead of {want} at {at}");
     }
 }
 
-fn families(isa: &Isa) -> Vec<(&Family, usize, usize, TileKernel)> {
+fn families<T: Float>(isa: &Isa<T>) -> Vec<(&Family<T>, usize, usize, TileKernel<T>)> {
     let mut kernels = Vec::new();
     for family in [&isa.wide, &isa.narrow] {
         kernels.extend(family.one_row.iter().enumerate().map(|(i, &kernel)| (family, 1, i + 1, kernel)));
@@ -30,22 +30,27 @@ fn families(isa: &Isa) -> Vec<(&Family, usize, usize, TileKernel)> {
 
 #[test]
 fn tiles_sum_segments_and_finish() {
+    check_tiles::<f32>();
+    check_tiles::<f64>();
+}
+
+fn check_tiles<T: Float>() {
     let mut generator = Generator::new(1);
-    for isa in available() {
+    for isa in available::<T>() {
         for (family, rows, pixels, kernel) in families(isa) {
             let block = family.vectors * isa.lanes;
             for (case, columns) in [(0, block), (1, block - 1), (2, 1), (3, block / 2 + 1)] {
                 let segments = [Segment { offset: 3, length: 5 }, Segment { offset: 11, length: 4 }];
                 let (a_pixel, a_row) = (6, 100);
                 let (out_pixel, out_row) = (block + 3, (block + 3) * (pixels + 1));
-                let a = numbers((rows - 1) * a_row + (pixels - 1) * a_pixel + 15, &mut generator);
-                let weights = numbers(9 * block, &mut generator);
-                let bias = numbers(columns, &mut generator);
+                let a = numbers::<T>((rows - 1) * a_row + (pixels - 1) * a_pixel + 15, &mut generator);
+                let weights = numbers::<T>(9 * block, &mut generator);
+                let bias = numbers::<T>(columns, &mut generator);
                 let size = (rows - 1) * out_row + (pixels - 1) * out_pixel + columns;
-                let addend = numbers(size, &mut generator);
-                let mut out = vec![f32::MAX; size];
-                let mut want = vec![f64::from(f32::MAX); size];
-                let mut moments = vec![0.5; 3 * block];
+                let addend = numbers::<T>(size, &mut generator);
+                let mut out = vec![T::max_value(); size];
+                let mut want = vec![T::max_value().to_f64(); size];
+                let mut moments = vec![T::of(0.5); 3 * block];
                 let (with_bias, with_addend, relu) = (case != 0, case % 2 == 1, case >= 2);
                 let first = case == 1;
                 let shifts = moments.clone();
@@ -53,18 +58,18 @@ fn tiles_sum_segments_and_finish() {
                 for channel in 0..columns {
                     for pixel in 0..rows * pixels {
                         let (row, column) = (pixel / pixels, pixel % pixels);
-                        let mut sum = 0.0;
+                        let mut sum = 0.0_f64;
                         let mut k = 0;
                         for segment in &segments {
                             for i in 0..segment.length {
                                 let at = row * a_row + column * a_pixel + segment.offset + i;
-                                sum += f64::from(a[at]) * f64::from(weights[k * block + channel]);
+                                sum += a[at].to_f64() * weights[k * block + channel].to_f64();
                                 k += 1;
                             }
                         }
                         let at = row * out_row + column * out_pixel + channel;
-                        sum += if with_bias { f64::from(bias[channel]) } else { 0.0 };
-                        sum += if with_addend { f64::from(addend[at]) } else { 0.0 };
+                        sum += if with_bias { bias[channel].to_f64() } else { 0.0 };
+                        sum += if with_addend { addend[at].to_f64() } else { 0.0 };
                         want[at] = if relu { sum.max(0.0) } else { sum };
                         let moments = &mut wanted_moments;
                         if first && pixel == 0 {
@@ -101,7 +106,7 @@ fn tiles_sum_segments_and_finish() {
                 };
                 // SAFETY: the operands were made for this tile.
                 unsafe { kernel(&tile) };
-                let what = format!("{} {rows}×{pixels}×{block}, {columns} columns", isa.name);
+                let what = format!("{isa:?} {rows}×{pixels}×{block}, {columns} columns");
                 assert_close(&out, &want, 9, &what);
                 for run in 0..3 {
                     let (at, wanted) = (run * block, run * block..run * block + columns);
@@ -115,8 +120,13 @@ fn tiles_sum_segments_and_finish() {
 
 #[test]
 fn outer_products_add_to_their_sums() {
+    check_outer_products::<f32>();
+    check_outer_products::<f64>();
+}
+
+fn check_outer_products<T: Float>() {
     let mut generator = Generator::new(2);
-    for isa in available() {
+    for isa in available::<T>() {
         for family in [&isa.wide, &isa.narrow] {
             let block = family.vectors * isa.lanes;
             for ((inputs, &kernel), add) in
@@ -125,25 +135,24 @@ fn outer_products_add_to_their_sums() {
                 let (lines, pixels) = (3, 5);
                 let (a_pixel, b_pixel, b_vector, b_line) = (inputs + 1, 2 * block, isa.lanes + 3, block * 12);
                 let a_lines = [2, 9 * a_pixel, 3 * a_pixel + 1];
-                let a = numbers(13 * a_pixel + inputs, &mut generator);
-                let b = numbers((lines - 1) * b_line + pixels * b_pixel, &mut generator);
+                let a = numbers::<T>(13 * a_pixel + inputs, &mut generator);
+                let b = numbers::<T>((lines - 1) * b_line + pixels * b_pixel, &mut generator);
                 let sums_row = block + 1;
-                let mut sums = numbers((inputs - 1) * sums_row + block, &mut generator);
-                let mut want: Vec<f64> = sums.iter().map(|&x| f64::from(x)).collect();
+                let mut sums = numbers::<T>((inputs - 1) * sums_row + block, &mut generator);
+                let mut want: Vec<f64> = sums.iter().map(|&x| x.to_f64()).collect();
                 for input in 0..inputs {
                     for output in 0..block {
                         if !add {
                             want[input * sums_row + output] = 0.0;
                         }
                         for (line, pixel) in (0..lines).flat_map(|line| (0..pixels).map(move |p| (line, p))) {
-                            want[input * sums_row + output] +=
-                                f64::from(a[a_lines[line] + pixel * a_pixel + input])
-                                    * f64::from(
-                                        b[line * b_line
-                                            + pixel * b_pixel
-                                            + output / isa.lanes * b_vector
-                                            + output % isa.lanes],
-                                    );
+                            want[input * sums_row + output] += a[a_lines[line] + pixel * a_pixel + input]
+                                .to_f64()
+                                * b[line * b_line
+                                    + pixel * b_pixel
+                                    + output / isa.lanes * b_vector
+                                    + output % isa.lanes]
+                                    .to_f64();
                         }
                     }
                 }
@@ -164,7 +173,7 @@ fn outer_products_add_to_their_sums() {
                 };
                 // SAFETY: the operands were made for this kernel.
                 unsafe { kernel(&outer) };
-                assert_close(&sums, &want, 15, &format!("{} {inputs}×{block}", isa.name));
+                assert_close(&sums, &want, 15, &format!("{isa:?} {inputs}×{block}"));
             }
         }
     }
@@ -172,12 +181,17 @@ fn outer_products_add_to_their_sums() {
 
 #[test]
 fn panels_are_copied_gathered_and_scattered() {
+    check_panels::<f32>();
+    check_panels::<f64>();
+}
+
+fn check_panels<T: Float>() {
     let mut generator = Generator::new(3);
-    for isa in available() {
+    for isa in available::<T>() {
         for channels in [1, 2, isa.lanes - 1, isa.lanes, 2 * isa.lanes + 1] {
             let (pixels, from_pixel, to_pixel) = (3, channels + 2, channels + 1);
-            let from = numbers((pixels - 1) * from_pixel + channels, &mut generator);
-            let mut to = vec![9.0; (pixels - 1) * to_pixel + channels];
+            let from = numbers::<T>((pixels - 1) * from_pixel + channels, &mut generator);
+            let mut to = vec![T::of(9.0); (pixels - 1) * to_pixel + channels];
             let mut want = to.clone();
             for (pixel, channel) in (0..pixels).flat_map(|p| (0..channels).map(move |c| (p, c))) {
                 want[pixel * to_pixel + channel] = from[pixel * from_pixel + channel];
@@ -200,8 +214,8 @@ fn panels_are_copied_gathered_and_scattered() {
         let block = isa.wide.vectors * isa.lanes;
         for (inputs, outputs) in [(3, block), (1, block - 1), (5, 1)] {
             for (input, output) in [(1, inputs), (outputs, 1)] {
-                let weights = numbers(inputs * outputs, &mut generator);
-                let mut to = vec![9.0; inputs * block];
+                let weights = numbers::<T>(inputs * outputs, &mut generator);
+                let mut to = vec![T::of(9.0); inputs * block];
                 let gather = Gather {
                     weights: weights.as_ptr(),
                     input,
@@ -214,13 +228,13 @@ fn panels_are_copied_gathered_and_scattered() {
                 // SAFETY: the weights and the panel have the size that is moved.
                 unsafe { (isa.gather)(&gather) };
                 for (i, o) in (0..inputs).flat_map(|i| (0..block).map(move |o| (i, o))) {
-                    let want = if o < outputs { weights[i * input + o * output] } else { 0.0 };
+                    let want = if o < outputs { weights[i * input + o * output] } else { T::zero() };
                     assert_eq!(to[i * block + o], want);
                 }
             }
             let (parts, part) = (3, inputs * block + 5);
-            let sums = numbers(parts * part, &mut generator);
-            let mut weights = vec![9.0; inputs * outputs];
+            let sums = numbers::<T>(parts * part, &mut generator);
+            let mut weights = vec![T::of(9.0); inputs * outputs];
             let scatter = Scatter {
                 sums: sums.as_ptr(),
                 part,
@@ -244,8 +258,11 @@ fn panels_are_copied_gathered_and_scattered() {
 /// The processor's best table comes first, and the portable one is always there.
 #[test]
 fn tables_are_ordered() {
-    let tables = available();
-    assert_eq!(tables.last().unwrap().name, "scalar");
+    let sets = InstructionSet::available();
+    assert_eq!(sets.last().unwrap().name(), "portable");
+    assert!(sets.contains(&InstructionSet::active().unwrap()));
+    let tables = available::<f32>();
     assert!(tables.windows(2).all(|pair| pair[0].lanes > pair[1].lanes));
-    assert!(tables.iter().any(|isa| std::ptr::eq(*isa, active())));
+    assert!(tables.iter().zip(available::<f64>()).all(|(single, double)| single.lanes == 2 * double.lanes));
+    assert!(tables.iter().any(|isa| std::ptr::eq(*isa, active().unwrap())));
 }

@@ -12,7 +12,7 @@
 //! Each output is summed in the order of k', whatever the tile: how pixels are grouped into
 //! tiles does not change a bit of the result.
 
-use super::{ahead::LINE, finish::Finish, simd::Simd};
+use super::{ahead::line_len, finish::Finish, simd::Simd};
 
 /// A run of inputs that are contiguous for every pixel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +24,9 @@ pub(crate) struct Segment {
 }
 
 /// One tile's operands. All strides count elements.
-pub(crate) struct Tile {
+pub(crate) struct Tile<T> {
     /// The first pixel's inputs.
-    pub(crate) a: *const f32,
+    pub(crate) a: *const T,
     /// From one pixel to the next.
     pub(crate) a_pixel: usize,
     /// From the first row of pixels to the second, in kernels of two rows.
@@ -36,12 +36,12 @@ pub(crate) struct Tile {
     /// How many there are.
     pub(crate) segment_count: usize,
     /// For each k' in turn the weights of the block's channels, in whole registers.
-    pub(crate) weights: *const f32,
+    pub(crate) weights: *const T,
     /// What will be read before long: fetched into the second cache, a cache line for every two
     /// inputs. Need not be valid.
-    pub(crate) ahead: *const f32,
+    pub(crate) ahead: *const T,
     /// The first pixel's outputs.
-    pub(crate) out: *mut f32,
+    pub(crate) out: *mut T,
     /// From one pixel to the next.
     pub(crate) out_pixel: usize,
     /// From the first row of pixels to the second.
@@ -51,14 +51,14 @@ pub(crate) struct Tile {
     /// How many channels of the block exist.
     pub(crate) columns: usize,
     /// What else is done to the results.
-    pub(crate) finish: Finish,
+    pub(crate) finish: Finish<T>,
 }
 
 /// # Safety
 /// The processor must have the instruction set. For every pixel of the tile, `a`, and for every
 /// existing channel, `out` and what `finish` points to, must be valid; `weights` for whole
 /// registers.
-pub(crate) type TileKernel = unsafe fn(&Tile);
+pub(crate) type TileKernel<T> = unsafe fn(&Tile<T>);
 
 /// Pixels that share an address register; the others of the group are at once and twice the
 /// stride, which the processor's addressing computes for free.
@@ -74,7 +74,7 @@ const PREFETCH: usize = 128;
 /// # Safety
 /// See [`TileKernel`].
 #[inline(always)]
-pub(super) unsafe fn tile<S: Simd, const R: usize, const Q: usize, const V: usize>(tile: &Tile) {
+pub(super) unsafe fn tile<S: Simd, const R: usize, const Q: usize, const V: usize>(tile: &Tile<S::Element>) {
     // SAFETY: passed on to the caller.
     unsafe {
         let mut sums = [[[S::zero(); Q]; V]; R];
@@ -107,7 +107,7 @@ pub(super) unsafe fn tile<S: Simd, const R: usize, const Q: usize, const V: usiz
                 multiply::<S, R, Q, V>(&mut sums, &bases, tile.a_pixel, 0, weights);
                 multiply::<S, R, Q, V>(&mut sums, &bases, tile.a_pixel, 1, weights.add(step));
                 S::prefetch_far(ahead);
-                ahead = ahead.wrapping_add(LINE);
+                ahead = ahead.wrapping_add(line_len::<S::Element>());
                 for r in 0..R {
                     for g in 0..Q.div_ceil(GROUP) {
                         bases[r][g] = bases[r][g].wrapping_add(2);
@@ -153,10 +153,10 @@ pub(super) unsafe fn tile<S: Simd, const R: usize, const Q: usize, const V: usiz
 #[inline(always)]
 unsafe fn multiply<S: Simd, const R: usize, const Q: usize, const V: usize>(
     sums: &mut [[[S::Vector; Q]; V]; R],
-    bases: &[[*const f32; GROUPS]; R],
+    bases: &[[*const S::Element; GROUPS]; R],
     pixel: usize,
     k: usize,
-    weights: *const f32,
+    weights: *const S::Element,
 ) {
     // SAFETY: passed on to the caller.
     unsafe {

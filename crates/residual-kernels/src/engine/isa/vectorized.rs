@@ -4,6 +4,8 @@
 //! which registers there are. What Rust code computes does not depend on that: multiplications
 //! and additions are not contracted.
 
+use super::{InstructionSet, Instructions};
+
 /// A loop with what it works on.
 pub(crate) trait Loop {
     /// What comes out.
@@ -14,7 +16,8 @@ pub(crate) trait Loop {
     fn run(self) -> Self::Output;
 }
 
-/// Runs a loop with the instructions of the [active](super::active) table.
+/// Runs a loop with the [active](InstructionSet::active) instructions, or with those that every
+/// processor has if the environment asks for others: the result is the same.
 pub(crate) fn vectorized<L: Loop>(work: L) -> L::Output {
     #[cfg(target_arch = "x86_64")]
     {
@@ -26,12 +29,12 @@ pub(crate) fn vectorized<L: Loop>(work: L) -> L::Output {
         unsafe fn avx2<L: Loop>(work: L) -> L::Output {
             work.run()
         }
-        match super::active().name {
-            // SAFETY: a table is only active if the processor has its instructions.
-            "avx512" => return unsafe { avx512(work) },
+        match InstructionSet::active().map(InstructionSet::instructions) {
+            // SAFETY: an instruction set is only handed out if the processor has it.
+            Ok(Instructions::Avx512) => return unsafe { avx512(work) },
             // SAFETY: as above.
-            "avx2" => return unsafe { avx2(work) },
-            _ => {}
+            Ok(Instructions::Avx2) => return unsafe { avx2(work) },
+            Ok(Instructions::Portable) | Err(_) => {}
         }
     }
     work.run()

@@ -56,7 +56,7 @@ impl Scheme<2, 4> for F2 {
     #[inline(always)]
     unsafe fn filter<S: Simd>(g: [S::Vector; 3]) -> [S::Vector; 4] {
         unsafe {
-            let half = S::splat(0.5);
+            let half = S::constant(0.5);
             let (even, odd) = (S::mul(half, S::add(g[0], g[2])), S::mul(half, g[1]));
             [g[0], S::add(even, odd), S::sub(even, odd), g[2]]
         }
@@ -68,7 +68,7 @@ impl Scheme<2, 4> for F2 {
     #[inline(always)]
     unsafe fn filter_gradient<S: Simd>(u: [S::Vector; 4]) -> [S::Vector; 3] {
         unsafe {
-            let half = S::splat(0.5);
+            let half = S::constant(0.5);
             let (sum, difference) = (S::mul(half, S::add(u[1], u[2])), S::mul(half, S::sub(u[1], u[2])));
             [S::add(u[0], sum), difference, S::add(sum, u[3])]
         }
@@ -78,25 +78,25 @@ impl Scheme<2, 4> for F2 {
 /// F(4, 3) at 0, ±P, ±Q, ∞.
 pub(super) struct F4;
 
-const P: f32 = 0.75;
-const Q: f32 = 1.5;
-const P2: f32 = P * P;
-const Q2: f32 = Q * Q;
+const P: f64 = 0.75;
+const Q: f64 = 1.5;
+const P2: f64 = P * P;
+const Q2: f64 = Q * Q;
 /// What Lagrange's interpolation divides by at 0, ±P and ±Q.
-const AT_0: f32 = 1.0 / (P2 * Q2);
-const AT_P: f32 = 1.0 / (2.0 * P2 * (P2 - Q2));
-const AT_Q: f32 = 1.0 / (2.0 * Q2 * (Q2 - P2));
+const AT_0: f64 = 1.0 / (P2 * Q2);
+const AT_P: f64 = 1.0 / (2.0 * P2 * (P2 - Q2));
+const AT_Q: f64 = 1.0 / (2.0 * Q2 * (Q2 - P2));
 
 impl Scheme<4, 6> for F4 {
     #[inline(always)]
     unsafe fn input<S: Simd>(d: [S::Vector; 6]) -> [S::Vector; 6] {
         unsafe {
-            let (p2, q2) = (S::splat(P2), S::splat(Q2));
-            let (product, sum) = (S::splat(P2 * Q2), S::splat(P2 + Q2));
+            let (p2, q2) = (S::constant(P2), S::constant(Q2));
+            let (product, sum) = (S::constant(P2 * Q2), S::constant(P2 + Q2));
             let even_p = S::fnma(q2, d[2], d[4]);
-            let odd_p = S::mul(S::splat(P), S::fnma(q2, d[1], d[3]));
+            let odd_p = S::mul(S::constant(P), S::fnma(q2, d[1], d[3]));
             let even_q = S::fnma(p2, d[2], d[4]);
-            let odd_q = S::mul(S::splat(Q), S::fnma(p2, d[1], d[3]));
+            let odd_q = S::mul(S::constant(Q), S::fnma(p2, d[1], d[3]));
             [
                 S::fma(product, d[0], S::fnma(sum, d[2], d[4])),
                 S::add(even_p, odd_p),
@@ -114,21 +114,21 @@ impl Scheme<4, 6> for F4 {
             let (even_q, odd_q) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
             [
                 S::add(m[0], S::add(even_p, even_q)),
-                S::fma(S::splat(P), odd_p, S::mul(S::splat(Q), odd_q)),
-                S::fma(S::splat(P2), even_p, S::mul(S::splat(Q2), even_q)),
-                S::fma(S::splat(P2 * P), odd_p, S::fma(S::splat(Q2 * Q), odd_q, m[5])),
+                S::fma(S::constant(P), odd_p, S::mul(S::constant(Q), odd_q)),
+                S::fma(S::constant(P2), even_p, S::mul(S::constant(Q2), even_q)),
+                S::fma(S::constant(P2 * P), odd_p, S::fma(S::constant(Q2 * Q), odd_q, m[5])),
             ]
         }
     }
     #[inline(always)]
     unsafe fn filter<S: Simd>(g: [S::Vector; 3]) -> [S::Vector; 6] {
         unsafe {
-            let even_p = S::fma(S::splat(P2 * AT_P), g[2], S::mul(S::splat(AT_P), g[0]));
-            let odd_p = S::mul(S::splat(P * AT_P), g[1]);
-            let even_q = S::fma(S::splat(Q2 * AT_Q), g[2], S::mul(S::splat(AT_Q), g[0]));
-            let odd_q = S::mul(S::splat(Q * AT_Q), g[1]);
+            let even_p = S::fma(S::constant(P2 * AT_P), g[2], S::mul(S::constant(AT_P), g[0]));
+            let odd_p = S::mul(S::constant(P * AT_P), g[1]);
+            let even_q = S::fma(S::constant(Q2 * AT_Q), g[2], S::mul(S::constant(AT_Q), g[0]));
+            let odd_q = S::mul(S::constant(Q * AT_Q), g[1]);
             [
-                S::mul(S::splat(AT_0), g[0]),
+                S::mul(S::constant(AT_0), g[0]),
                 S::add(even_p, odd_p),
                 S::sub(even_p, odd_p),
                 S::add(even_q, odd_q),
@@ -140,10 +140,10 @@ impl Scheme<4, 6> for F4 {
     #[inline(always)]
     unsafe fn gradient<S: Simd>(y: [S::Vector; 4]) -> [S::Vector; 6] {
         unsafe {
-            let even_p = S::fma(S::splat(P2), y[2], y[0]);
-            let odd_p = S::fma(S::splat(P2 * P), y[3], S::mul(S::splat(P), y[1]));
-            let even_q = S::fma(S::splat(Q2), y[2], y[0]);
-            let odd_q = S::fma(S::splat(Q2 * Q), y[3], S::mul(S::splat(Q), y[1]));
+            let even_p = S::fma(S::constant(P2), y[2], y[0]);
+            let odd_p = S::fma(S::constant(P2 * P), y[3], S::mul(S::constant(P), y[1]));
+            let even_q = S::fma(S::constant(Q2), y[2], y[0]);
+            let odd_q = S::fma(S::constant(Q2 * Q), y[3], S::mul(S::constant(Q), y[1]));
             [
                 y[0],
                 S::add(even_p, odd_p),
@@ -159,11 +159,11 @@ impl Scheme<4, 6> for F4 {
         unsafe {
             let (even_p, odd_p) = (S::add(u[1], u[2]), S::sub(u[1], u[2]));
             let (even_q, odd_q) = (S::add(u[3], u[4]), S::sub(u[3], u[4]));
-            let first = S::fma(S::splat(AT_P), even_p, S::mul(S::splat(AT_Q), even_q));
-            let last = S::fma(S::splat(P2 * AT_P), even_p, S::mul(S::splat(Q2 * AT_Q), even_q));
+            let first = S::fma(S::constant(AT_P), even_p, S::mul(S::constant(AT_Q), even_q));
+            let last = S::fma(S::constant(P2 * AT_P), even_p, S::mul(S::constant(Q2 * AT_Q), even_q));
             [
-                S::fma(S::splat(AT_0), u[0], first),
-                S::fma(S::splat(P * AT_P), odd_p, S::mul(S::splat(Q * AT_Q), odd_q)),
+                S::fma(S::constant(AT_0), u[0], first),
+                S::fma(S::constant(P * AT_P), odd_p, S::mul(S::constant(Q * AT_Q), odd_q)),
                 S::add(last, u[5]),
             ]
         }
@@ -171,19 +171,19 @@ impl Scheme<4, 6> for F4 {
 }
 
 /// Pixels to be transformed: inputs of [`input`], gradients of [`gradient`].
-pub(crate) struct Spread {
+pub(crate) struct Spread<T> {
     /// Where each pixel's channels are, row by row: N·N pixels, or M·M.
-    pub(crate) pixels: *const *const f32,
+    pub(crate) pixels: *const *const T,
     /// The pixel that stands for padding, which is zeros and stays so.
-    pub(crate) padding: *const f32,
+    pub(crate) padding: *const T,
     /// What is done to the others.
-    pub(crate) normalize: Option<Normalize>,
+    pub(crate) normalize: Option<Normalize<T>>,
     /// How many channels.
     pub(crate) channels: usize,
     /// Channels of a group, at most a register's lanes.
     pub(crate) step: usize,
     /// The first of the N·N planes; for each group of channels one whole register is written.
-    pub(crate) planes: *mut f32,
+    pub(crate) planes: *mut T,
     /// From one plane to the next.
     pub(crate) plane: usize,
     /// From one group to the next within a plane.
@@ -195,7 +195,9 @@ pub(crate) struct Spread {
 /// # Safety
 /// The contract of [`Simd`]; everything that `spread` points to must be valid.
 #[inline(always)]
-pub(super) unsafe fn input<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(spread: &Spread) {
+pub(super) unsafe fn input<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
+    spread: &Spread<S::Element>,
+) {
     // SAFETY: passed on to the caller.
     unsafe {
         let (mut channel, mut planes) = (0, spread.planes);
@@ -237,7 +239,9 @@ pub(super) unsafe fn input<S: Simd, W: Scheme<M, N>, const M: usize, const N: us
 /// # Safety
 /// As [`input`].
 #[inline(always)]
-pub(super) unsafe fn gradient<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(spread: &Spread) {
+pub(super) unsafe fn gradient<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
+    spread: &Spread<S::Element>,
+) {
     // SAFETY: passed on to the caller.
     unsafe {
         let (mut channel, mut planes) = (0, spread.planes);
@@ -269,15 +273,15 @@ pub(super) unsafe fn gradient<S: Simd, W: Scheme<M, N>, const M: usize, const N:
 }
 
 /// Planes to be transformed back into outputs.
-pub(crate) struct Emit {
+pub(crate) struct Emit<T> {
     /// The first of the N·N planes.
-    pub(crate) planes: *const f32,
+    pub(crate) planes: *const T,
     /// From one plane to the next.
     pub(crate) plane: usize,
     /// How many channels.
     pub(crate) channels: usize,
     /// The first output pixel.
-    pub(crate) out: *mut f32,
+    pub(crate) out: *mut T,
     /// From one output pixel to the next.
     pub(crate) out_pixel: usize,
     /// From one row of outputs to the next.
@@ -287,7 +291,7 @@ pub(crate) struct Emit {
     /// How many of the M columns exist.
     pub(crate) columns: usize,
     /// What else is done to the results.
-    pub(crate) finish: Finish,
+    pub(crate) finish: Finish<T>,
 }
 
 /// y = Aᵀ m A
@@ -296,7 +300,9 @@ pub(crate) struct Emit {
 /// The contract of [`Simd`] and of [`Finish::apply`]; everything that `emit` points to must be
 /// valid.
 #[inline(always)]
-pub(super) unsafe fn output<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(emit: &Emit) {
+pub(super) unsafe fn output<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
+    emit: &Emit<S::Element>,
+) {
     // SAFETY: passed on to the caller.
     unsafe {
         let mut channel = 0;
@@ -334,9 +340,9 @@ pub(super) unsafe fn output<S: Simd, W: Scheme<M, N>, const M: usize, const N: u
 
 /// Filters to be transformed: for each of `inputs` channels, the 3×3 taps of up to a block of
 /// output channels.
-pub(crate) struct Filters {
+pub(crate) struct Filters<T> {
     /// The tap [0, 0] of the first input and output channel.
-    pub(crate) weights: *const f32,
+    pub(crate) weights: *const T,
     /// From one tap to the next below.
     pub(crate) tap_row: isize,
     /// From one tap to the next on the right.
@@ -351,7 +357,7 @@ pub(crate) struct Filters {
     pub(crate) outputs: usize,
     /// The first of the N·N planes, `[input][block]`; written in whole registers, `outputs` up to
     /// the end of the block as zeros.
-    pub(crate) planes: *mut f32,
+    pub(crate) planes: *mut T,
     /// From one plane to the next.
     pub(crate) plane: usize,
     /// Output channels of a block.
@@ -363,8 +369,10 @@ pub(crate) struct Filters {
 /// # Safety
 /// The contract of [`Simd`]; everything that `filters` points to must be valid.
 #[inline(always)]
-pub(super) unsafe fn filter<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(filters: &Filters) {
-    let mut squares = [const { [const { Square::ZERO }; 3] }; 3];
+pub(super) unsafe fn filter<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
+    filters: &Filters<S::Element>,
+) {
+    let mut squares = [[Square::<S>::zeros(); 3]; 3];
     // SAFETY: passed on to the caller.
     unsafe {
         for first in (0..filters.inputs).step_by(S::LANES) {
@@ -412,9 +420,9 @@ pub(super) unsafe fn filter<S: Simd, W: Scheme<M, N>, const M: usize, const N: u
 
 /// Sums in the transform domain, to be added up over parts and transformed back into gradients
 /// of filters.
-pub(crate) struct FilterGradients {
+pub(crate) struct FilterGradients<T> {
     /// The first of the N·N planes, `[input][block]`, of the first part.
-    pub(crate) planes: *const f32,
+    pub(crate) planes: *const T,
     /// From one plane to the next.
     pub(crate) plane: usize,
     /// From one part to the next.
@@ -428,7 +436,7 @@ pub(crate) struct FilterGradients {
     /// How many output channels.
     pub(crate) outputs: usize,
     /// The gradient of tap [0, 0] of the first input and output channel.
-    pub(crate) weights: *mut f32,
+    pub(crate) weights: *mut T,
     /// From one tap to the next on the right; a row has three.
     pub(crate) tap: usize,
     /// From one output channel to the next; input channels are neighbours.
@@ -443,9 +451,9 @@ pub(crate) struct FilterGradients {
 /// The contract of [`Simd`]; everything that `gradients` points to must be valid.
 #[inline(always)]
 pub(super) unsafe fn filter_gradient<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
-    gradients: &FilterGradients,
+    gradients: &FilterGradients<S::Element>,
 ) {
-    let mut squares = [const { [const { Square::ZERO }; 3] }; 3];
+    let mut squares = [[Square::<S>::zeros(); 3]; 3];
     // SAFETY: passed on to the caller; a square has room for the widest register.
     unsafe {
         for output in (0..gradients.outputs).step_by(S::LANES) {
@@ -473,7 +481,7 @@ pub(super) unsafe fn filter_gradient<S: Simd, W: Scheme<M, N>, const M: usize, c
                         }
                         let row = W::filter_gradient::<S>(row);
                         for j in 0..3 {
-                            S::store(squares[i][j].0.as_mut_ptr().add(input * S::LANES), row[j]);
+                            S::store(squares[i][j].as_mut_ptr().add(input * S::LANES), row[j]);
                         }
                     }
                 }

@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use residual_tensor::Float;
+
 use super::Conv2dShape;
 use crate::engine::isa::{Family, Isa};
 
@@ -262,7 +264,7 @@ pub(super) struct Panel {
 
 impl Panel {
     /// The panels of `channels` channels: wide ones, and a narrow one if the rest fits it.
-    pub(super) fn divide(channels: usize, isa: &Isa) -> Vec<Self> {
+    pub(super) fn divide<T: Float>(channels: usize, isa: &Isa<T>) -> Vec<Self> {
         let [wide, narrow] = [&isa.wide, &isa.narrow].map(|family| family.vectors * isa.lanes);
         let (mut panels, mut first) = (Vec::new(), 0);
         while first < channels {
@@ -275,7 +277,7 @@ impl Panel {
     }
 
     /// The kernels for this width.
-    pub(super) fn family(&self, isa: &'static Isa) -> &'static Family {
+    pub(super) fn family<T: Float>(&self, isa: &'static Isa<T>) -> &'static Family<T> {
         if self.width == isa.wide.vectors * isa.lanes { &isa.wide } else { &isa.narrow }
     }
 }

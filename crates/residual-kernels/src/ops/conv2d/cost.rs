@@ -5,10 +5,12 @@
 //! estimates cross, and there the algorithms are about equally fast. The number of threads does
 //! not enter: it must not change a result.
 
+use residual_tensor::Float;
+
 use super::{
     Algorithm, Conv2dShape,
     correlation::{Correlation, Panel},
-    winograd::{TileSize, Winograd},
+    winograd::{self, TileSize},
 };
 use crate::engine::isa::Isa;
 
@@ -25,28 +27,28 @@ enum Weights {
 }
 
 /// The algorithm for a forward pass.
-pub(super) fn forward(shape: &Conv2dShape, isa: &Isa) -> Algorithm {
+pub(super) fn forward<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     correlation(&Correlation::forward(shape), Weights::Given, isa)
 }
 
 /// The algorithm for many forward passes with the same weights.
-pub(super) fn forward_packed(shape: &Conv2dShape, isa: &Isa) -> Algorithm {
+pub(super) fn forward_packed<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     correlation(&Correlation::forward(shape), Weights::Packed, isa)
 }
 
 /// The algorithm for the gradient with respect to the data.
-pub(super) fn backward_data(shape: &Conv2dShape, isa: &Isa) -> Algorithm {
+pub(super) fn backward_data<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     match &Correlation::backward_data(shape)[..] {
         [whole] => correlation(whole, Weights::Given, isa),
         _ => Algorithm::Blocked,
     }
 }
 
-fn correlation(correlation: &Correlation, weights: Weights, isa: &Isa) -> Algorithm {
+fn correlation<T: Float>(correlation: &Correlation, weights: Weights, isa: &Isa<T>) -> Algorithm {
     let packing = |elements: f64, cycles: f64| match weights {
         // Written and read again; a line is also read before it is written.
-        Weights::Given => elements * (cycles / isa.lanes as f64 + 3.0 * 4.0 / STREAM),
-        Weights::Packed => elements * 4.0 / STREAM,
+        Weights::Given => elements * (cycles / isa.lanes as f64 + 3.0 * size_of::<T>() as f64 / STREAM),
+        Weights::Packed => elements * size_of::<T>() as f64 / STREAM,
     };
     let weights = correlation.terms() as f64 * width(correlation, isa);
     let blocked = products(correlation.pixels() as f64 * weights, 0.9, isa) + packing(weights, 2.0);
@@ -58,10 +60,12 @@ fn correlation(correlation: &Correlation, weights: Weights, isa: &Isa) -> Algori
 }
 
 /// The algorithm for the gradient with respect to the weights.
-pub(super) fn backward_weights(shape: &Conv2dShape, isa: &Isa) -> Algorithm {
+pub(super) fn backward_weights<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     let correlation = Correlation::forward(shape);
     // Sums are written, read again and transformed back.
-    let sums = |elements: f64, cycles: f64| elements * (cycles / isa.lanes as f64 + 2.0 * 4.0 / STREAM);
+    let sums = |elements: f64, cycles: f64| {
+        elements * (cycles / isa.lanes as f64 + 2.0 * size_of::<T>() as f64 / STREAM)
+    };
     let weights = correlation.terms() as f64 * width(&correlation, isa);
     let blocked = products(correlation.pixels() as f64 * weights, 0.8, isa) + sums(weights, 2.0);
     cheapest(&correlation, blocked, |tiles| {
@@ -74,7 +78,7 @@ pub(super) fn backward_weights(shape: &Conv2dShape, isa: &Isa) -> Algorithm {
 /// The cheapest algorithm, if `winograd` tells what tiles cost.
 fn cheapest(correlation: &Correlation, blocked: f64, winograd: impl Fn(Tiles) -> f64) -> Algorithm {
     let mut best = (Algorithm::Blocked, blocked);
-    if Winograd::suits(correlation) {
+    if winograd::suits(correlation) {
         for (algorithm, size) in
             [(Algorithm::Winograd2, TileSize::Two), (Algorithm::Winograd4, TileSize::Four)]
         {
@@ -88,12 +92,12 @@ fn cheapest(correlation: &Correlation, blocked: f64, winograd: impl Fn(Tiles) ->
 }
 
 /// Cycles of so many multiply-adds, at a share of the peak: two registers per cycle.
-fn products(multiply_adds: f64, share: f64, isa: &Isa) -> f64 {
+fn products<T: Float>(multiply_adds: f64, share: f64, isa: &Isa<T>) -> f64 {
     multiply_adds / (2 * isa.lanes) as f64 / share
 }
 
 /// Output channels of all groups in whole registers.
-fn width(correlation: &Correlation, isa: &Isa) -> f64 {
+fn width<T: Float>(correlation: &Correlation, isa: &Isa<T>) -> f64 {
     let panels = Panel::divide(correlation.outputs, isa);
     (correlation.groups * panels.iter().map(|panel| panel.width).sum::<usize>()) as f64
 }
@@ -112,7 +116,7 @@ impl Tiles {
     }
 
     /// Cycles of transforming inputs and outputs: about four for each register of each point.
-    fn transforms(&self, correlation: &Correlation, isa: &Isa) -> f64 {
+    fn transforms<T: Float>(&self, correlation: &Correlation, isa: &Isa<T>) -> f64 {
         let registers = (correlation.inputs + correlation.outputs).div_ceil(isa.lanes);
         self.count * self.planes * 4.0 * registers as f64
     }

@@ -1,7 +1,7 @@
 //! What a convolution does to its outputs on their way to memory, as callers say it. The kernels'
 //! side is `isa::Finish`.
 
-use residual_tensor::{Layout, Tensor};
+use residual_tensor::{Float, Layout, Tensor};
 
 use super::shared::Shared;
 use crate::{
@@ -12,20 +12,20 @@ use crate::{
 /// Steps that follow a convolution, done while its results are still in registers: add a bias,
 /// add a tensor, cut off negative values, in this order.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Epilogue<'a> {
+pub struct Epilogue<'a, T = f32> {
     /// A number per output channel, added to every pixel.
-    pub bias: Option<&'a [f32]>,
+    pub bias: Option<&'a [T]>,
     /// A tensor like the output in the same (channels-last) memory, added element by element.
-    pub addend: Option<&'a [f32]>,
+    pub addend: Option<&'a [T]>,
     /// Whether what the output held before is the addend, and no other is given.
     pub accumulate: bool,
     /// Whether negative results become zero.
     pub relu: bool,
 }
 
-impl<'a> Epilogue<'a> {
+impl<T> Epilogue<'_, T> {
     /// The kernels' form, for output channel 0 of pixel 0.
-    pub(super) fn finish(&self, channels: usize, y: Shared<'_>) -> Finish {
+    pub(super) fn finish(&self, channels: usize, y: Shared<'_, T>) -> Finish<T> {
         if let Some(bias) = self.bias {
             assert_eq!(bias.len(), channels, "a bias per output channel");
         }
@@ -39,7 +39,7 @@ impl<'a> Epilogue<'a> {
             None => std::ptr::null(),
         };
         Finish {
-            bias: self.bias.map_or(std::ptr::null(), <[f32]>::as_ptr),
+            bias: self.bias.map_or(std::ptr::null(), <[T]>::as_ptr),
             addend,
             relu: self.relu,
             ..Finish::NONE
@@ -51,13 +51,13 @@ impl<'a> Epilogue<'a> {
 ///
 /// E[y²] − E[y]² loses all digits where the mean is large against the deviation. Here each unit
 /// subtracts its first pixel before it sums, and units are merged in double precision, in order.
-pub(super) struct PartialMoments {
-    sums: Tensor<f32>,
+pub(super) struct PartialMoments<T: Float> {
+    sums: Tensor<T>,
     counts: Vec<usize>,
     width: usize,
 }
 
-impl PartialMoments {
+impl<T: Float> PartialMoments<T> {
     /// Room for `units` units of `width` channels each (padding included).
     pub(super) fn new(counts: Vec<usize>, width: usize) -> Self {
         let sums = Tensor::unfilled([counts.len(), 3, width], Layout::Contiguous);
@@ -65,7 +65,7 @@ impl PartialMoments {
     }
 
     /// The memory of all units, and the size of each.
-    pub(super) fn as_mut_slice(&mut self) -> (&mut [f32], usize) {
+    pub(super) fn as_mut_slice(&mut self) -> (&mut [T], usize) {
         (self.sums.as_mut_slice(), 3 * self.width)
     }
 
@@ -104,9 +104,9 @@ impl PartialMoments {
 }
 
 /// Adds a unit to the statistics of those before it.
-struct Merge<'a> {
+struct Merge<'a, T> {
     /// Shifts, sums and squares of the unit.
-    runs: &'a [f32],
+    runs: &'a [T],
     means: &'a mut [f64],
     squares: &'a mut [f64],
     /// 1 / n
@@ -117,7 +117,7 @@ struct Merge<'a> {
     total: f64,
 }
 
-impl Loop for Merge<'_> {
+impl<T: Float> Loop for Merge<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -128,7 +128,7 @@ impl Loop for Merge<'_> {
         let (sums, unit_squares) = sums.split_at(width);
         let (unit_squares, squares) = (&unit_squares[..width], &mut squares[..width]);
         for i in 0..width {
-            let [shift, sum, square] = [shifts[i], sums[i], unit_squares[i]].map(f64::from);
+            let [shift, sum, square] = [shifts[i], sums[i], unit_squares[i]].map(Float::to_f64);
             let difference = sum * inverse;
             let ahead = shift + difference - means[i];
             means[i] += ahead * share;

@@ -1,6 +1,8 @@
 //! Where a convolution's window goes: the geometry that a layer has, and what it becomes for
 //! given shapes. No arithmetic on elements.
 
+use std::fmt;
+
 use residual_tensor::Shape;
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +108,14 @@ impl Conv2dGeometry {
         let output = self.output_size(input)?;
         Shape::count(&[batch, out_channels, output[0], output[1]])?;
         Ok(Conv2dShape { batch, in_channels, out_channels, input, output, geometry: *self })
+    }
+}
+
+impl fmt::Display for Conv2dGeometry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kernel, stride, padding, dilation, groups } = self;
+        write!(f, "kernel {kernel:?}, stride {stride:?}, padding {padding:?}, dilation {dilation:?}, ")?;
+        write!(f, "groups {groups}")
     }
 }
 

@@ -9,10 +9,10 @@
 //!
 //! This file is the front door: it checks shapes, brings tensors into channels-last memory and
 //! hands them to an algorithm. Each algorithm has the same three functions on slices; they agree
-//! up to rounding, and a test holds all of them to that. Two are for any precision: the definition
-//! (`reference`), and windows in matrices (`im2col`). The fast ones (`blocked`, `winograd`)
-//! are for `f32`; `plan` runs them, after `cost` has picked one. A bias is not here but as
-//! an [`Epilogue`]: in a residual network batch normalization has it.
+//! up to rounding, and a test holds all of them to that. All are for any precision: the definition
+//! (`reference`), windows in matrices (`im2col`), and the fast ones (`blocked`, `winograd`), which
+//! `plan` runs after `cost` has picked one. A bias is not here but as an [`Epilogue`]: in a
+//! residual network batch normalization has it.
 
 mod blocked;
 mod correlation;
@@ -26,7 +26,7 @@ mod shared;
 mod source;
 mod winograd;
 
-use std::{any::TypeId, sync::OnceLock};
+use std::sync::OnceLock;
 
 use residual_tensor::{Float, Layout, Shape, Tensor};
 
@@ -37,7 +37,14 @@ pub use {
     source::Input,
 };
 
-use crate::{BatchStatistics, KernelError, Result, engine::isa, ops::batch_norm};
+use crate::{
+    BatchStatistics, KernelError, Result,
+    engine::{
+        environment,
+        isa::{self, Isa},
+    },
+    ops::batch_norm,
+};
 use plan::Plan;
 use source::Source;
 
@@ -49,11 +56,13 @@ pub enum Algorithm {
     Reference,
     /// Windows copied out into the rows of a matrix, block by block, and multiplied.
     Im2col,
-    /// Blocks that fit the caches, summed in registers without a matrix; `f32` only.
+    /// Blocks that fit the caches, summed in registers without a matrix.
     Blocked,
-    /// Winograd's F(2×2, 3×3), with 2.25 times fewer multiplications; `f32`, 3×3 at stride 1 only.
+    /// Winograd's F(2×2, 3×3), with 2.25 times fewer multiplications; one group, 3×3 at stride 1
+    /// only.
     Winograd2,
-    /// Winograd's F(4×4, 3×3), with 4 times fewer multiplications; `f32`, 3×3 at stride 1 only.
+    /// Winograd's F(4×4, 3×3), with 4 times fewer multiplications; one group, 3×3 at stride 1
+    /// only.
     Winograd4,
 }
 
@@ -62,24 +71,43 @@ impl Algorithm {
     pub const ALL: [Self; 5] =
         [Self::Reference, Self::Im2col, Self::Blocked, Self::Winograd2, Self::Winograd4];
 
-    /// The algorithm itself where it can compute a convolution and its gradients in this
-    /// precision, and the next more general one where it cannot.
-    pub fn suited<T: Float>(self, shape: &Conv2dShape) -> Self {
+    /// What `RESIDUAL_CONV2D` calls it.
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Blocked | Self::Winograd2 | Self::Winograd4 if !is_f32::<T>() => Self::Im2col,
-            Self::Winograd2 | Self::Winograd4 if !plan::suits_winograd(shape) => Self::Blocked,
-            suited => suited,
+            Self::Reference => "reference",
+            Self::Im2col => "im2col",
+            Self::Blocked => "blocked",
+            Self::Winograd2 => "winograd2",
+            Self::Winograd4 => "winograd4",
         }
     }
 
-    /// What the environment variable `RESIDUAL_CONV2D` names, in lower case, for all convolutions
-    /// that no algorithm is named for; none if it names nothing that exists.
-    pub fn preferred() -> Option<Self> {
-        static PREFERRED: OnceLock<Option<Algorithm>> = OnceLock::new();
-        *PREFERRED.get_or_init(|| {
-            let name = std::env::var("RESIDUAL_CONV2D").ok()?;
-            Self::ALL.into_iter().find(|algorithm| format!("{algorithm:?}").to_lowercase() == name)
-        })
+    /// An error unless the algorithm can compute a convolution of this shape and its gradients.
+    ///
+    /// # Errors
+    /// [`KernelError::Algorithm`].
+    pub fn check(self, shape: &Conv2dShape) -> Result<()> {
+        match self {
+            Self::Reference | Self::Im2col | Self::Blocked => Ok(()),
+            Self::Winograd2 | Self::Winograd4 if plan::suits_winograd(shape) => Ok(()),
+            Self::Winograd2 | Self::Winograd4 => Err(KernelError::Algorithm {
+                algorithm: self,
+                geometry: shape.geometry,
+                reason: "it needs a 3×3 kernel with stride 1, dilation 1 and one group",
+            }),
+        }
+    }
+
+    /// The algorithm that the environment variable `RESIDUAL_CONV2D` names. It is a preference: it
+    /// computes every convolution that it [can](Self::check) and for which no algorithm is given;
+    /// for others the cost decides.
+    ///
+    /// # Errors
+    /// [`KernelError::Environment`] if the variable names nothing that exists.
+    pub fn preferred() -> Result<Option<Self>> {
+        static PREFERRED: OnceLock<Result<Option<Algorithm>>> = OnceLock::new();
+        let choose = || environment::choice("RESIDUAL_CONV2D", &Self::ALL, Self::name);
+        PREFERRED.get_or_init(choose).clone()
     }
 
     /// Whether this is one of the algorithms that a [`Plan`] runs.
@@ -88,21 +116,16 @@ impl Algorithm {
     }
 }
 
-/// Packs the weight for this one call. `T` is `f32`.
+/// Packs the weight for this one call.
 fn run_plan<T: Float>(
-    plan: &Plan,
-    x: Source<'_>,
+    plan: &Plan<T>,
+    x: Source<'_, T>,
     weight: &[T],
     y: &mut [T],
-    epilogue: &Epilogue<'_>,
+    epilogue: &Epilogue<'_, T>,
     with_statistics: bool,
 ) -> Option<BatchStatistics> {
-    let packed = plan.pack(bytemuck::cast_slice(weight));
-    plan.run(x, &packed, bytemuck::cast_slice_mut(y), epilogue, with_statistics)
-}
-
-fn is_f32<T: Float>() -> bool {
-    TypeId::of::<T>() == TypeId::of::<f32>()
+    plan.run(x, &plan.pack(weight), y, epilogue, with_statistics)
 }
 
 /// Brings the operands of a kernel into its layout, and runs it.
@@ -133,11 +156,11 @@ pub fn forward<'a, T: Float>(
 ) -> Result<Tensor<T>> {
     let x = x.into();
     let shape = geometry.resolve(x.shape(), weight.shape())?;
-    Ok(forward_by(choose::<T>(&shape, cost::forward), x, weight, &shape, false)?.0)
+    Ok(forward_by(choose(&shape, cost::forward::<T>)?, x, weight, &shape, false)?.0)
 }
 
-/// [`forward`], with the statistics of its output that batch normalization needs. In `f32` they
-/// cost next to nothing: they are taken while results are in registers.
+/// [`forward`], with the statistics of its output that batch normalization needs. They cost next
+/// to nothing: they are taken while results are in registers.
 ///
 /// # Errors
 /// As [`forward`].
@@ -148,7 +171,7 @@ pub fn forward_with_statistics<'a, T: Float>(
 ) -> Result<(Tensor<T>, BatchStatistics)> {
     let x = x.into();
     let shape = geometry.resolve(x.shape(), weight.shape())?;
-    let (y, statistics) = forward_by(choose::<T>(&shape, cost::forward), x, weight, &shape, true)?;
+    let (y, statistics) = forward_by(choose(&shape, cost::forward::<T>)?, x, weight, &shape, true)?;
     let statistics = statistics.map_or_else(|| batch_norm::statistics(&y), Ok)?;
     Ok((y, statistics))
 }
@@ -161,7 +184,7 @@ fn forward_by<T: Float>(
     shape: &Conv2dShape,
     with_statistics: bool,
 ) -> Result<(Tensor<T>, Option<BatchStatistics>)> {
-    let fast = match algorithm.suited::<T>(shape) {
+    let fast = match algorithm {
         Algorithm::Reference => {
             return Ok((run(reference::forward, &x.value()?, weight, shape.y(), shape)?, None));
         }
@@ -171,7 +194,7 @@ fn forward_by<T: Float>(
     let (x, weight) = (x.prepare()?, weight.to_layout(Layout::ChannelsLast));
     let source = x.source();
     let mut y = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
-    let plan = Plan::forward(shape, fast, source.normalization.is_some(), isa::active());
+    let plan = Plan::forward(shape, fast, source.normalization.is_some(), isa::active()?);
     let plain = Epilogue::default();
     let statistics = run_plan(&plan, source, weight.as_slice(), y.as_mut_slice(), &plain, with_statistics);
     Ok((y, statistics))
@@ -191,12 +214,11 @@ pub fn backward_data<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
     let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
-    let algorithm = choose::<T>(&shape, cost::backward_data);
+    let algorithm = choose(&shape, cost::backward_data::<T>)?;
     backward_data_with(algorithm, dy, weight, x_shape, geometry)
 }
 
-/// [`backward_data`], added to `dx`, a gradient that came another way. In `f32` that saves a pass
-/// over memory.
+/// [`backward_data`], added to `dx`, a gradient that came another way. That saves a pass over memory.
 ///
 /// # Errors
 /// As [`backward_data`].
@@ -207,13 +229,12 @@ pub fn accumulate_backward_data<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<()> {
     let shape = resolve_backward(dy, dx.shape(), weight.shape(), geometry)?;
-    let algorithm = choose::<T>(&shape, cost::backward_data);
+    let algorithm = choose(&shape, cost::backward_data::<T>)?;
     if !algorithm.is_fast() || dx.layout() != Layout::ChannelsLast {
         let other = backward_data_with(algorithm, dy, weight, dx.shape(), geometry)?;
         return crate::ops::add::accumulate(dx, &other);
     }
-    run_backward_data(algorithm, dy, weight, dx, &shape, true);
-    Ok(())
+    run_backward_data(algorithm, dy, weight, dx, &shape, true)
 }
 
 /// Writes the gradient to a channels-last `dx`, or adds it, by one of the fast algorithms.
@@ -224,12 +245,12 @@ fn run_backward_data<T: Float>(
     dx: &mut Tensor<T>,
     shape: &Conv2dShape,
     accumulate: bool,
-) {
+) -> Result<()> {
     let [dy, weight] = [dy, weight].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
-    let plan = Plan::backward_data(shape, fast, isa::active());
-    let dy = bytemuck::cast_slice(dy.as_slice()).into();
+    let plan = Plan::backward_data(shape, fast, isa::active()?);
     let epilogue = Epilogue { accumulate, ..Epilogue::default() };
-    run_plan(&plan, dy, weight.as_slice(), dx.as_mut_slice(), &epilogue, false);
+    run_plan(&plan, dy.as_slice().into(), weight.as_slice(), dx.as_mut_slice(), &epilogue, false);
+    Ok(())
 }
 
 /// The gradient with respect to the weight, for the gradient `dy` of the output.
@@ -247,7 +268,7 @@ pub fn backward_weights<'a, T: Float>(
 ) -> Result<Tensor<T>> {
     let x = x.into();
     let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
-    backward_weights_by(choose::<T>(&shape, cost::backward_weights), x, dy, &shape)
+    backward_weights_by(choose(&shape, cost::backward_weights::<T>)?, x, dy, &shape)
 }
 
 fn backward_weights_by<T: Float>(
@@ -256,7 +277,7 @@ fn backward_weights_by<T: Float>(
     dy: &Tensor<T>,
     shape: &Conv2dShape,
 ) -> Result<Tensor<T>> {
-    let fast = match algorithm.suited::<T>(shape) {
+    let fast = match algorithm {
         Algorithm::Reference => {
             return run(reference::backward_weights, &x.value()?, dy, shape.weight(), shape);
         }
@@ -265,15 +286,14 @@ fn backward_weights_by<T: Float>(
     };
     let (x, dy) = (x.prepare()?, dy.to_layout(Layout::ChannelsLast));
     let mut dw = Tensor::try_unfilled(shape.weight(), Layout::ChannelsLast)?;
-    let (dy, to) = (bytemuck::cast_slice(dy.as_slice()), bytemuck::cast_slice_mut(dw.as_mut_slice()));
-    plan::backward_weights(x.source(), dy, to, shape, fast, isa::active());
+    plan::backward_weights(x.source(), dy.as_slice(), dw.as_mut_slice(), shape, fast, isa::active()?);
     Ok(dw)
 }
 
-/// [`forward`] by a given algorithm, where it is [suited](Algorithm::suited).
+/// [`forward`] by a given algorithm.
 ///
 /// # Errors
-/// As [`forward`].
+/// As [`forward`], or if the algorithm cannot compute this convolution ([`Algorithm::check`]).
 pub fn forward_with<T: Float>(
     algorithm: Algorithm,
     x: &Tensor<T>,
@@ -281,13 +301,15 @@ pub fn forward_with<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
     let shape = geometry.resolve(x.shape(), weight.shape())?;
+    algorithm.check(&shape)?;
     Ok(forward_by(algorithm, x.into(), weight, &shape, false)?.0)
 }
 
-/// [`backward_data`] by a given algorithm, where it is [suited](Algorithm::suited).
+/// [`backward_data`] by a given algorithm.
 ///
 /// # Errors
-/// As [`backward_data`].
+/// As [`backward_data`], or if the algorithm cannot compute this convolution
+/// ([`Algorithm::check`]).
 pub fn backward_data_with<T: Float>(
     algorithm: Algorithm,
     dy: &Tensor<T>,
@@ -296,21 +318,23 @@ pub fn backward_data_with<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
     let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
-    match algorithm.suited::<T>(&shape) {
+    algorithm.check(&shape)?;
+    match algorithm {
         Algorithm::Reference => run(reference::backward_data, dy, weight, shape.x(), &shape),
         Algorithm::Im2col => run(im2col::backward_data, dy, weight, shape.x(), &shape),
         fast => {
             let mut dx = Tensor::try_unfilled(shape.x(), Layout::ChannelsLast)?;
-            run_backward_data(fast, dy, weight, &mut dx, &shape, false);
+            run_backward_data(fast, dy, weight, &mut dx, &shape, false)?;
             Ok(dx)
         }
     }
 }
 
-/// [`backward_weights`] by a given algorithm, where it is [suited](Algorithm::suited).
+/// [`backward_weights`] by a given algorithm.
 ///
 /// # Errors
-/// As [`backward_weights`].
+/// As [`backward_weights`], or if the algorithm cannot compute this convolution
+/// ([`Algorithm::check`]).
 pub fn backward_weights_with<T: Float>(
     algorithm: Algorithm,
     x: &Tensor<T>,
@@ -319,16 +343,18 @@ pub fn backward_weights_with<T: Float>(
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
     let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
+    algorithm.check(&shape)?;
     backward_weights_by(algorithm, x.into(), dy, &shape)
 }
 
-/// The algorithm for a convolution that none is named for: what is preferred, or what `cost`
-/// says.
+/// The algorithm for a convolution that none is given for: the preferred one where it can compute
+/// it, or what `cost` says.
 fn choose<T: Float>(
     shape: &Conv2dShape,
-    cost: impl FnOnce(&Conv2dShape, &isa::Isa) -> Algorithm,
-) -> Algorithm {
-    Algorithm::preferred().unwrap_or_else(|| cost(shape, isa::active())).suited::<T>(shape)
+    cost: impl FnOnce(&Conv2dShape, &Isa<T>) -> Algorithm,
+) -> Result<Algorithm> {
+    let preferred = Algorithm::preferred()?.filter(|algorithm| algorithm.check(shape).is_ok());
+    Ok(preferred.unwrap_or(cost(shape, isa::active()?)))
 }
 
 /// Resolves the geometry, and holds the gradient of the output against it.

@@ -1,10 +1,10 @@
-//! The fast convolutions of `f32`: which algorithm for which geometry, and how to run it.
+//! The fast convolutions: which algorithm for which geometry, and how to run it.
 //!
 //! A [`Plan`] is everything about a convolution that does not depend on its elements. Plans are
 //! cheap to make and are made for every call; weights that stay the same are better packed once
 //! ([`PackedConv2d`]).
 
-use residual_tensor::{Layout, Tensor};
+use residual_tensor::{Float, Layout, Tensor};
 
 use super::{
     Algorithm, Conv2dShape,
@@ -13,23 +13,26 @@ use super::{
     cost,
     epilogue::Epilogue,
     source::Source,
-    winograd::{TileSize, Winograd, WinogradGradient},
+    winograd::{self, TileSize, Winograd, WinogradGradient},
 };
-use crate::{BatchStatistics, KernelError, Result, engine::isa::Isa, error::check_length};
+use crate::{
+    BatchStatistics, KernelError, Result,
+    engine::isa::{self, Isa},
+    error::check_length,
+};
 
 /// A forward convolution, or its gradient with respect to the data.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
-    isa: &'static Isa,
+pub(super) struct Plan<T: Float> {
     /// What has to be computed one after the other: the gradient of a strided convolution falls
     /// into several correlations.
-    parts: Vec<Part>,
+    parts: Vec<Part<T>>,
 }
 
 #[derive(Debug, Clone)]
-enum Part {
-    Blocked(Blocking),
-    Winograd(Winograd),
+enum Part<T: Float> {
+    Blocked(Blocking<T>),
+    Winograd(Winograd<T>),
 }
 
 /// The edge of the tiles of an algorithm that has tiles.
@@ -43,38 +46,38 @@ fn tile_size(algorithm: Algorithm) -> Option<TileSize> {
 
 /// Whether Winograd's algorithm can compute a convolution and its gradients.
 pub(super) fn suits_winograd(shape: &Conv2dShape) -> bool {
-    Winograd::suits(&Correlation::forward(shape))
+    winograd::suits(&Correlation::forward(shape))
 }
 
-impl Plan {
+impl<T: Float> Plan<T> {
     /// The forward pass by an algorithm that suits it, for an input that is `normalized` on the way
     /// or not.
     pub(super) fn forward(
         shape: &Conv2dShape,
         algorithm: Algorithm,
         normalized: bool,
-        isa: &'static Isa,
+        isa: &'static Isa<T>,
     ) -> Self {
-        Self { isa, parts: vec![Part::new(&Correlation::forward(shape), algorithm, normalized, isa)] }
+        Self { parts: vec![Part::new(&Correlation::forward(shape), algorithm, normalized, isa)] }
     }
 
     /// The gradient with respect to the data by an algorithm that suits the forward pass.
-    pub(super) fn backward_data(shape: &Conv2dShape, algorithm: Algorithm, isa: &'static Isa) -> Self {
+    pub(super) fn backward_data(shape: &Conv2dShape, algorithm: Algorithm, isa: &'static Isa<T>) -> Self {
         let parts = Correlation::backward_data(shape);
-        Self { isa, parts: parts.iter().map(|part| Part::new(part, algorithm, false, isa)).collect() }
+        Self { parts: parts.iter().map(|part| Part::new(part, algorithm, false, isa)).collect() }
     }
 
     /// The weights of each part, in the order in which its kernels read them.
-    pub(super) fn pack(&self, weight: &[f32]) -> Vec<Tensor<f32>> {
-        let pack = |part: &Part| {
+    pub(super) fn pack(&self, weight: &[T]) -> Vec<Tensor<T>> {
+        let pack = |part: &Part<T>| {
             let length = match part {
                 Part::Blocked(blocking) => blocking.packed_len(),
                 Part::Winograd(winograd) => winograd.packed_len(),
             };
             let mut packed = Tensor::unfilled([length], Layout::Contiguous);
             match part {
-                Part::Blocked(blocking) => blocking.pack(self.isa, weight, packed.as_mut_slice()),
-                Part::Winograd(winograd) => winograd.pack(self.isa, weight, packed.as_mut_slice()),
+                Part::Blocked(blocking) => blocking.pack(weight, packed.as_mut_slice()),
+                Part::Winograd(winograd) => winograd.pack(weight, packed.as_mut_slice()),
             }
             packed
         };
@@ -84,10 +87,10 @@ impl Plan {
     /// Computes `y`, and its statistics if asked to and there is just one part.
     pub(super) fn run(
         &self,
-        x: Source<'_>,
-        packed: &[Tensor<f32>],
-        y: &mut [f32],
-        epilogue: &Epilogue<'_>,
+        x: Source<'_, T>,
+        packed: &[Tensor<T>],
+        y: &mut [T],
+        epilogue: &Epilogue<'_, T>,
         with_statistics: bool,
     ) -> Option<BatchStatistics> {
         assert_eq!(self.parts.len(), packed.len());
@@ -95,16 +98,16 @@ impl Plan {
         for (part, packed) in self.parts.iter().zip(packed) {
             let packed = packed.as_slice();
             statistics = match part {
-                Part::Blocked(blocking) => blocking.run(self.isa, x, packed, y, epilogue, with_statistics),
-                Part::Winograd(winograd) => winograd.run(self.isa, x, packed, y, epilogue, with_statistics),
+                Part::Blocked(blocking) => blocking.run(x, packed, y, epilogue, with_statistics),
+                Part::Winograd(winograd) => winograd.run(x, packed, y, epilogue, with_statistics),
             };
         }
         statistics
     }
 }
 
-impl Part {
-    fn new(correlation: &Correlation, algorithm: Algorithm, normalized: bool, isa: &'static Isa) -> Self {
+impl<T: Float> Part<T> {
+    fn new(correlation: &Correlation, algorithm: Algorithm, normalized: bool, isa: &'static Isa<T>) -> Self {
         match tile_size(algorithm) {
             Some(size) => Self::Winograd(Winograd::new(correlation, size, isa)),
             None => Self::Blocked(Blocking::forward(correlation, normalized, isa)),
@@ -113,27 +116,27 @@ impl Part {
 }
 
 /// The gradient with respect to the weights by an algorithm that suits the forward pass.
-pub(super) fn backward_weights(
-    x: Source<'_>,
-    dy: &[f32],
-    dw: &mut [f32],
+pub(super) fn backward_weights<T: Float>(
+    x: Source<'_, T>,
+    dy: &[T],
+    dw: &mut [T],
     shape: &Conv2dShape,
     algorithm: Algorithm,
-    isa: &'static Isa,
+    isa: &'static Isa<T>,
 ) {
     let correlation = Correlation::forward(shape);
     match tile_size(algorithm) {
-        Some(size) => WinogradGradient::new(&correlation, size, isa).run(isa, x, dy, dw),
-        None => Blocking::backward(&correlation, isa).backward_weights(isa, x, dy, dw),
+        Some(size) => WinogradGradient::new(&correlation, size, isa).run(x, dy, dw),
+        None => Blocking::backward(&correlation, isa).backward_weights(x, dy, dw),
     }
 }
 
-/// A forward convolution of `f32` whose weight has been brought into the order in which its
+/// A forward convolution whose weight has been brought into the order in which its
 /// kernels read it, for inputs of one shape.
 ///
 /// ```
 /// use residual_kernels::{Conv2dGeometry, conv2d::{Epilogue, PackedConv2d}};
-/// use residual_tensor::{Layout, Tensor};
+/// use residual_tensor::{Float, Layout, Tensor};
 ///
 /// let geometry = Conv2dGeometry::new(3, 3).padding(1);
 /// let (x, weight) = (Tensor::<f32>::full([1, 3, 8, 8], 1.0), Tensor::full([4, 3, 3, 3], -1.0));
@@ -147,35 +150,36 @@ pub(super) fn backward_weights(
 /// # Ok::<(), residual_kernels::KernelError>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct PackedConv2d {
+pub struct PackedConv2d<T: Float = f32> {
     shape: Conv2dShape,
     algorithm: Algorithm,
-    plan: Plan,
-    weights: Vec<Tensor<f32>>,
+    plan: Plan<T>,
+    weights: Vec<Tensor<T>>,
 }
 
-impl PackedConv2d {
+impl<T: Float> PackedConv2d<T> {
     /// Packs a weight for the algorithm that suits the shape best when the weight is used many
     /// times, but has left the caches in between.
     ///
     /// # Errors
-    /// If the weight is not the shape's.
-    pub fn new(weight: &Tensor<f32>, shape: &Conv2dShape) -> Result<Self> {
-        let algorithm = Algorithm::preferred()
-            .unwrap_or_else(|| cost::forward_packed(shape, crate::engine::isa::active()));
-        Self::with(algorithm, weight, shape)
+    /// If the weight is not the shape's, or an environment variable names something that does not
+    /// exist.
+    pub fn new(weight: &Tensor<T>, shape: &Conv2dShape) -> Result<Self> {
+        let preferred = Algorithm::preferred()?.filter(|algorithm| check_packed(*algorithm, shape).is_ok());
+        let isa = isa::active::<T>()?;
+        Self::with(preferred.unwrap_or_else(|| cost::forward_packed(shape, isa)), weight, shape)
     }
 
-    /// Packs a weight for a given algorithm where it is [suited](Algorithm::suited) and packs
-    /// weights, and for [`Algorithm::Blocked`] where not.
+    /// Packs a weight for a given algorithm.
     ///
     /// # Errors
-    /// If the weight is not the shape's.
-    pub fn with(algorithm: Algorithm, weight: &Tensor<f32>, shape: &Conv2dShape) -> Result<Self> {
+    /// As [`new`](Self::new), or if the algorithm cannot compute this convolution
+    /// ([`Algorithm::check`]) or does not pack weights, as [`Algorithm::Reference`] and
+    /// [`Algorithm::Im2col`].
+    pub fn with(algorithm: Algorithm, weight: &Tensor<T>, shape: &Conv2dShape) -> Result<Self> {
         KernelError::unless_same("conv2d", ("weight", weight.shape()), ("the geometry's", &shape.weight()))?;
-        let suited = algorithm.suited::<f32>(shape);
-        let algorithm = if suited.is_fast() { suited } else { Algorithm::Blocked };
-        let plan = Plan::forward(shape, algorithm, false, crate::engine::isa::active());
+        check_packed(algorithm, shape)?;
+        let plan = Plan::forward(shape, algorithm, false, isa::active()?);
         let weights = plan.pack(weight.to_layout(Layout::ChannelsLast).as_slice());
         Ok(Self { shape: *shape, algorithm, plan, weights })
     }
@@ -200,7 +204,7 @@ impl PackedConv2d {
     ///
     /// # Errors
     /// If a slice does not have as many elements as its shape, or there are two addends.
-    pub fn run(&self, x: &[f32], y: &mut [f32], epilogue: &Epilogue<'_>) -> Result<()> {
+    pub fn run(&self, x: &[T], y: &mut [T], epilogue: &Epilogue<'_, T>) -> Result<()> {
         let Conv2dShape { batch, in_channels, out_channels, input, output, .. } = self.shape;
         check_length([batch, in_channels, input[0], input[1]], x.len())?;
         let output = [batch, out_channels, output[0], output[1]];
@@ -213,4 +217,14 @@ impl PackedConv2d {
         self.plan.run(x.into(), &self.weights, y, epilogue, false);
         Ok(())
     }
+}
+
+/// An error unless the algorithm can compute a convolution of this shape, and packs weights.
+fn check_packed(algorithm: Algorithm, shape: &Conv2dShape) -> Result<()> {
+    algorithm.check(shape)?;
+    if algorithm.is_fast() {
+        return Ok(());
+    }
+    let (geometry, reason) = (shape.geometry, "it does not pack weights");
+    Err(KernelError::Algorithm { algorithm, geometry, reason })
 }

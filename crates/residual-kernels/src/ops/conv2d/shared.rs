@@ -6,22 +6,29 @@ use std::marker::PhantomData;
 ///
 /// The borrow checker cannot see that tiles of a tensor are disjoint; those who write through
 /// [`at`](Self::at) must.
-#[derive(Clone, Copy)]
-pub(super) struct Shared<'a> {
-    start: *mut f32,
+pub(super) struct Shared<'a, T> {
+    start: *mut T,
     length: usize,
-    slice: PhantomData<&'a mut [f32]>,
+    slice: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: nothing is accessed through this type itself; whoever dereferences a pointer from it
 // promises that no other thread accesses the same elements.
-unsafe impl Send for Shared<'_> {}
+unsafe impl<T: Send> Send for Shared<'_, T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<'a> Shared<'a> {
+impl<T> Clone for Shared<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Shared<'_, T> {}
+
+impl<'a, T> Shared<'a, T> {
     /// Lends the whole slice.
-    pub(super) fn new(slice: &'a mut [f32]) -> Self {
+    pub(super) fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), length: slice.len(), slice: PhantomData }
     }
 
@@ -31,7 +38,7 @@ impl<'a> Shared<'a> {
     }
 
     /// The address of element `index`; the end is allowed.
-    pub(super) fn at(&self, index: usize) -> *mut f32 {
+    pub(super) fn at(&self, index: usize) -> *mut T {
         assert!(index <= self.length, "element {index} of {}", self.length);
         // SAFETY: within the slice or at its end.
         unsafe { self.start.add(index) }

@@ -67,42 +67,42 @@ pub(super) struct Prepared<T: Float> {
 }
 
 impl<T: Float> Prepared<T> {
-    /// For the fast algorithms. `T` is `f32`.
-    pub(super) fn source(&self) -> Source<'_> {
+    /// For the fast algorithms.
+    pub(super) fn source(&self) -> Source<'_, T> {
         let normalization = self.affine.as_ref().map(|(affine, relu)| {
-            let [centre, scale, shift] = affine.coefficients().map(bytemuck::cast_slice);
+            let [centre, scale, shift] = affine.coefficients();
             Normalization { centre, scale, shift, relu: *relu }
         });
-        Source { numbers: bytemuck::cast_slice(self.numbers.as_slice()), normalization }
+        Source { numbers: self.numbers.as_slice(), normalization }
     }
 }
 
 /// Channels-last numbers, and what is done to them as they are read.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) numbers: &'a [f32],
-    pub(super) normalization: Option<Normalization<'a>>,
+pub(super) struct Source<'a, T> {
+    pub(super) numbers: &'a [T],
+    pub(super) normalization: Option<Normalization<'a, T>>,
 }
 
-impl<'a> From<&'a [f32]> for Source<'a> {
-    fn from(numbers: &'a [f32]) -> Self {
+impl<'a, T> From<&'a [T]> for Source<'a, T> {
+    fn from(numbers: &'a [T]) -> Self {
         Self { numbers, normalization: None }
     }
 }
 
 /// `max((x − centre) · scale + shift, 0)`, or without the maximum, in each channel.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Normalization<'a> {
-    centre: &'a [f32],
-    scale: &'a [f32],
-    shift: &'a [f32],
+pub(super) struct Normalization<'a, T> {
+    centre: &'a [T],
+    scale: &'a [T],
+    shift: &'a [T],
     relu: bool,
 }
 
-impl Normalization<'_> {
+impl<T> Normalization<'_, T> {
     /// The kernels' form, for `channels` channels from `first` on.
-    pub(super) fn at(&self, first: usize, channels: usize) -> Normalize {
-        let from = |coefficients: &[f32]| coefficients[first..first + channels].as_ptr();
+    pub(super) fn at(&self, first: usize, channels: usize) -> Normalize<T> {
+        let from = |coefficients: &[T]| coefficients[first..first + channels].as_ptr();
         Normalize {
             centre: from(self.centre),
             scale: from(self.scale),

@@ -63,9 +63,9 @@ pub fn max_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result
 ///
 /// # Errors
 /// If a slice does not have as many elements as its shape.
-pub fn max_into(x: &[f32], y: &mut [f32], shape: &Pool2dShape) -> Result<()> {
+pub fn max_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
     shape.check(x, y)?;
-    let (isa, channels, [rows, columns]) = (isa::active(), shape.channels, shape.output);
+    let (isa, channels, [rows, columns]) = (isa::active::<T>()?, shape.channels, shape.output);
     for_each_chunk(y, columns * channels, |line, y| {
         let image = line / rows * shape.input[0] * shape.input[1];
         for (column, y) in y.chunks_exact_mut(channels).enumerate() {

@@ -15,7 +15,7 @@
 
 use std::ops::Range;
 
-use residual_tensor::{Layout, Tensor};
+use residual_tensor::{Float, Layout, Tensor};
 
 use super::{Blocking, Correlation, Panel, scratch::Field, stretch};
 use crate::{
@@ -39,30 +39,24 @@ const UNIT_PIXELS_POINTWISE: usize = 112;
 const PART_PIXELS: usize = 512;
 /// Parts at most.
 const MOST_PARTS: usize = 16;
-/// Elements of all parts' sums at most.
-const PARTS_ELEMENTS: usize = 4 << 20;
+/// Bytes of all parts' sums at most.
+const PARTS_BYTES: usize = 16 << 20;
 
-impl Blocking {
+impl<T: Float> Blocking<T> {
     /// For [`backward_weights`](Self::backward_weights). Inputs are copied even where they could be
     /// read in place: each is read once per tile of channels, and from L1 that way.
-    pub(in crate::ops::conv2d) fn backward(correlation: &Correlation, isa: &Isa) -> Self {
+    pub(in crate::ops::conv2d) fn backward(correlation: &Correlation, isa: &'static Isa<T>) -> Self {
         Self::new(correlation, [UNIT_PIXELS, UNIT_PIXELS_POINTWISE], true, isa)
     }
 
     /// In how many parts sums are made.
     fn parts(&self, units: usize) -> usize {
-        let affordable = PARTS_ELEMENTS / self.packed_len().max(1);
+        let affordable = self.isa.numbers_in(PARTS_BYTES) / self.packed_len().max(1);
         even(self.correlation.pixels() / PART_PIXELS).min(affordable).min(units).clamp(1, MOST_PARTS)
     }
 
     /// Computes the gradient of the weights of a forward pass.
-    pub(in crate::ops::conv2d) fn backward_weights(
-        &self,
-        isa: &'static Isa,
-        x: Source<'_>,
-        dy: &[f32],
-        dw: &mut [f32],
-    ) {
+    pub(in crate::ops::conv2d) fn backward_weights(&self, x: Source<'_, T>, dy: &[T], dw: &mut [T]) {
         let correlation = &self.correlation;
         assert_eq!(x.numbers.len(), correlation.input_len());
         assert_eq!(dy.len(), correlation.output_len());
@@ -80,21 +74,20 @@ impl Blocking {
             let (part, share) = (task / shares, task % shares);
             let panels = share * panels / shares..(share + 1) * panels / shares;
             let units = part * units / parts..(part + 1) * units / parts;
-            self.part(isa, units, panels, x, dy, &shared, part * self.packed_len());
+            self.part(units, panels, x, dy, &shared, part * self.packed_len());
         });
-        self.unpack(isa, sums.as_slice(), dw);
+        self.unpack(sums.as_slice(), dw);
     }
 
     /// The sums over some units, for panels numbered through all groups. The part's sums begin at
     /// `first`.
     fn part(
         &self,
-        isa: &'static Isa,
         units: Range<usize>,
         panels: Range<usize>,
-        x: Source<'_>,
-        dy: &[f32],
-        sums: &Shared<'_>,
+        x: Source<'_, T>,
+        dy: &[T],
+        sums: &Shared<'_, T>,
         first: usize,
     ) {
         let panel = |index: usize| (index / self.panels.len(), &self.panels[index % self.panels.len()]);
@@ -113,12 +106,12 @@ impl Blocking {
             let mut copied = None;
             for (group, panel) in panels.clone().map(panel) {
                 if copied != Some(group) {
-                    self.copy(isa, &unit, group, x, &mut scratch);
+                    self.copy(&unit, group, x, &mut scratch);
                     copied = Some(group);
                 }
-                self.copy_gradients(isa, &unit, group, panel, dy, &mut gradients);
+                self.copy_gradients(&unit, group, panel, dy, &mut gradients);
                 let sums = sums.at(first + self.packed_at(group, panel));
-                self.products(isa, &unit, panel, &scratch, &field, &gradients, &mut ahead, sums, index > 0);
+                self.products(&unit, panel, &scratch, &field, &gradients, &mut ahead, sums, index > 0);
             }
         }
     }
@@ -130,17 +123,16 @@ impl Blocking {
     /// Copies the gradients of a unit's outputs in a panel, `[image][row][column][channel]`.
     fn copy_gradients(
         &self,
-        isa: &'static Isa,
         [images, rows, columns]: &[Range<usize>; 3],
         group: usize,
         panel: &Panel,
-        dy: &[f32],
-        gradients: &mut [f32],
+        dy: &[T],
+        gradients: &mut [T],
     ) {
         let Correlation { outputs, output, .. } = &self.correlation;
         let channels = self.correlation.out_channels();
         if panel.columns < panel.width {
-            gradients.fill(0.0);
+            gradients.fill(T::zero());
         }
         let mut lines = gradients.chunks_exact_mut(columns.len() * panel.width);
         for (image, row) in images.clone().flat_map(|image| rows.clone().map(move |row| (image, row))) {
@@ -155,24 +147,23 @@ impl Blocking {
                 normalize: None,
             };
             // SAFETY: these outputs exist, and a line of scratch has room for as many.
-            unsafe { (isa.copy)(&copy) };
+            unsafe { (self.isa.copy)(&copy) };
         }
     }
 
     /// Writes the products of one unit to the sums of a panel, or adds them.
     fn products(
         &self,
-        isa: &'static Isa,
         [images, rows, columns]: &[Range<usize>; 3],
         panel: &Panel,
-        source: &[f32],
+        source: &[T],
         field: &Field<'_>,
-        gradients: &[f32],
-        [inputs_ahead, gradients_ahead]: &mut [Ahead; 2],
-        sums: *mut f32,
+        gradients: &[T],
+        [inputs_ahead, gradients_ahead]: &mut [Ahead<T>; 2],
+        sums: *mut T,
         add: bool,
     ) {
-        let kernels = panel.family(isa).outer;
+        let kernels = panel.family(self.isa).outer;
         let lines: Vec<usize> = (0..images.len())
             .flat_map(|image| {
                 (0..rows.len())
@@ -194,7 +185,7 @@ impl Blocking {
                     a_pixel: field.strides.pixel,
                     b: gradients.as_ptr(),
                     b_pixel: panel.width,
-                    b_vector: isa.lanes,
+                    b_vector: self.isa.lanes,
                     b_line: columns.len() * panel.width,
                     ahead: sums_ahead
                         .take(pixels)

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use residual_tensor::Float;
+
 use super::{Blocking, Correlation, Panel, scratch::Field};
 use crate::{
     BatchStatistics,
@@ -24,9 +26,13 @@ const UNIT_PIXELS: usize = 800;
 /// while the panels go by, and nothing is gained from neighbours.
 const UNIT_PIXELS_POINTWISE: usize = 112;
 
-impl Blocking {
+impl<T: Float> Blocking<T> {
     /// For the correlation itself, of an input that is `normalized` on the way or not.
-    pub(in crate::ops::conv2d) fn forward(correlation: &Correlation, normalized: bool, isa: &Isa) -> Self {
+    pub(in crate::ops::conv2d) fn forward(
+        correlation: &Correlation,
+        normalized: bool,
+        isa: &'static Isa<T>,
+    ) -> Self {
         Self::new(correlation, [UNIT_PIXELS, UNIT_PIXELS_POINTWISE], normalized, isa)
     }
 
@@ -34,11 +40,10 @@ impl Blocking {
     /// takes their statistics if asked to.
     pub(in crate::ops::conv2d) fn run(
         &self,
-        isa: &'static Isa,
-        x: Source<'_>,
-        packed: &[f32],
-        y: &mut [f32],
-        epilogue: &Epilogue<'_>,
+        x: Source<'_, T>,
+        packed: &[T],
+        y: &mut [T],
+        epilogue: &Epilogue<'_, T>,
         with_statistics: bool,
     ) -> Option<BatchStatistics> {
         let correlation = &self.correlation;
@@ -73,7 +78,7 @@ impl Blocking {
             let next =
                 (shares == 1 && unit + 1 < units).then(|| self.seen(&self.ranges(unit + 1), x.numbers));
             let ahead = Ahead::new(next.unwrap_or_default());
-            self.unit_panels(isa, self.ranges(unit), panels, x, ahead, packed, y, finish);
+            self.unit_panels(self.ranges(unit), panels, x, ahead, packed, y, finish);
         });
         partial.map(|partial| {
             partial.merge(correlation.out_channels(), |channel| {
@@ -87,14 +92,13 @@ impl Blocking {
     /// after it.
     fn unit_panels(
         &self,
-        isa: &'static Isa,
         unit: [Range<usize>; 3],
         panels: Range<usize>,
-        x: Source<'_>,
-        mut ahead: Ahead,
-        packed: &[f32],
-        y: Shared<'_>,
-        finish: Finish,
+        x: Source<'_, T>,
+        mut ahead: Ahead<T>,
+        packed: &[T],
+        y: Shared<'_, T>,
+        finish: Finish<T>,
     ) {
         let mut scratch = Workspace::take(self.scratch_len());
         let mut current = None;
@@ -103,34 +107,33 @@ impl Blocking {
             if current != Some(group) {
                 current = Some(group);
                 if !self.in_place {
-                    self.copy(isa, &unit, group, x, &mut scratch);
+                    self.copy(&unit, group, x, &mut scratch);
                 }
             }
             let field = self.field(&unit, group);
             let source = if self.in_place { x.numbers } else { &scratch };
-            self.tiles(isa, &unit, group, panel, source, &field, &mut ahead, packed, y, finish);
+            self.tiles(&unit, group, panel, source, &field, &mut ahead, packed, y, finish);
         }
     }
 
     /// All tiles of a unit and a panel.
     fn tiles(
         &self,
-        isa: &'static Isa,
         unit: &[Range<usize>; 3],
         group: usize,
         panel: &Panel,
-        source: &[f32],
+        source: &[T],
         field: &Field<'_>,
-        ahead: &mut Ahead,
-        packed: &[f32],
-        y: Shared<'_>,
-        finish: Finish,
+        ahead: &mut Ahead<T>,
+        packed: &[T],
+        y: Shared<'_, T>,
+        finish: Finish<T>,
     ) {
         let [images, rows, columns] = unit;
         let Correlation { outputs, output, axes: [vertical, horizontal], .. } = &self.correlation;
         let channels = self.correlation.out_channels();
         let channel = group * outputs + panel.first;
-        let family = panel.family(isa);
+        let family = panel.family(self.isa);
         let pair = columns.len() <= family.two_rows.len();
         let lines = images.len() * rows.len();
 

@@ -21,21 +21,24 @@ mod scratch;
 
 use std::ops::Range;
 
+use residual_tensor::Float;
+
 use super::correlation::{Axis, Correlation, Panel, even};
 use crate::engine::isa::{Isa, Segment};
 use scratch::Strides;
 
-/// Channels of a scratch block: 16 pixels of three rows of them fit L1 beside the weights.
-const CHANNEL_BLOCK: usize = 64;
-/// Up to so many channels a pointwise convolution reads its input in place; more would make the
-/// pixels of a tile compete for the same sets of L1.
-const MOST_IN_PLACE: usize = 512;
-/// Elements of a unit's scratch at most: a quarter of L2 where that has 2 MiB.
-const UNIT_ELEMENTS: usize = 128 << 10;
+/// Bytes of a pixel's channels in a scratch block: 16 pixels of three rows fit L1 beside the weights.
+const CHANNEL_BLOCK: usize = 256;
+/// Up to so many bytes of channels a pointwise convolution reads its input in place; more would make
+/// the pixels of a tile compete for the same sets of L1.
+const MOST_IN_PLACE: usize = 2 << 10;
+/// Bytes of a unit's scratch at most: a quarter of L2 where that has 2 MiB.
+const UNIT_BYTES: usize = 512 << 10;
 
 /// How a correlation is divided. Depends on the geometry alone.
 #[derive(Debug, Clone)]
-pub(in crate::ops::conv2d) struct Blocking {
+pub(in crate::ops::conv2d) struct Blocking<T: Float> {
+    isa: &'static Isa<T>,
     /// The problem, small groups merged.
     correlation: Correlation,
     /// How many groups were merged into one.
@@ -55,19 +58,20 @@ pub(in crate::ops::conv2d) struct Blocking {
     segments: Vec<Segment>,
 }
 
-impl Blocking {
+impl<T: Float> Blocking<T> {
     /// For units of at most so many output `pixels`: where each sees several inputs, and where it sees
     /// one. An input that is to be `copied` is so even where it could be read in place.
-    fn new(correlation: &Correlation, pixels: [usize; 2], copied: bool, isa: &Isa) -> Self {
+    fn new(correlation: &Correlation, pixels: [usize; 2], copied: bool, isa: &'static Isa<T>) -> Self {
         let width = isa.narrow.vectors * isa.lanes;
         let (correlation, merged) = correlation.with_groups_merged(width);
         let pointwise = correlation.axes.iter().all(Axis::is_pointwise);
         let scratch_step = correlation.axes.each_ref().map(|axis| axis.stride.min(axis.span()));
         let blocking = Self {
+            isa,
             merged,
             panels: Panel::divide(correlation.outputs, isa),
-            channel_block: correlation.inputs.min(CHANNEL_BLOCK),
-            in_place: pointwise && !copied && correlation.inputs <= MOST_IN_PLACE,
+            channel_block: correlation.inputs.min(isa.numbers_in(CHANNEL_BLOCK)),
+            in_place: pointwise && !copied && correlation.inputs <= isa.numbers_in(MOST_IN_PLACE),
             scratch_step,
             units: [0; 3],
             strides: Strides::default(),
@@ -83,7 +87,7 @@ impl Blocking {
         let Correlation { batch, inputs, axes: [vertical, horizontal], .. } = &self.correlation;
         let parts = |count: usize, most: usize| even(count.div_ceil(most.max(1))).min(count);
         let per_pixel = (inputs * self.scratch_step[0].max(1) * self.scratch_step[1].max(1)).max(1);
-        let pixels = (UNIT_ELEMENTS / per_pixel).clamp(1, pixels);
+        let pixels = (self.isa.numbers_in(UNIT_BYTES) / per_pixel).clamp(1, pixels);
         // Only rows that are long for lack of others are divided: a margin goes with each part.
         let most = if horizontal.is_pointwise() { pixels.next_multiple_of(14) } else { usize::MAX };
         let column_parts = parts(horizontal.count, most);
@@ -116,7 +120,7 @@ impl Blocking {
     }
 
     /// The input that a unit sees, and whatever lies between.
-    fn seen<'a>(&self, [images, rows, columns]: &[Range<usize>; 3], x: &'a [f32]) -> &'a [f32] {
+    fn seen<'a>(&self, [images, rows, columns]: &[Range<usize>; 3], x: &'a [T]) -> &'a [T] {
         let Correlation { input, axes: [vertical, horizontal], .. } = &self.correlation;
         let pixels = [images.clone(), vertical.seen(rows), horizontal.seen(columns)];
         stretch(x, self.correlation.in_channels(), *input, &pixels)
@@ -145,12 +149,12 @@ impl Blocking {
 }
 
 /// The numbers of images of `size` from the first of some pixels to the last.
-fn stretch<'a>(
-    numbers: &'a [f32],
+fn stretch<'a, T>(
+    numbers: &'a [T],
     channels: usize,
     size: [usize; 2],
     [images, rows, columns]: &[Range<usize>; 3],
-) -> &'a [f32] {
+) -> &'a [T] {
     let pixel = |image, row, column| (image * size[0] + row) * size[1] + column;
     let [last_image, last_row] = [images, rows].map(|range| range.end.saturating_sub(1));
     let (first, end) =

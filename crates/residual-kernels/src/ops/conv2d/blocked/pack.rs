@@ -2,19 +2,21 @@
 
 use std::ops::Range;
 
+use residual_tensor::Float;
+
 use super::{Blocking, Correlation};
 use crate::{
     engine::{
-        isa::{Gather, Isa, Scatter},
+        isa::{Gather, Scatter},
         parallel::for_each_task,
     },
     ops::conv2d::shared::Shared,
 };
 
-impl Blocking {
+impl<T: Float> Blocking<T> {
     /// Brings weights into the order in which the kernels read them:
     /// `[group][panel][channel block][tap][channel][output channel]`.
-    pub(in crate::ops::conv2d) fn pack(&self, isa: &'static Isa, weights: &[f32], packed: &mut [f32]) {
+    pub(in crate::ops::conv2d) fn pack(&self, weights: &[T], packed: &mut [T]) {
         let Correlation { groups, inputs, outputs, weights: at, axes: [vertical, horizontal], .. } =
             &self.correlation;
         assert_eq!(packed.len(), self.packed_len());
@@ -42,7 +44,7 @@ impl Blocking {
                         };
                         // SAFETY: the strides stay within the group's weights, as the assertion
                         // on their length says; `length` elements are this task's own.
-                        unsafe { (isa.gather)(&gather) };
+                        unsafe { (self.isa.gather)(&gather) };
                     } else {
                         // SAFETY: these elements are this task's own.
                         let to = unsafe { std::slice::from_raw_parts_mut(packed.at(to), length) };
@@ -57,7 +59,7 @@ impl Blocking {
                                     (input % (inputs / self.merged), output % (outputs / self.merged));
                                 weights[group + input * at.input + output * at.output]
                             } else {
-                                0.0
+                                T::zero()
                             };
                         }
                     }
@@ -68,7 +70,7 @@ impl Blocking {
     }
     /// Adds up the parts of `sums`, each in the order of packed weights, and writes the totals to
     /// where weights are.
-    pub(super) fn unpack(&self, isa: &'static Isa, sums: &[f32], weights: &mut [f32]) {
+    pub(super) fn unpack(&self, sums: &[T], weights: &mut [T]) {
         let Correlation { groups, inputs, outputs, weights: at, axes: [vertical, horizontal], .. } =
             &self.correlation;
         let part = self.packed_len();
@@ -113,7 +115,7 @@ impl Blocking {
                         // SAFETY: rows and columns are within the panel, which each part has; the
                         // strides stay within the weights, whose length was asserted, and the
                         // weights of these channels are this task's own.
-                        unsafe { (isa.scatter)(&scatter) };
+                        unsafe { (self.isa.scatter)(&scatter) };
                     }
                     from += block.len() * panel.width;
                 }

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use residual_tensor::Float;
+
 use super::{Axis, Blocking, Correlation};
 use crate::{
-    engine::isa::{Copy, Isa, Segment},
+    engine::isa::{Copy, Segment},
     ops::conv2d::source::Source,
 };
 
@@ -34,7 +36,7 @@ pub(super) struct Field<'a> {
     pub(super) segments: &'a [Segment],
 }
 
-impl Blocking {
+impl<T: Float> Blocking<T> {
     /// Per axis, the scratch positions that `outputs` outputs need.
     fn scratch_positions(&self, axis: usize, outputs: usize) -> usize {
         outputs.saturating_sub(1) * self.scratch_step[axis] + self.correlation.axes[axis].span()
@@ -113,14 +115,7 @@ impl Blocking {
     }
 
     /// Copies the inputs of a unit and group into scratch.
-    pub(super) fn copy(
-        &self,
-        isa: &'static Isa,
-        unit: &[Range<usize>; 3],
-        group: usize,
-        x: Source<'_>,
-        scratch: &mut [f32],
-    ) {
+    pub(super) fn copy(&self, unit: &[Range<usize>; 3], group: usize, x: Source<'_, T>, scratch: &mut [T]) {
         let [images, rows, columns] = unit;
         let correlation = &self.correlation;
         let Correlation { inputs, input, axes: [vertical, horizontal], .. } = correlation;
@@ -142,12 +137,12 @@ impl Blocking {
                     let to = &mut scratch[start..][..row_len];
                     let source = source(vertical, self.scratch_step[0], rows.start, position);
                     let Some(row) = source else {
-                        to.fill(0.0);
+                        to.fill(T::zero());
                         continue;
                     };
                     let mut filled = 0;
                     for run in self.runs(1, columns) {
-                        to[filled * self.channel_block..run.to.start * self.channel_block].fill(0.0);
+                        to[filled * self.channel_block..run.to.start * self.channel_block].fill(T::zero());
                         filled = run.to.end;
                         let pixel = (image * input[0] + row) * input[1] + run.from;
                         let mut copy = Copy {
@@ -165,9 +160,9 @@ impl Blocking {
                         }
                         debug_assert!(run.from + run.to.len() <= horizontal.length);
                         // SAFETY: the run's pixels exist in the row of the input and of scratch.
-                        unsafe { (isa.copy)(&copy) };
+                        unsafe { (self.isa.copy)(&copy) };
                     }
-                    to[filled * self.channel_block..].fill(0.0);
+                    to[filled * self.channel_block..].fill(T::zero());
                 }
             }
         }

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use residual_tensor::{Layout, Tensor};
+use residual_tensor::{Float, Layout, Tensor};
 
 use super::tiling::{PLANE_PADDING, Pitch, Side, TileSize, Tiling};
 use crate::{
@@ -24,23 +24,23 @@ use crate::{
     },
 };
 
-/// Elements of dU that stay in the second cache.
-const RESIDENT_SUMS: usize = 640 << 10;
+/// Bytes of dU that stay in the second cache.
+const RESIDENT_SUMS: usize = 2560 << 10;
 /// Tiles for which a part pays: adding it up costs as much as a few of them.
 const PART_TILES: usize = 256;
 /// Parts at most.
 const MOST_PARTS: usize = 8;
-/// Elements of V and of Z of a chunk at most.
-const CHUNK_ELEMENTS: usize = 128 << 10;
+/// Bytes of V and of Z of a chunk at most.
+const CHUNK_BYTES: usize = 512 << 10;
 /// Tiles of a chunk at most.
 const CHUNK_TILES: usize = 112;
-/// Elements of V and Z together, per point, of the tiles that are summed over at once.
-const ROUND_ELEMENTS: usize = 192 << 10;
+/// Bytes of V and Z together, per point, of the tiles that are summed over at once.
+const ROUND_BYTES: usize = 768 << 10;
 
 /// How the gradient is divided. Depends on the geometry alone.
 #[derive(Debug, Clone)]
-pub(in crate::ops::conv2d) struct WinogradGradient {
-    tiling: Tiling,
+pub(in crate::ops::conv2d) struct WinogradGradient<T: Float> {
+    tiling: Tiling<T>,
     inputs: usize,
     outputs: usize,
     panels: Vec<Panel>,
@@ -48,19 +48,19 @@ pub(in crate::ops::conv2d) struct WinogradGradient {
     step: usize,
 }
 
-impl WinogradGradient {
+impl<T: Float> WinogradGradient<T> {
     /// For the gradient of the weights of a forward pass.
-    pub(in crate::ops::conv2d) fn new(forward: &Correlation, size: TileSize, isa: &'static Isa) -> Self {
+    pub(in crate::ops::conv2d) fn new(forward: &Correlation, size: TileSize, isa: &'static Isa<T>) -> Self {
         let Correlation { inputs, outputs, .. } = *forward;
         let panels = Panel::divide(outputs, isa);
         let most = panels.iter().map(|panel| panel.family(isa).outer.len().min(isa.lanes)).min().unwrap_or(1);
         let step = inputs.div_ceil(inputs.div_ceil(most).max(1));
-        Self { tiling: Tiling::new(forward, size), inputs, outputs, panels, step }
+        Self { tiling: Tiling::new(forward, size, isa), inputs, outputs, panels, step }
     }
 
     /// From one point of a panel's sums to the next.
     fn sums_plane(&self, panel: &Panel) -> usize {
-        self.inputs * panel.width + PLANE_PADDING
+        self.inputs * panel.width + self.tiling.isa.numbers_in(PLANE_PADDING)
     }
 
     /// Elements of dU.
@@ -75,21 +75,21 @@ impl WinogradGradient {
     }
 
     /// Computes the gradient of the weights, `[o][3][3][i]`.
-    pub(in crate::ops::conv2d) fn run(&self, isa: &'static Isa, x: Source<'_>, dy: &[f32], dw: &mut [f32]) {
+    pub(in crate::ops::conv2d) fn run(&self, x: Source<'_, T>, dy: &[T], dw: &mut [T]) {
         assert_eq!(dw.len(), 9 * self.inputs * self.outputs);
         if self.tiling.count() == 0 || dw.is_empty() {
-            dw.fill(0.0);
+            dw.fill(T::zero());
             return;
         }
         let parts = even(self.tiling.count() / PART_TILES).min(MOST_PARTS);
-        if parts >= 2 && self.sums_len() <= RESIDENT_SUMS {
-            self.in_parts(isa, parts, x, dy, dw);
+        if parts >= 2 && self.sums_len() <= self.tiling.isa.numbers_in(RESIDENT_SUMS) {
+            self.in_parts(parts, x, dy, dw);
         } else {
-            self.in_points(isa, x, dy, dw);
+            self.in_points(x, dy, dw);
         }
     }
 
-    fn in_parts(&self, isa: &'static Isa, parts: usize, x: Source<'_>, dy: &[f32], dw: &mut [f32]) {
+    fn in_parts(&self, parts: usize, x: Source<'_, T>, dy: &[T], dw: &mut [T]) {
         let tiles = self.tiling.count();
         let mut sums = Tensor::unfilled([parts, self.sums_len()], Layout::Contiguous);
         let shared = Shared::new(sums.as_mut_slice());
@@ -99,42 +99,42 @@ impl WinogradGradient {
                 let start = shared.at(part * self.sums_len());
                 std::slice::from_raw_parts_mut(start, self.sums_len())
             };
-            self.part(isa, part * tiles / parts..(part + 1) * tiles / parts, x, dy, sums);
+            self.part(part * tiles / parts..(part + 1) * tiles / parts, x, dy, sums);
         });
-        self.transform_back(isa, sums.as_slice(), parts, dw);
+        self.transform_back(sums.as_slice(), parts, dw);
     }
 
     /// The products of some tiles, in sums like dU.
-    fn part(&self, isa: &'static Isa, tiles: Range<usize>, x: Source<'_>, dy: &[f32], sums: &mut [f32]) {
+    fn part(&self, tiles: Range<usize>, x: Source<'_, T>, dy: &[T], sums: &mut [T]) {
         let per_tile = self.tiling.size.planes() * self.inputs.max(self.outputs);
-        let most = (CHUNK_ELEMENTS / per_tile.max(1)).clamp(1, CHUNK_TILES);
+        let most = (self.tiling.isa.numbers_in(CHUNK_BYTES) / per_tile.max(1)).clamp(1, CHUNK_TILES);
         for (index, chunk) in near_equal(tiles.len(), most).enumerate() {
             let chunk = tiles.start + chunk.start..tiles.start + chunk.end;
-            let spread = Spread::new(self, chunk.len(), true, isa);
+            let spread = Spread::new(self, chunk.len(), true);
             let [mut v, mut z] = [spread.v.planes(self.tiling.size), spread.z.planes(self.tiling.size)];
             let planes = [v.as_mut_ptr(), z.as_mut_ptr()];
             // SAFETY: the planes were made for these tiles, here.
-            unsafe { spread.tiles(self, isa, chunk, x, dy, planes) };
+            unsafe { spread.tiles(self, chunk, x, dy, planes) };
             let [v, z] = [&*v, &*z];
             for point in 0..self.tiling.size.planes() {
                 for panel in &self.panels {
                     let at = self.sums_at(panel) + point * self.sums_plane(panel);
                     let sums = &mut sums[at..at + self.inputs * panel.width];
-                    spread.multiply(isa, panel, point, v, z, sums, index > 0);
+                    spread.multiply(self.tiling.isa, panel, point, v, z, sums, index > 0);
                 }
             }
         }
     }
 
-    fn in_points(&self, isa: &'static Isa, x: Source<'_>, dy: &[f32], dw: &mut [f32]) {
+    fn in_points(&self, x: Source<'_, T>, dy: &[T], dw: &mut [T]) {
         /// Tiles of a task that transforms.
         const TILES: usize = 2;
         let size = self.tiling.size;
-        let most = (ROUND_ELEMENTS / (self.inputs + self.outputs).max(1)).max(1);
+        let most = (self.tiling.isa.numbers_in(ROUND_BYTES) / (self.inputs + self.outputs).max(1)).max(1);
         let mut sums = Tensor::unfilled([self.sums_len()], Layout::Contiguous);
         let sums_shared = Shared::new(sums.as_mut_slice());
         for (round, tiles) in near_equal(self.tiling.count(), most).enumerate() {
-            let spread = Spread::new(self, tiles.len(), false, isa);
+            let spread = Spread::new(self, tiles.len(), false);
             let [mut v, mut z] = [spread.v.planes(size), spread.z.planes(size)];
             let [v_shared, z_shared] = [&mut v, &mut z].map(|planes| Shared::new(planes));
             for_each_task(tiles.len().div_ceil(TILES), |task| {
@@ -142,7 +142,7 @@ impl WinogradGradient {
                 let some = tiles.start + first..tiles.end.min(tiles.start + first + TILES);
                 let planes = [v_shared.at(first * spread.v.tile), z_shared.at(first * spread.z.tile)];
                 // SAFETY: these tiles' rows of the planes exist and are this task's own.
-                unsafe { spread.tiles(self, isa, some, x, dy, planes) };
+                unsafe { spread.tiles(self, some, x, dy, planes) };
             });
             for_each_task(size.planes() * self.panels.len(), |task| {
                 let (point, panel) = (task / self.panels.len(), &self.panels[task % self.panels.len()]);
@@ -150,14 +150,14 @@ impl WinogradGradient {
                 // SAFETY: the sums of this point and panel are this task's own.
                 let sums =
                     unsafe { std::slice::from_raw_parts_mut(sums_shared.at(at), self.inputs * panel.width) };
-                spread.multiply(isa, panel, point, &v, &z, sums, round > 0);
+                spread.multiply(self.tiling.isa, panel, point, &v, &z, sums, round > 0);
             });
         }
-        self.transform_back(isa, sums.as_slice(), 1, dw);
+        self.transform_back(sums.as_slice(), 1, dw);
     }
 
     /// dg = Gᵀ (Σ over parts of dU) G
-    fn transform_back(&self, isa: &'static Isa, sums: &[f32], parts: usize, dw: &mut [f32]) {
+    fn transform_back(&self, sums: &[T], parts: usize, dw: &mut [T]) {
         /// Input channels of a task.
         const INPUTS: usize = 16;
         assert_eq!(sums.len(), parts * self.sums_len());
@@ -181,7 +181,7 @@ impl WinogradGradient {
             };
             // SAFETY: each part has all planes of the panel; the gradients of these channels are
             // in dw and this task's own.
-            unsafe { (self.tiling.size.transforms(isa).filter_gradient)(&gradients) };
+            unsafe { (self.tiling.size.transforms(self.tiling.isa).filter_gradient)(&gradients) };
         });
     }
 }
@@ -197,8 +197,9 @@ struct Spread {
 }
 
 impl Spread {
-    fn new(gradient: &WinogradGradient, tiles: usize, tiles_first: bool, isa: &Isa) -> Self {
+    fn new<T: Float>(gradient: &WinogradGradient<T>, tiles: usize, tiles_first: bool) -> Self {
         let WinogradGradient { inputs, outputs, step, .. } = *gradient;
+        let isa = gradient.tiling.isa;
         let [v, z] = if tiles_first {
             [inputs, outputs].map(|channels| Pitch::tiles_first(tiles, channels, isa))
         } else {
@@ -212,32 +213,31 @@ impl Spread {
     ///
     /// # Safety
     /// As [`Tiling::spread`].
-    unsafe fn tiles(
+    unsafe fn tiles<T: Float>(
         &self,
-        gradient: &WinogradGradient,
-        isa: &'static Isa,
+        gradient: &WinogradGradient<T>,
         tiles: Range<usize>,
-        x: Source<'_>,
-        dy: &[f32],
-        [v, z]: [*mut f32; 2],
+        x: Source<'_, T>,
+        dy: &[T],
+        [v, z]: [*mut T; 2],
     ) {
         let WinogradGradient { tiling, inputs, outputs, .. } = gradient;
         // SAFETY: passed on to the caller.
         unsafe {
-            tiling.spread(isa, Side::Inputs, tiles.clone(), x, *inputs, v, self.v);
-            tiling.spread(isa, Side::Gradients, tiles, dy.into(), *outputs, z, self.z);
+            tiling.spread(Side::Inputs, tiles.clone(), x, *inputs, v, self.v);
+            tiling.spread(Side::Gradients, tiles, dy.into(), *outputs, z, self.z);
         }
     }
 
     /// Writes the products of one point to its sums in a panel, or adds them.
-    fn multiply(
+    fn multiply<T: Float>(
         &self,
-        isa: &'static Isa,
+        isa: &'static Isa<T>,
         panel: &Panel,
         point: usize,
-        v: &[f32],
-        z: &[f32],
-        sums: &mut [f32],
+        v: &[T],
+        z: &[T],
+        sums: &mut [T],
         add: bool,
     ) {
         let kernels = panel.family(isa).outer;

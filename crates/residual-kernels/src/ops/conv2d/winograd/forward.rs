@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use residual_tensor::Float;
+
 use super::tiling::{PLANE_PADDING, Pitch, Side, TileSize, Tiling};
 use crate::{
     BatchStatistics,
@@ -19,39 +21,38 @@ use crate::{
     },
 };
 
-/// Elements of U that stay in the second cache beside V while chunks go by, of 2 MiB.
-const RESIDENT_FILTERS: usize = 256 << 10;
-/// Elements of V, per tile, with which a chunk of 14 tiles stays there while U streams past.
-const RESIDENT_TILE: usize = 12 << 10;
-/// Elements of the V that threads share at most.
-const SHARED_ELEMENTS: usize = 4 << 20;
+/// Bytes of U that stay in the second cache beside V while chunks go by, of 2 MiB.
+const RESIDENT_FILTERS: usize = 1 << 20;
+/// Bytes of V, per tile, with which a chunk of 14 tiles stays there while U streams past.
+const RESIDENT_TILE: usize = 48 << 10;
+/// Bytes of the V that threads share at most.
+const SHARED_BYTES: usize = 16 << 20;
 
 /// How a correlation is divided. Depends on the geometry alone.
 #[derive(Debug, Clone)]
-pub(in crate::ops::conv2d) struct Winograd {
+pub(in crate::ops::conv2d) struct Winograd<T: Float> {
     correlation: Correlation,
-    tiling: Tiling,
+    tiling: Tiling<T>,
     panels: Vec<Panel>,
     /// Tiles of a chunk.
     chunk: usize,
 }
 
-impl Winograd {
-    /// Whether the correlation is 3×3 at stride 1.
-    pub(in crate::ops::conv2d) fn suits(correlation: &Correlation) -> bool {
-        Tiling::suits(correlation)
-    }
-
-    pub(in crate::ops::conv2d) fn new(correlation: &Correlation, size: TileSize, isa: &Isa) -> Self {
-        let tiling = Tiling::new(correlation, size);
+impl<T: Float> Winograd<T> {
+    pub(in crate::ops::conv2d) fn new(
+        correlation: &Correlation,
+        size: TileSize,
+        isa: &'static Isa<T>,
+    ) -> Self {
+        let tiling = Tiling::new(correlation, size, isa);
         // Tiles of a chunk, in rows of about 14 that suit the kernels: two rows where U stays in
         // L2, one where only V does, four where neither does and both stream.
         let pixels = isa.wide.one_row.len();
         let row = (14 / pixels).max(1) * pixels;
         let tile = size.planes() * correlation.inputs;
         let rows = match () {
-            _ if tile * correlation.outputs <= RESIDENT_FILTERS => 2,
-            _ if tile <= RESIDENT_TILE => 1,
+            _ if tile * correlation.outputs <= isa.numbers_in(RESIDENT_FILTERS) => 2,
+            _ if tile <= isa.numbers_in(RESIDENT_TILE) => 1,
             _ => 4,
         };
         let chunk = match tiling.count() {
@@ -74,7 +75,7 @@ impl Winograd {
 
     /// From one point of a panel's packed filters to the next.
     fn filter_plane(&self, panel: &Panel) -> usize {
-        self.correlation.inputs * panel.width + PLANE_PADDING
+        self.correlation.inputs * panel.width + self.tiling.isa.numbers_in(PLANE_PADDING)
     }
 
     /// Elements of a panel's packed filters.
@@ -89,7 +90,7 @@ impl Winograd {
     }
 
     /// Transforms weights into U, `[panel][ξ][input channel][output channel]`.
-    pub(in crate::ops::conv2d) fn pack(&self, isa: &'static Isa, weights: &[f32], packed: &mut [f32]) {
+    pub(in crate::ops::conv2d) fn pack(&self, weights: &[T], packed: &mut [T]) {
         /// Input channels of a task.
         const INPUTS: usize = 64;
         let Correlation { inputs, weights: at, axes, .. } = &self.correlation;
@@ -119,7 +120,7 @@ impl Winograd {
             };
             // SAFETY: the strides stay within the weights, whose length was asserted; the rows of
             // the panel in all planes are this task's own.
-            unsafe { (self.tiling.size.transforms(isa).filter)(&filters) };
+            unsafe { (self.tiling.size.transforms(self.tiling.isa).filter)(&filters) };
         });
     }
 
@@ -127,11 +128,10 @@ impl Winograd {
     /// if asked to.
     pub(in crate::ops::conv2d) fn run(
         &self,
-        isa: &'static Isa,
-        x: Source<'_>,
-        packed: &[f32],
-        y: &mut [f32],
-        epilogue: &Epilogue<'_>,
+        x: Source<'_, T>,
+        packed: &[T],
+        y: &mut [T],
+        epilogue: &Epilogue<'_, T>,
         with_statistics: bool,
     ) -> Option<BatchStatistics> {
         let Correlation { inputs, outputs, .. } = self.correlation;
@@ -160,35 +160,35 @@ impl Winograd {
 
         if chunks < 2 * rayon::current_num_threads() {
             // So few chunks that threads share out the panels, once V is there.
-            let pitch = Pitch::tiles_first(self.chunk, inputs, isa);
+            let pitch = Pitch::tiles_first(self.chunk, inputs, self.tiling.isa);
             let chunk_len = self.tiling.size.planes() * pitch.plane;
-            let at_once = (SHARED_ELEMENTS / chunk_len).clamp(1, chunks.max(1));
+            let at_once = (self.tiling.isa.numbers_in(SHARED_BYTES) / chunk_len).clamp(1, chunks.max(1));
             let mut v = Workspace::take(at_once * chunk_len);
             for first in (0..chunks).step_by(at_once) {
                 let count = at_once.min(chunks - first);
-                self.transform_chunks(isa, first..first + count, x, &mut v, pitch);
+                self.transform_chunks(first..first + count, x, &mut v, pitch);
                 for_each_task(self.panels.len() * count, |task| {
                     let (panel, chunk) = (&self.panels[task / count], task % count);
                     let v = &v[chunk * chunk_len..][..chunk_len];
                     let chunk = first + chunk;
                     let (tiles, finish) = (self.chunk_tiles(chunk), finish(chunk));
-                    self.multiply(isa, tiles, panel, v, pitch, &mut Ahead::new(&[]), packed, y, finish);
+                    self.multiply(tiles, panel, v, pitch, &mut Ahead::new(&[]), packed, y, finish);
                 });
             }
         } else {
             for_each_task(chunks, |chunk| {
                 let tiles = self.chunk_tiles(chunk);
-                let pitch = Pitch::tiles_first(tiles.len(), inputs, isa);
+                let pitch = Pitch::tiles_first(tiles.len(), inputs, self.tiling.isa);
                 let mut v = pitch.planes(self.tiling.size);
                 let planes = v.as_mut_ptr();
                 // SAFETY: the planes were made for these tiles, here.
-                unsafe { self.tiling.spread(isa, Side::Inputs, tiles.clone(), x, inputs, planes, pitch) };
+                unsafe { self.tiling.spread(Side::Inputs, tiles.clone(), x, inputs, planes, pitch) };
                 // The same thread will probably have the next chunk.
                 let next = (chunk + 1 < chunks).then(|| self.chunk_tiles(chunk + 1));
                 let seen = next.map(|next| self.tiling.seen(Side::Inputs, &next, x.numbers, inputs));
                 let mut ahead = Ahead::new(seen.unwrap_or_default());
                 for panel in &self.panels {
-                    self.multiply(isa, tiles.clone(), panel, &v, pitch, &mut ahead, packed, y, finish(chunk));
+                    self.multiply(tiles.clone(), panel, &v, pitch, &mut ahead, packed, y, finish(chunk));
                 }
             });
         }
@@ -202,14 +202,7 @@ impl Winograd {
     }
 
     /// V of several chunks, one after the other, with tiles shared out to all threads.
-    fn transform_chunks(
-        &self,
-        isa: &'static Isa,
-        chunks: Range<usize>,
-        x: Source<'_>,
-        v: &mut [f32],
-        pitch: Pitch,
-    ) {
+    fn transform_chunks(&self, chunks: Range<usize>, x: Source<'_, T>, v: &mut [T], pitch: Pitch) {
         /// Tiles of a task.
         const TILES: usize = 4;
         let inputs = self.correlation.inputs;
@@ -223,27 +216,26 @@ impl Winograd {
             let tiles = end.min(start + first)..end.min(start + first + TILES);
             let planes = v.at(chunk * chunk_len + first * pitch.tile);
             // SAFETY: these tiles' rows of the chunk's planes exist and are this task's own.
-            unsafe { self.tiling.spread(isa, Side::Inputs, tiles, x, inputs, planes, pitch) };
+            unsafe { self.tiling.spread(Side::Inputs, tiles, x, inputs, planes, pitch) };
         });
     }
 
     /// The outputs of a chunk of tiles in a panel: M = V · U, y = Aᵀ M A.
     fn multiply(
         &self,
-        isa: &'static Isa,
         tiles: Range<usize>,
         panel: &Panel,
-        v: &[f32],
+        v: &[T],
         v_pitch: Pitch,
-        ahead: &mut Ahead,
-        packed: &[f32],
-        y: Shared<'_>,
-        finish: Finish,
+        ahead: &mut Ahead<T>,
+        packed: &[T],
+        y: Shared<'_, T>,
+        finish: Finish<T>,
     ) {
         let Correlation { inputs, outputs, output, .. } = self.correlation;
         let size = self.tiling.size;
-        let family = panel.family(isa);
-        let pitch = Pitch::tiles_first(tiles.len(), panel.width, isa);
+        let family = panel.family(self.tiling.isa);
+        let pitch = Pitch::tiles_first(tiles.len(), panel.width, self.tiling.isa);
         let mut m = pitch.planes(size);
         let m = Shared::new(&mut m);
         assert!(v.len() >= size.planes() * v_pitch.plane && v_pitch.plane >= tiles.len() * v_pitch.tile);
@@ -305,7 +297,7 @@ impl Winograd {
             // SAFETY: M has a row for each tile, in whole registers; the tile's existing outputs
             // in this panel are in y and this task's own, and so are the moments; bias and addend
             // have been held against the output.
-            unsafe { (size.transforms(isa).output)(&emit) };
+            unsafe { (size.transforms(self.tiling.isa).output)(&emit) };
         }
     }
 }

@@ -15,4 +15,8 @@ mod backward_weights;
 mod forward;
 mod tiling;
 
-pub(super) use {backward_weights::WinogradGradient, forward::Winograd, tiling::TileSize};
+pub(super) use {
+    backward_weights::WinogradGradient,
+    forward::Winograd,
+    tiling::{TileSize, suits},
+};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use residual_tensor::Tensor;
+use residual_tensor::{Float, Tensor};
 
 use crate::{
     engine::{
@@ -43,7 +43,7 @@ impl TileSize {
         self.inputs() * self.inputs()
     }
 
-    pub(super) fn transforms(self, isa: &'static Isa) -> &'static Transforms {
+    pub(super) fn transforms<T: Float>(self, isa: &'static Isa<T>) -> &'static Transforms<T> {
         match self {
             Self::Two => &isa.winograd2,
             Self::Four => &isa.winograd4,
@@ -51,14 +51,15 @@ impl TileSize {
     }
 }
 
-/// Floats that keep neighbouring planes from starting in the same set of a cache.
-pub(super) const PLANE_PADDING: usize = 16;
+/// Bytes that keep neighbouring planes from starting in the same set of a cache.
+pub(super) const PLANE_PADDING: usize = 64;
 /// N² at most.
 const MOST_PIXELS: usize = 36;
 
 /// The tiles of a correlation, numbered through images, rows and columns.
 #[derive(Debug, Clone)]
-pub(super) struct Tiling {
+pub(super) struct Tiling<T: Float> {
+    pub(super) isa: &'static Isa<T>,
     pub(super) size: TileSize,
     batch: usize,
     /// Rows and columns of tiles.
@@ -68,7 +69,7 @@ pub(super) struct Tiling {
     input: [usize; 2],
     output: [usize; 2],
     /// A pixel of zeros, of as many channels as either side has.
-    padding: Tensor<f32>,
+    padding: Tensor<T>,
 }
 
 /// A tile's place.
@@ -80,20 +81,20 @@ pub(super) struct Place {
     column: usize,
 }
 
-impl Tiling {
-    /// Whether the correlation is one that can be tiled: one group, three neighbouring taps each
-    /// way, no stride.
-    pub(super) fn suits(correlation: &Correlation) -> bool {
-        let suits = |axis: &Axis| {
-            let neighbours = |taps: &[Tap]| taps.windows(2).all(|pair| pair[1].offset - pair[0].offset == 1);
-            axis.taps.len() == 3 && neighbours(&axis.taps) && axis.stride == 1 && axis.step == 1
-        };
-        correlation.groups == 1 && correlation.axes.iter().all(suits)
-    }
+/// Whether a correlation can be tiled: one group, three neighbouring taps each way, no stride.
+pub(in crate::ops::conv2d) fn suits(correlation: &Correlation) -> bool {
+    let suits = |axis: &Axis| {
+        let neighbours = |taps: &[Tap]| taps.windows(2).all(|pair| pair[1].offset - pair[0].offset == 1);
+        axis.taps.len() == 3 && neighbours(&axis.taps) && axis.stride == 1 && axis.step == 1
+    };
+    correlation.groups == 1 && correlation.axes.iter().all(suits)
+}
 
-    pub(super) fn new(correlation: &Correlation, size: TileSize) -> Self {
-        assert!(Self::suits(correlation), "{correlation:?}");
+impl<T: Float> Tiling<T> {
+    pub(super) fn new(correlation: &Correlation, size: TileSize, isa: &'static Isa<T>) -> Self {
+        assert!(suits(correlation), "{correlation:?}");
         Self {
+            isa,
             size,
             batch: correlation.batch,
             tiles: correlation.output.map(|length| length.div_ceil(size.outputs())),
@@ -137,9 +138,9 @@ impl Tiling {
         &self,
         side: Side,
         tiles: &Range<usize>,
-        data: &'a [f32],
+        data: &'a [T],
         channels: usize,
-    ) -> &'a [f32] {
+    ) -> &'a [T] {
         let ([height, width], [origin, _], edge) = self.side(side);
         let line = |place: Place, below: isize| {
             let row = (place.row as isize + origin + below).clamp(0, height as isize);
@@ -156,15 +157,14 @@ impl Tiling {
     /// `planes` must be valid for all of this, and not be accessed by others meanwhile.
     pub(super) unsafe fn spread(
         &self,
-        isa: &'static Isa,
         side: Side,
         tiles: Range<usize>,
-        Source { numbers: data, normalization }: Source<'_>,
+        Source { numbers: data, normalization }: Source<'_, T>,
         channels: usize,
-        planes: *mut f32,
+        planes: *mut T,
         pitch: Pitch,
     ) {
-        let transforms = self.size.transforms(isa);
+        let transforms = self.size.transforms(self.isa);
         let (size, origin, edge) = self.side(side);
         let transform = match side {
             Side::Inputs => transforms.input,
@@ -219,16 +219,21 @@ pub(super) struct Pitch {
 
 impl Pitch {
     /// `[tile][channel]`, in whole registers.
-    pub(super) fn tiles_first(tiles: usize, channels: usize, isa: &Isa) -> Self {
+    pub(super) fn tiles_first<T: Float>(tiles: usize, channels: usize, isa: &Isa<T>) -> Self {
         let tile = channels.next_multiple_of(isa.lanes);
-        Self { step: isa.lanes, group: isa.lanes, tile, plane: tiles * tile + PLANE_PADDING }
+        Self { step: isa.lanes, group: isa.lanes, tile, plane: tiles * tile + isa.numbers_in(PLANE_PADDING) }
     }
 
     /// `[group][tile][channel]`, with groups of `step` channels: what is summed over
     /// tiles is contiguous.
-    pub(super) fn groups_first(tiles: usize, channels: usize, step: usize, isa: &Isa) -> Self {
+    pub(super) fn groups_first<T: Float>(tiles: usize, channels: usize, step: usize, isa: &Isa<T>) -> Self {
         let group = tiles * isa.lanes;
-        Self { step, group, tile: isa.lanes, plane: channels.div_ceil(step.max(1)) * group + PLANE_PADDING }
+        Self {
+            step,
+            group,
+            tile: isa.lanes,
+            plane: channels.div_ceil(step.max(1)) * group + isa.numbers_in(PLANE_PADDING),
+        }
     }
 
     /// Where a channel is in a tile's first register.
@@ -237,21 +242,21 @@ impl Pitch {
     }
 
     /// Memory for all planes.
-    pub(super) fn planes(&self, size: TileSize) -> Workspace {
+    pub(super) fn planes<T: Float>(&self, size: TileSize) -> Workspace<T> {
         Workspace::take(size.planes() * self.plane)
     }
 }
 
 /// Where the pixels of an `edge`×`edge` window are whose first pixel is at `first`; `padding` is
 /// one pixel.
-fn pixels(
-    data: &[f32],
-    padding: &[f32],
+fn pixels<T>(
+    data: &[T],
+    padding: &[T],
     image: usize,
     [height, width]: [usize; 2],
     [first_row, first_column]: [isize; 2],
     edge: usize,
-) -> [*const f32; MOST_PIXELS] {
+) -> [*const T; MOST_PIXELS] {
     let channels = padding.len();
     let mut pixels = [padding.as_ptr(); MOST_PIXELS];
     for i in 0..edge {
