@@ -125,7 +125,9 @@ impl<'a> Case<'a> {
             .dilation(self.attribute("dilation"))
             .groups(self.attribute("groups"));
         let dy = &self.upstream;
-        for algorithm in conv2d::Algorithm::ALL {
+        let shape = geometry.resolve(x.shape(), weight.shape()).unwrap();
+        let able = |algorithm: &conv2d::Algorithm| algorithm.check(&shape).is_ok();
+        for algorithm in conv2d::Algorithm::ALL.into_iter().filter(able) {
             println!("{} {algorithm:?}", self.name);
             self.check_output(&conv2d::forward_with(algorithm, x, weight, &geometry).unwrap().to_vec());
             let dx = conv2d::backward_data_with(algorithm, dy, weight, x.shape(), &geometry).unwrap();
