@@ -7,6 +7,8 @@ use std::{
     process::Command,
 };
 
+use crate::Failure;
+
 /// Runs cargo in `root` and shows every line of both its streams, in the order in which they
 /// were written, to `line`. Gives whether it succeeded.
 ///
@@ -28,4 +30,28 @@ pub(crate) fn run(
         line(String::from_utf8_lossy(&text?).trim_end_matches('\r'));
     }
     Ok(child.wait()?.success())
+}
+
+/// The platform that is compiled on, if rustc can instrument programs for it with sanitizers.
+///
+/// # Errors
+/// If it cannot.
+pub(crate) fn sanitized_host() -> Result<String, Failure> {
+    const SUPPORTED: [&str; 4] = [
+        "x86_64-unknown-linux-gnu",
+        "aarch64-unknown-linux-gnu",
+        "x86_64-apple-darwin",
+        "aarch64-apple-darwin",
+    ];
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
+    match SUPPORTED.contains(&host) {
+        true => Ok(host.to_owned()),
+        false => {
+            Err(format!("rustc has no sanitizers for {host}; it has them for {}", SUPPORTED.join(", "))
+                .into())
+        }
+    }
 }

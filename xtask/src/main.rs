@@ -4,6 +4,7 @@
 mod bench;
 mod cargo;
 mod fuzz;
+mod sanitize;
 mod verify;
 
 use std::{env, path::PathBuf, process::ExitCode};
@@ -24,9 +25,11 @@ enum Command {
     Verify(verify::Options),
     /// Measures this project, the machine, and peers that are installed, in turns in one run
     Bench(bench::Options),
-    /// Damages files at random and reads them
+    /// Has libFuzzer find inputs that readers, names, settings and geometries do not survive
     #[command(after_help = fuzz::targets_help())]
     Fuzz(fuzz::Options),
+    /// Runs tests under the address and thread sanitizers
+    Sanitize(sanitize::Options),
 }
 
 /// Why a check, a suite or a command failed.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Verify(options) => verify::run(root, options),
         Command::Bench(options) => bench::run(root, options).map(|()| true),
         Command::Fuzz(options) => fuzz::run(&root, &options),
+        Command::Sanitize(options) => sanitize::run(&root, &options),
     });
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 
 mod commands;
 mod error;
+mod fault;
 mod output;
 mod process;
 mod progress;
@@ -57,6 +58,10 @@ impl Context {
 }
 
 fn main() -> ExitCode {
+    fault::caught(command)
+}
+
+fn command() -> ExitCode {
     let cli = Cli::parse();
     let context = Context { json: cli.json, threads: cli.threads.map(usize::from) };
     if !matches!(cli.command, Command::Train(_)) {

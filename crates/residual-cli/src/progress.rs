@@ -59,6 +59,7 @@ fn tell_loaded(loaded: &Loaded) {
         ("left out, because the network has no place for them", unexpected),
     ];
     for (what, names) in parts.into_iter().filter(|(_, names)| !names.is_empty()) {
+        let names: Vec<String> = names.iter().map(|name| name.escape_debug().to_string()).collect();
         warning(format_args!("{what}: {}", names.join(", ")));
     }
 }

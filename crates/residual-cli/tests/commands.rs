@@ -274,6 +274,8 @@ fn networks_are_summarised() {
     assert!(place.succeeds("summary --list").contains("resnext50_32x4d"));
     let unknown = place.fails("summary resnet81", 1);
     assert!(unknown.contains("unknown model 'resnet81'; did you mean 'resnet18'?"), "{unknown}");
+    let foreign = place.fails("summary 残差网络", 1);
+    assert!(foreign.contains("unknown model '残差网络'"), "{foreign}");
     fs::write(place.path("bad.toml"), "name = 'x'\nstemm = 1").unwrap();
     assert!(place.fails("summary bad.toml", 1).contains("bad.toml, line 2: unknown field `stemm`"));
 }

@@ -12,8 +12,9 @@ use crate::{ImageShape, Split};
 pub enum DataError {
     /// The kind of data set is none of the known ones.
     #[error(
-        "unknown data set `{spec}`: write faces, faces:N, faces:train=N,val=N,test=N,seed=N, cifar10:DIR, \
-         cifar100:DIR, fer2013:PATH, folder:DIR or idx:DIR"
+        "unknown data set `{}`: write faces, faces:N, faces:train=N,val=N,test=N,seed=N, cifar10:DIR, \
+         cifar100:DIR, fer2013:PATH, folder:DIR or idx:DIR",
+        .spec.escape_debug()
     )]
     UnknownKind {
         /// What was written.
@@ -27,7 +28,8 @@ pub enum DataError {
     },
     /// A setting of the built-in faces that is not understood.
     #[error(
-        "`{part}` is no setting of the built-in faces: write faces:N or faces:train=N,val=N,test=N,seed=N"
+        "`{}` is no setting of the built-in faces: write faces:N or faces:train=N,val=N,test=N,seed=N",
+        .part.escape_debug()
     )]
     FacesSetting {
         /// The part that is not understood.
@@ -201,7 +203,8 @@ pub enum DataError {
 
 /// The first of many names.
 fn excerpt(names: &[String]) -> String {
-    let shown = names[..names.len().min(10)].join(", ");
+    let shown: Vec<String> = names.iter().take(10).map(|name| name.escape_debug().to_string()).collect();
+    let shown = shown.join(", ");
     if names.len() > 10 { shown + ", …" } else { shown }
 }
 

@@ -175,7 +175,9 @@ pub(crate) struct FirstFew<'a>(pub(crate) &'a [String]);
 impl fmt::Display for FirstFew<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const FEW: usize = 5;
-        f.write_str(&self.0[..self.0.len().min(FEW)].join(", "))?;
+        let shown: Vec<String> =
+            self.0.iter().take(FEW).map(|name| name.escape_debug().to_string()).collect();
+        f.write_str(&shown.join(", "))?;
         if self.0.len() > FEW { f.write_str(", …") } else { Ok(()) }
     }
 }

@@ -22,13 +22,16 @@ pub enum TrainError {
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// A length of training that is not understood.
-    #[error("'{text}' is no length of training; write it like '20 epochs' or '64000 iterations'")]
+    #[error(
+        "'{}' is no length of training; write it like '20 epochs' or '64000 iterations'",
+        .text.escape_debug()
+    )]
     Span {
         /// What was written.
         text: String,
     },
     /// A recipe that does not exist.
-    #[error("there is no recipe '{name}'; the recipes are {known}")]
+    #[error("there is no recipe '{}'; the recipes are {known}", .name.escape_debug())]
     Recipe {
         /// The name asked for.
         name: String,
@@ -46,7 +49,7 @@ pub enum TrainError {
         range: &'static str,
     },
     /// A setting that cannot be changed like this.
-    #[error("cannot set '{text}': {reason}")]
+    #[error("cannot set '{}': {reason}", .text.escape_debug())]
     Assignment {
         /// What was written.
         text: String,

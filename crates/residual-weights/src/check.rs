@@ -4,7 +4,7 @@ use std::fmt;
 
 use residual_tensor::Shape;
 
-use crate::Weights;
+use crate::{Weights, error::shown};
 
 /// Everything in which weights differ from what a network expects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl fmt::Display for Mismatch {
 
 impl fmt::Display for WrongShape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}, not {}", self.name, self.found, self.expected)
+        write!(f, "{} is {}, not {}", shown(&self.name), self.found, self.expected)
     }
 }
 
@@ -94,9 +94,9 @@ struct FirstFew<'a>(&'a [String]);
 impl fmt::Display for FirstFew<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const FEW: usize = 3;
-        let shown = &self.0[..self.0.len().min(FEW)];
-        f.write_str(&shown.join(", "))?;
-        match self.0.len() - shown.len() {
+        let first: Vec<String> = self.0.iter().take(FEW).map(|item| shown(item)).collect();
+        f.write_str(&first.join(", "))?;
+        match self.0.len() - first.len() {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
@@ -132,6 +132,19 @@ mod tests {
              4 unexpected (linear.weight, linear.bias, x and 1 more); \
              1 of another shape (fc.weight is [2, 3], not [7, 3])"
         );
+    }
+
+    #[test]
+    fn names_of_a_file_stay_in_the_line_of_the_message() {
+        let mismatch = weights(&["a\nb", "c\u{1b}[2J"]).check([("c\u{1b}[2J", [7, 3])]).unwrap_err();
+        assert_eq!(
+            mismatch.to_string(),
+            "the weights do not fit the network: 1 unexpected (a\\nb); \
+             1 of another shape (c\\u{1b}[2J is [2, 3], not [7, 3])"
+        );
+        let rule: crate::Rename = "x=y".parse().unwrap();
+        let error = weights(&["a\nb"]).rename(&[rule]).unwrap_err();
+        assert_eq!(error.to_string(), "`x=y` fits no name in the file, which begins with a\\nb");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl From<io::Error> for FormatError {
 
 /// Text of a file as part of a message: in one line, not too long, and nothing that a terminal
 /// would obey.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown = String::new();
     for character in text.chars() {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Weights;
+use crate::{Weights, error::shown};
 
 /// A rule `from=to` that replaces whole segments of a path, wherever they stand in it:
 /// `linear=fc` makes `fc.weight` of `linear.weight` and leaves `nonlinear.weight` alone.
@@ -22,13 +22,13 @@ pub struct Rename {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenameError {
     /// The rule is not `from=to`.
-    #[error("`{rule}` is not a rule to rename by; write it like linear=fc")]
+    #[error("`{}` is not a rule to rename by; write it like linear=fc", shown(.rule))]
     Syntax {
         /// What was given.
         rule: String,
     },
     /// No name has the segments that the rule replaces.
-    #[error("`{rule}` fits no name in the file, which begins with {first}")]
+    #[error("`{}` fits no name in the file, which begins with {}", shown(&.rule.to_string()), shown(.first))]
     Unused {
         /// The rule.
         rule: Rename,
@@ -36,7 +36,7 @@ pub enum RenameError {
         first: String,
     },
     /// Two tensors would get one name.
-    #[error("renaming by `{rule}` would give two tensors the name `{name}`")]
+    #[error("renaming by `{}` would give two tensors the name `{}`", shown(&.rule.to_string()), shown(.name))]
     Collision {
         /// The rule.
         rule: Rename,

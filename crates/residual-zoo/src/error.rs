@@ -1,4 +1,5 @@
-//! What can be wrong with the description of a network.
+//! What can be wrong with the description of a network. A name comes from outside and may hold anything:
+//! messages show its line breaks and control characters as escapes.
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, ZooError>;
@@ -7,7 +8,10 @@ pub type Result<T> = std::result::Result<T, ZooError>;
 #[derive(Debug, thiserror::Error)]
 pub enum ZooError {
     /// No row of the table, and no pattern, has this name.
-    #[error("unknown model '{name}'; did you mean '{closest}'? (`residual summary --list` names all)")]
+    #[error(
+        "unknown model '{}'; did you mean '{closest}'? (`residual summary --list` names all)",
+        .name.escape_debug()
+    )]
     Unknown {
         /// The name asked for.
         name: String,
@@ -27,7 +31,10 @@ pub enum ZooError {
         example: usize,
     },
     /// A network is to be frozen up to a stage that it does not have.
-    #[error("nothing can be frozen until '{stage}'; did you mean '{closest}'? (the stages are {stages})")]
+    #[error(
+        "nothing can be frozen until '{}'; did you mean '{closest}'? (the stages are {stages})",
+        .stage.escape_debug()
+    )]
     Stage {
         /// The stage asked for.
         stage: String,
@@ -37,7 +44,7 @@ pub enum ZooError {
         stages: String,
     },
     /// A configuration that contradicts itself.
-    #[error("the network '{name}' cannot be built: {why}")]
+    #[error("the network '{}' cannot be built: {why}", .name.escape_debug())]
     Invalid {
         /// The configuration's name.
         name: String,

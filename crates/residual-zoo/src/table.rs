@@ -149,8 +149,8 @@ fn per_stage(depth: usize, block: BlockKind, besides: usize) -> Option<usize> {
 
 /// Three stages of equally many blocks, of 16, 32 and 64 channels.
 fn cifar(name: &str) -> Option<Result<ResNetConfig>> {
-    let digits = name.rfind(|letter: char| !letter.is_ascii_digit())? + 1;
-    let (prefix, depth) = (&name[..digits], name[digits..].parse::<usize>().ok()?);
+    let prefix = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    let depth = name.strip_prefix(prefix)?.parse::<usize>().ok()?;
     let mut families: Vec<_> = CIFAR.iter().filter(|family| family.prefix == prefix).collect();
     families.sort_by_key(|family| !family.depths.contains(&depth));
     let first = families.first()?;

@@ -93,9 +93,14 @@ fn suffixes_choose_the_shortcut_and_the_stem() {
     assert_eq!((grey.stem, grey.shortcut), (Stem::Cifar, ShortcutKind::C));
     let net = grey.build::<f32>(&mut Generator::new(0)).unwrap();
     assert_eq!(*Summary::of(&net, [2, 1, 32, 32]).unwrap().layers.last().unwrap().output, [2, 7]);
-    for nonsense in ["plain18_a", "cifar_resnet20_cifar", "resnet18_a_b", "resnet18_d", "_a", "_cifar"] {
+    // Letters of several bytes, digits of other scripts, and digits alone among them.
+    let foreign = ["残差网络", "cifar_résnet20", "cifar_resnet２０", "é20", "20", "", "cifar_resnet20é_a"];
+    let suffixes = ["plain18_a", "cifar_resnet20_cifar", "resnet18_a_b", "resnet18_d", "_a", "_cifar"];
+    for nonsense in suffixes.into_iter().chain(foreign) {
         assert!(matches!(ResNetConfig::named(nonsense), Err(ZooError::Unknown { .. })), "{nonsense}");
     }
+    let two_lines = ResNetConfig::named("resnet18\n").unwrap_err().to_string();
+    assert!(two_lines.starts_with("unknown model 'resnet18\\n'; did you mean 'resnet18'?"), "{two_lines}");
 }
 
 #[test]

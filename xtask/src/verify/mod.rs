@@ -3,6 +3,7 @@
 
 mod algorithms;
 mod child;
+mod corpus;
 mod determinism;
 mod facts;
 mod gradcheck;
@@ -97,6 +98,7 @@ const SUITES: &[Suite] = &[
         run: algorithms::run,
     },
     Suite { name: "determinism", about: "same seed, same bits: threads, resume", run: determinism::run },
+    Suite { name: "corpus", about: "inputs that fuzzing has kept, run again", run: corpus::run },
     Suite { name: "unit", about: "unit, integration and documentation tests", run: unit::run },
     Suite { name: "self-test", about: "faults are planted, and must be noticed", run: self_test::run },
 ];
