@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn names_of_a_file_stay_in_the_line_of_the_message() {
-        let mismatch = weights(&["a\nb", "c\u{1b}[2J"]).check([("c\u{1b}[2J", [7, 3])]).unwrap_err();
+        let found = weights(&["a\nb", "c\u{1b}[2J"]);
+        let mismatch = check(&found, [("c\u{1b}[2J", [7, 3])]).unwrap_err();
         assert_eq!(
             mismatch.to_string(),
             "the weights do not fit the network: 1 unexpected (a\\nb); \

@@ -129,7 +129,7 @@ fn pair(from: &mut Unstructured<'_>, range: std::ops::RangeInclusive<usize>) -> 
 }
 
 fn convolution(case: &Convolution) -> std::result::Result<(), String> {
-    let (x, weight) = (Shape::from(case.x), Shape::from(case.weight));
+    let [x, weight] = [Shape::new(case.x).map_err(say)?, Shape::new(case.weight).map_err(say)?];
     case.geometry.resolve(&x, &weight).map_err(say)?;
     let output = case.geometry.output_size([case.x[2], case.x[3]]).map_err(say)?;
     let y = [case.x[0], case.weight[0], output[0], output[1]];
@@ -156,7 +156,7 @@ fn pooling<T: Float>(
     seed: u64,
     tolerance: f64,
 ) -> std::result::Result<(), String> {
-    let shape = Shape::from(x_shape);
+    let shape = Shape::new(x_shape).map_err(say)?;
     let output = geometry.output_size([x_shape[2], x_shape[3]]).map_err(say)?;
     let y_shape = [x_shape[0], x_shape[1], output[0], output[1]];
     let sizes = y_shape.iter().chain(&geometry.kernel);
