@@ -54,6 +54,14 @@ pub enum AutogradError {
         /// The operation that was to be run.
         operation: &'static str,
     },
+    /// Fewer than two axes, where there should be a matrix.
+    #[error("{operation}: {shape} is not a matrix; it needs two axes or more")]
+    NotAMatrix {
+        /// The operation that asked.
+        operation: &'static str,
+        /// The variable's shape.
+        shape: Shape,
+    },
     /// The backward of an operation gave too many or too few gradients.
     #[error("{operation}: backward gave {gradients} gradients for {inputs} inputs; one for each is needed")]
     GradientCount {

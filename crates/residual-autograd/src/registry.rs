@@ -4,6 +4,7 @@
 
 use std::ops::RangeInclusive;
 
+use residual_kernels::Axes;
 use residual_tensor::{Generator, IntoShape, Tensor};
 
 use crate::{Result, Var};
@@ -67,6 +68,51 @@ impl Draw {
     /// Small `[n, c, h, w]`: odd, even, not square, batch 1.
     pub(crate) fn shape4(&mut self) -> [usize; 4] {
         [self.within(1..=3), self.within(1..=4), self.within(2..=6), self.within(2..=6)]
+    }
+
+    /// One to four axes, some of length 1.
+    pub(crate) fn shape(&mut self) -> Vec<usize> {
+        (0..self.within(1..=4)).map(|_| self.within(1..=4)).collect()
+    }
+
+    /// A shape, and one of its axes.
+    pub(crate) fn shape_and_axis(&mut self) -> (Vec<usize>, usize) {
+        let shape = self.shape();
+        let axis = self.within(0..=shape.len() - 1);
+        (shape, axis)
+    }
+
+    /// A shape, and axes to reduce: some, all, or none, kept or not.
+    pub(crate) fn reduction(&mut self) -> (Vec<usize>, Axes) {
+        let shape = self.shape();
+        let chosen: Vec<usize> = (0..shape.len()).filter(|_| self.within(0..=1) == 1).collect();
+        let axes = if self.within(0..=3) == 0 { Axes::from(..) } else { Axes::from(chosen) };
+        (shape, if self.within(0..=1) == 1 { axes.kept() } else { axes })
+    }
+
+    /// Two shapes that broadcast: some axes of either are 1, and one may lack axes in front.
+    pub(crate) fn broadcast(&mut self) -> [Vec<usize>; 2] {
+        let shape = self.shape();
+        let mut part = || -> Vec<usize> {
+            let missing = self.within(0..=shape.len()).saturating_sub(1);
+            shape[missing..].iter().map(|&n| if self.within(0..=2) == 0 { 1 } else { n }).collect()
+        };
+        [part(), part()]
+    }
+
+    /// The numbers below `n` in random order.
+    pub(crate) fn permutation(&mut self, n: usize) -> Vec<usize> {
+        self.0.permutation(n)
+    }
+
+    /// Numbers from 0.3 on.
+    pub(crate) fn positive(&mut self, shape: impl IntoShape) -> Tensor<f64> {
+        self.normal(shape).map(|x| x.abs() + 0.3)
+    }
+
+    /// Numbers of both signs, at least 0.3 from zero.
+    pub(crate) fn away_from_zero(&mut self, shape: impl IntoShape) -> Tensor<f64> {
+        self.normal(shape).map(|x| x + 0.3f64.copysign(x))
     }
 
     pub(crate) fn normal(&mut self, shape: impl IntoShape) -> Tensor<f64> {

@@ -87,6 +87,32 @@ pub enum KernelError {
         /// Length of the slice.
         elements: usize,
     },
+    /// Axes that the tensor does not have, or that are named twice.
+    #[error("{operation}: axes {axes:?} must be different axes of {shape}")]
+    Axes {
+        /// The operation that asked.
+        operation: &'static str,
+        /// The axes that were named.
+        axes: Vec<usize>,
+        /// The tensor's shape.
+        shape: Shape,
+    },
+    /// Fewer than two axes, where matrices are multiplied.
+    #[error("{operation}: {tensor} {shape} is not a matrix; it needs two axes or more")]
+    NotAMatrix {
+        /// The operation that asked.
+        operation: &'static str,
+        /// The name of the tensor.
+        tensor: &'static str,
+        /// Its shape.
+        shape: Shape,
+    },
+    /// Nothing to put together.
+    #[error("{operation}: needs at least one tensor")]
+    NoTensors {
+        /// The operation that asked.
+        operation: &'static str,
+    },
     /// A label that is not a class.
     #[error(
         "{operation}: label {label} at position {position} is not below the number of classes, {classes}"
@@ -124,8 +150,8 @@ pub enum KernelError {
     /// A tensor to add, and another one in the output's place.
     #[error("conv2d: an epilogue adds either a tensor or what the output holds; leave one out")]
     TwoAddends,
-    /// Too few values for a mean or a variance.
-    #[error("{operation}: {shape} has {count} values to average, but needs at least {needed}")]
+    /// Too few values for a mean, a variance or a largest value.
+    #[error("{operation}: {shape} has {count} values, but needs at least {needed}")]
     TooFewValues {
         /// The operation that asked.
         operation: &'static str,

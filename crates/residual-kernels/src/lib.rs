@@ -29,6 +29,9 @@
 //! | [`pool`] | [`max_forward`](pool::max_forward), [`avg_forward`](pool::avg_forward), [`global_avg_forward`](pool::global_avg_forward) | [`max_backward`](pool::max_backward), … |
 //! | [`relu`], [`add`], [`shortcut`], [`linear`] | `forward` | `backward` |
 //! | [`softmax`], [`cross_entropy`] | `forward` | [`backward`](cross_entropy::backward) of the loss |
+//! | [`elementwise`] | [`add`](elementwise::add), [`mul`](elementwise::mul), [`exp`](elementwise::exp), … with broadcasting | [`mul_backward`](elementwise::mul_backward), … |
+//! | [`reduce`] | [`sum`](reduce::sum), [`mean`](reduce::mean), [`max`](reduce::max) | [`sum_backward`](reduce::sum_backward), … |
+//! | [`matmul`], [`concatenate`] | `forward` | [`backward_a`](matmul::backward_a), [`slice_backward`](concatenate::slice_backward), … |
 //! | [`sgd`], [`gemm`](mod@gemm), [`isa`] | the step, the product beneath, instruction sets | |
 //!
 //! What a compiled network runs takes slices and allocates nothing: [`PackedConv2d`](conv2d::PackedConv2d),
@@ -67,12 +70,14 @@ pub mod reference;
 pub use engine::{isa, machine, together};
 pub use error::KernelError;
 pub use ops::{
-    add, affine, batch_norm, conv2d, cross_entropy, gemm, images, linear, pool, relu, sgd, shortcut, softmax,
+    add, affine, batch_norm, broadcast, concatenate, conv2d, cross_entropy, elementwise, gemm, images,
+    linear, matmul, pool, reduce, relu, sgd, shortcut, softmax,
 };
 pub use ops::{
     batch_norm::BatchStatistics,
     conv2d::{Conv2dGeometry, Conv2dShape},
     pool::{MaxIndices, Pool2dGeometry, Pool2dShape},
+    reduce::Axes,
     sgd::SgdRule,
     window::Pair,
 };

@@ -3,15 +3,20 @@
 
 mod table;
 
-pub(crate) mod add;
+pub(crate) mod arithmetic;
 pub(crate) mod batch_norm;
 pub(crate) mod checkpoint;
 pub(crate) mod conv2d;
 pub(crate) mod cross_entropy;
+pub(crate) mod elementary;
 pub(crate) mod linear;
+pub(crate) mod matmul;
 pub(crate) mod pool;
+pub(crate) mod rearrange;
+pub(crate) mod reduce;
 pub(crate) mod relu;
 pub(crate) mod reshape;
+pub(crate) mod softmax;
 pub(crate) mod subsample_pad;
 
 use residual_tensor::{Float, Tensor};

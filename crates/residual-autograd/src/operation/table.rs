@@ -2,7 +2,8 @@
 //! written for what is in it.
 
 use super::{
-    BuiltIn, add, batch_norm, checkpoint, conv2d, cross_entropy, linear, pool, relu, reshape, subsample_pad,
+    BuiltIn, arithmetic, batch_norm, checkpoint, conv2d, cross_entropy, elementary, linear, matmul, pool,
+    rearrange, reduce, relu, reshape, softmax, subsample_pad,
 };
 use crate::Entry;
 use residual_tensor::Float;
@@ -23,18 +24,39 @@ macro_rules! operations {
 }
 
 operations! {
-    add::Add,
+    arithmetic::Add,
+    arithmetic::AddScalar,
+    arithmetic::Div<T>,
+    arithmetic::Mul<T>,
+    arithmetic::MulScalar<T>,
+    arithmetic::Neg,
+    arithmetic::Sub,
     batch_norm::BatchNormEval<T>,
     batch_norm::BatchNormFused<T>,
     batch_norm::BatchNormTrain<T>,
     checkpoint::Checkpoint<T>,
     conv2d::Conv2d<T>,
     cross_entropy::CrossEntropy<T>,
+    elementary::Exp<T>,
+    elementary::Log<T>,
+    elementary::Powf<T>,
+    elementary::Sigmoid<T>,
+    elementary::Sqrt<T>,
+    elementary::Tanh<T>,
     linear::Linear<T>,
+    matmul::Matmul<T>,
     pool::AvgPool2d,
     pool::GlobalAvgPool,
     pool::MaxPool2d,
+    rearrange::Concatenate,
+    rearrange::Permute,
+    rearrange::Slice,
+    reduce::Max<T>,
+    reduce::Mean,
+    reduce::Sum,
     relu::Relu<T>,
     reshape::Reshape,
+    softmax::LogSoftmax<T>,
+    softmax::Softmax<T>,
     subsample_pad::SubsamplePad,
 }

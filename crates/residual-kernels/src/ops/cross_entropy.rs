@@ -110,7 +110,7 @@ mod tests {
         assert!(forward(&logits, &[0, 1], f64::NAN).is_err());
         assert_eq!(
             forward(&Tensor::<f32>::zeros([0, 3]), &[], 0.0).unwrap_err().to_string(),
-            "cross_entropy: [0, 3] has 0 values to average, but needs at least 1"
+            "cross_entropy: [0, 3] has 0 values, but needs at least 1"
         );
     }
 }

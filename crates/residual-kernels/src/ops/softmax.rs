@@ -1,12 +1,24 @@
-//! The softmax of logits: from scores to probabilities.
+//! The softmax: from scores to probabilities, and their logarithms, each gradient under its forward
+//! pass.
+//!
+//! The largest score is subtracted first, so that no exponential overflows. A row with a NaN or +∞ in
+//! it, or of nothing but −∞, gives NaN, as in PyTorch.
 
-use residual_tensor::{Float, Layout, Tensor};
+use residual_tensor::{Float, Tensor};
 
-use crate::{Result, engine::parallel::for_each_run};
+use crate::{
+    KernelError, Result,
+    engine::{
+        isa::{Loop, vectorized},
+        parallel::{CHUNK, for_each_run},
+    },
+    ops::{
+        broadcast::stored_axes,
+        reduce::{Largest, Sum, fold_run},
+    },
+};
 
 /// `exp(logits) / Σ exp(logits)` over the classes of each row.
-///
-/// The largest logit is subtracted first, so that no exponential overflows.
 ///
 /// # Shapes
 /// `logits [n, c]` → `[n, c]`.
@@ -14,35 +26,114 @@ use crate::{Result, engine::parallel::for_each_run};
 /// # Errors
 /// If there are not two axes.
 pub fn forward<T: Float>(logits: &Tensor<T>) -> Result<Tensor<T>> {
-    let [_, classes] = logits.dims("softmax")?;
-    let classes = classes.max(1);
-    let mut probabilities = Tensor::try_unfilled(logits.shape(), Layout::Contiguous)?;
-    for_each_run(probabilities.as_mut_slice(), classes, |run, probabilities| {
-        row(&logits.as_slice()[run], probabilities);
-    });
-    Ok(probabilities)
+    let [_, _] = logits.dims("softmax")?;
+    forward_along(logits, 1)
 }
 
-fn row<T: Float>(logits: &[T], probabilities: &mut [T]) {
-    let largest = largest(logits);
-    let mut sum = T::zero();
-    for (probability, &logit) in probabilities.iter_mut().zip(logits) {
-        *probability = (logit - largest).exp();
-        sum += *probability;
+/// `exp(x) / Σ exp(x)` over one axis of any shape.
+///
+/// # Errors
+/// If there is no such axis.
+pub fn forward_along<T: Float>(x: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
+    each_row("softmax", x, x, axis, |x, _, y| {
+        let largest = fold_run(x, Largest);
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - largest).exp());
+        let sum = fold_run(y, Sum);
+        y.iter_mut().for_each(|y| *y /= sum);
+    })
+}
+
+/// The gradient of [`forward_along`], `y · (dy − Σ dy·y)`.
+///
+/// # Errors
+/// If the shapes differ, or there is no such axis.
+pub fn backward_along<T: Float>(dy: &Tensor<T>, y: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
+    each_row("softmax backward", y, dy, axis, |y, dy, dx| {
+        dx.iter_mut().zip(y.iter().zip(dy)).for_each(|(dx, (&y, &dy))| *dx = dy * y);
+        let sum = fold_run(dx, Sum);
+        dx.iter_mut().zip(y.iter().zip(dy)).for_each(|(dx, (&y, &dy))| *dx = y * (dy - sum));
+    })
+}
+
+/// `x − ln Σ exp(x)` over one axis of any shape: the logarithm of [`forward_along`], also where that
+/// is too small for a number.
+///
+/// # Errors
+/// If there is no such axis.
+pub fn log_forward_along<T: Float>(x: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
+    each_row("log_softmax", x, x, axis, |x, _, y| {
+        let largest = fold_run(x, Largest);
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - largest).exp());
+        let log_sum = fold_run(y, Sum).ln();
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - largest) - log_sum);
+    })
+}
+
+/// The gradient of [`log_forward_along`], `dy − exp(y) · Σ dy`.
+///
+/// # Errors
+/// If the shapes differ, or there is no such axis.
+pub fn log_backward_along<T: Float>(dy: &Tensor<T>, y: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
+    each_row("log_softmax backward", y, dy, axis, |y, dy, dx| {
+        let sum = fold_run(dy, Sum);
+        dx.iter_mut().zip(y.iter().zip(dy)).for_each(|(dx, (&y, &dy))| *dx = dy - y.exp() * sum);
+    })
+}
+
+/// Runs `row` over the numbers along `axis` of `a` and `b`, which have the same shape. Those of
+/// another axis than the innermost in memory are brought together first.
+fn each_row<T: Float>(
+    operation: &'static str,
+    a: &Tensor<T>,
+    b: &Tensor<T>,
+    axis: usize,
+    row: impl Fn(&[T], &[T], &mut [T]) + Sync,
+) -> Result<Tensor<T>> {
+    KernelError::unless_same(operation, ("dy", b.shape()), ("y", a.shape()))?;
+    let rank = a.shape().rank();
+    if axis >= rank {
+        return Err(KernelError::Axes { operation, axes: vec![axis], shape: a.shape().clone() });
     }
-    for probability in probabilities {
-        *probability /= sum;
+    if stored_axes(a.layout(), rank).last() != Some(&axis) {
+        let mut swapped: Vec<usize> = (0..rank).collect();
+        swapped.swap(axis, rank - 1);
+        let (a, b) = (a.permute(&swapped)?, b.permute(&swapped)?);
+        return Ok(each_row(operation, &a, &b, rank - 1, row)?.permute(&swapped)?);
+    }
+    let b = b.to_layout(a.layout());
+    let mut to = Tensor::try_unfilled(a.shape(), a.layout())?;
+    let (a, b, length) = (a.as_slice(), b.as_slice(), a.shape()[axis].max(1));
+    for_each_run(to.as_mut_slice(), length * (CHUNK / length).max(1), |run, to| {
+        vectorized(Rows { a: &a[run.clone()], b: &b[run], to, length, row: &row });
+    });
+    Ok(to)
+}
+
+/// A few rows of so many numbers each.
+struct Rows<'a, T, F> {
+    a: &'a [T],
+    b: &'a [T],
+    to: &'a mut [T],
+    length: usize,
+    row: &'a F,
+}
+
+impl<T: Float, F: Fn(&[T], &[T], &mut [T])> Loop for Rows<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let operands = self.a.chunks_exact(self.length).zip(self.b.chunks_exact(self.length));
+        for (to, (a, b)) in self.to.chunks_exact_mut(self.length).zip(operands) {
+            (self.row)(a, b, to);
+        }
     }
 }
 
 /// `ln Σ exp(logits)`, in double precision.
 pub(crate) fn log_sum_exp<T: Float>(logits: &[T]) -> f64 {
-    let largest = largest(logits).to_f64();
+    let largest = fold_run(logits, Largest).to_f64();
     largest + logits.iter().map(|&logit| (logit.to_f64() - largest).exp()).sum::<f64>().ln()
-}
-
-fn largest<T: Float>(logits: &[T]) -> T {
-    logits.iter().copied().fold(T::neg_infinity(), T::max)
 }
 
 #[cfg(test)]

@@ -316,7 +316,7 @@ mod tests {
         let (x, three) = (Tensor::<f32>::zeros([1, 3, 1, 1]), Tensor::zeros([3]));
         assert_eq!(
             forward_train(&x, &three, &three, 1e-5).unwrap_err().to_string(),
-            "batch_norm: [1, 3, 1, 1] has 1 values to average, but needs at least 2"
+            "batch_norm: [1, 3, 1, 1] has 1 values, but needs at least 2"
         );
         assert_eq!(
             forward_train(&x, &Tensor::zeros([4]), &three, 1e-5).unwrap_err().to_string(),
