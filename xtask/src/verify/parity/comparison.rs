@@ -6,7 +6,7 @@ use super::fixture::Digest;
 use crate::verify::{Difference, Outcome};
 
 /// Compares arrays of one kind and remembers the worst element.
-pub(super) struct Comparison {
+pub(in crate::verify) struct Comparison {
     what: &'static str,
     worst: Option<Worst>,
 }
@@ -21,12 +21,12 @@ struct Worst {
 
 impl Comparison {
     /// Nothing compared yet.
-    pub(super) fn new(what: &'static str) -> Self {
+    pub(in crate::verify) fn new(what: &'static str) -> Self {
         Self { what, worst: None }
     }
 
     /// Compares two arrays, element by element.
-    pub(super) fn array(&mut self, name: &str, ours: &[f64], theirs: &[f64]) {
+    pub(in crate::verify) fn array(&mut self, name: &str, ours: &[f64], theirs: &[f64]) {
         if ours.len() != theirs.len() {
             let place = format!("{name}, whose lengths differ:");
             return self.note(f64::INFINITY, place, ours.len() as f64, theirs.len() as f64);
@@ -38,7 +38,8 @@ impl Comparison {
     }
 
     /// Compares two digests. Elements are measured by the largest one that the digest has, or the
-    /// root of the mean square, if that is larger; so is the mean.
+    /// root of the mean square, if that is larger; so is the mean. Projections are measured by the
+    /// L2 norm, which is about as large.
     pub(super) fn digest(&mut self, name: &str, ours: &Digest, theirs: &Digest) {
         // The average pool keeps two axes of length 1 there, but not here.
         let squeezed = |shape: &[usize]| shape.iter().copied().filter(|&axis| axis != 1).collect::<Vec<_>>();
@@ -51,6 +52,9 @@ impl Comparison {
         let scale = seen.fold(rms, |largest, value| largest.max(value.abs()));
         self.element(|| format!("{name} mean"), ours.mean, theirs.mean, scale);
         self.element(|| format!("{name} l2"), ours.l2, theirs.l2, theirs.l2);
+        for (i, (&sum, &expected)) in ours.projections.iter().zip(&theirs.projections).enumerate() {
+            self.element(|| format!("{name} projection[{i}]"), sum, expected, theirs.l2);
+        }
         for (end, ours, theirs) in
             [("first", &ours.first8, &theirs.first8), ("last", &ours.last4, &theirs.last4)]
         {
@@ -94,7 +98,7 @@ impl Comparison {
     }
 
     /// The worst element in words, as a failure if its error is beyond the tolerance.
-    pub(super) fn outcome(self, tolerance: f64) -> Outcome {
+    pub(in crate::verify) fn outcome(self, tolerance: f64) -> Outcome {
         let Self { what, worst } = self;
         let Worst { error, place, ours, theirs } =
             worst.ok_or_else(|| format!("{what}: nothing to compare"))?;
@@ -108,6 +112,8 @@ impl Comparison {
 
 #[cfg(test)]
 mod tests {
+    use residual_tensor::{Generator, Tensor};
+
     use super::*;
 
     fn outcome(ours: &[f64], theirs: &[f64]) -> Result<String, String> {
@@ -121,6 +127,17 @@ mod tests {
         let told = outcome(&[1000.0, 0.5], &[1000.0, 0.0]).unwrap();
         assert_eq!(told, "numbers 5.0e-4 of 1e-3 at a[1]");
         assert!(outcome(&[1000.0, 2.0], &[1000.0, 0.0]).unwrap_err().contains("a[1]: 2, PyTorch 0"));
+    }
+
+    #[test]
+    fn one_per_cent_in_one_of_many_channels_is_seen() {
+        let tensor = Generator::new(0).normal_tensor::<f64>([64, 5, 3, 3], 1.0);
+        let of_one_channel = |value: f64, channel: usize| if channel == 40 { 1.01 * value } else { value };
+        let changed = tensor.to_vec().into_iter().enumerate().map(|(i, value)| of_one_channel(value, i / 45));
+        let changed = Tensor::from_vec([64, 5, 3, 3], changed.collect()).unwrap();
+        let mut comparison = Comparison::new("gradients");
+        comparison.digest("weight", &Digest::of(&changed), &Digest::of(&tensor));
+        assert!(comparison.outcome(1e-4).is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) fn filled<T: Float>(key: &str, shape: impl IntoShape, low: f64, range
 }
 
 /// A tensor of numbers in [−1, 1).
-pub(super) fn signed<T: Float>(key: &str, shape: impl IntoShape) -> Tensor<T> {
+pub(in crate::verify) fn signed<T: Float>(key: &str, shape: impl IntoShape) -> Tensor<T> {
     filled(key, shape, -1.0, 2.0)
 }
 

@@ -36,9 +36,16 @@ fn compare<T: Float>(
         .iter()
         .map(|(name, input)| {
             let scale = attrs.logits_scale.unwrap_or(1.0);
-            tape.leaf(filled(&format!("{op}.{name}"), input.shape(), -scale, 2.0 * scale))
+            let value = match input.values() {
+                Some(values) => {
+                    let values = values.iter().map(|&value| T::of(value)).collect();
+                    Tensor::from_vec(input.shape(), values)?
+                }
+                None => filled(&format!("{op}.{name}"), input.shape(), -scale, 2.0 * scale),
+            };
+            Ok(tape.leaf(value))
         })
-        .collect();
+        .collect::<Result<_, Failure>>()?;
     let running = running_statistics::<T>(operation);
     let y = apply(operation, &leaves, running.as_ref())?;
     outputs.array(op, &doubles(y.value()), &output.values);
@@ -84,16 +91,18 @@ fn apply<T: Float>(
     let y: AutogradResult<Var<T>> = match (kind, inputs, running) {
         ("conv2d", [x, weight], _) => {
             let [_, _, height, width] = weight.shape().dims("conv2d")?;
-            let geometry = Conv2dGeometry::new(height, width).stride(attrs.stride).padding(attrs.padding);
-            x.conv2d(weight, &geometry.dilation(attrs.dilation).groups(attrs.groups))
+            let geometry =
+                Conv2dGeometry::new(height, width).stride(attrs.stride.each()).padding(attrs.padding.each());
+            x.conv2d(weight, &geometry.dilation(attrs.dilation.each()).groups(attrs.groups))
         }
         ("batch_norm", [x, gamma, beta], Some(running)) if attrs.training => {
             x.batch_norm(gamma, beta, Some(running), attrs.eps)
         }
         ("batch_norm", [x, gamma, beta], Some(running)) => x.batch_norm_eval(gamma, beta, running, attrs.eps),
         ("max_pool2d" | "avg_pool2d", [x], _) => {
-            let geometry = Pool2dGeometry::new(attrs.kernel, attrs.kernel);
-            let geometry = geometry.stride(attrs.stride).padding(attrs.padding);
+            let [height, width] = attrs.kernel.each();
+            let geometry = Pool2dGeometry::new(height, width);
+            let geometry = geometry.stride(attrs.stride.each()).padding(attrs.padding.each());
             if kind == "max_pool2d" { x.max_pool2d(&geometry) } else { x.avg_pool2d(&geometry) }
         }
         ("global_avg_pool", [x], _) => x.global_avg_pool(),

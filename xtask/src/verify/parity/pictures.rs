@@ -1,0 +1,96 @@
+//! Preprocessing against the pixels that Pillow and torchvision make of the same pictures.
+
+use residual_data::{Image, ImageShape, Preprocess};
+use residual_tensor::Tensor;
+
+use super::{
+    comparison::Comparison,
+    fixture::{Digest, Picture, Pictures, doubles},
+    formula::uniform,
+};
+use crate::verify::{Difference, Failure, Outcome, numbers::grouped};
+
+/// Both sides round to whole levels twice, after rows and after columns, with weights in fixed
+/// point: 22 bits there, 16 at most here. A value close to the middle between two levels may come out
+/// as either.
+const MOST_LEVELS: f64 = 1.0;
+/// How many of all values may be a level off.
+const MOST_OFF: f64 = 0.2;
+/// What the differences may come to on average, up and down: they must cancel.
+const MOST_BIAS: f64 = 0.02;
+/// A level in some of the pixels of a normalised picture.
+const DIGEST: f64 = 2e-2;
+
+/// All pictures of a file.
+pub(super) fn preprocessing(fixture: &Pictures) -> Outcome {
+    let (mut pixels, mut off, mut sum) = (0, 0, 0.0);
+    let mut digests = Comparison::new("normalised");
+    for picture in &fixture.pictures {
+        let name = format!("{} {}×{}", picture.kind, picture.source[0], picture.source[1]);
+        let named = |failure: Failure| format!("{name}: {failure}");
+        let x = preprocess(picture).map_err(named)?;
+        digests.digest(&name, &Digest::of(&x), &picture.normalised);
+        let (ours, theirs) = (levels(picture, &x), bytes(&picture.pixels).map_err(named)?);
+        if ours.len() != theirs.len() {
+            let lengths = format!("{name}: {} pixels, torchvision {}", ours.len(), theirs.len());
+            return Err(Difference::found(lengths));
+        }
+        for (at, (ours, theirs)) in ours.into_iter().zip(theirs).enumerate() {
+            let difference = ours - f64::from(theirs);
+            // Levels come back from normalised values in f32.
+            if difference.is_nan() || difference.abs() > MOST_LEVELS + 1e-3 {
+                let reason = format!("{name}, value {at}: {ours:.3}, torchvision {theirs}");
+                return Err(Difference::found(reason));
+            }
+            off += usize::from(difference.abs() > 1e-3);
+            sum += difference;
+            pixels += 1;
+        }
+    }
+    let bias = sum / pixels as f64;
+    let told = format!("{off} of {} values differ by a level, {bias:.4} on average", grouped(pixels));
+    if off as f64 > MOST_OFF * pixels as f64 || bias.abs() > MOST_BIAS {
+        return Err(Difference::found(format!("{told}; allowed are {MOST_OFF} and {MOST_BIAS}")));
+    }
+    Ok(format!("{} pictures; {told}; {}", fixture.pictures.len(), digests.outcome(DIGEST)?))
+}
+
+/// What a network would be given, `[1, c, h, w]`.
+fn preprocess(picture: &Picture) -> Result<Tensor<f32>, Failure> {
+    let [height, width] = picture.source;
+    let count = 3 * height * width;
+    let pixels = match &*picture.kind {
+        "noise" => uniform(&format!("picture.{height}x{width}"), count)
+            .into_iter()
+            .map(|number| (256.0 * number) as u8)
+            .collect(),
+        "ramp" => (0..count).map(|i| (i * 7 / 5 % 256) as u8).collect(),
+        other => return Err(format!("{other} is no known kind of picture").into()),
+    };
+    let image = Image::new(ImageShape::new(3, height, width), pixels)?;
+    let input = ImageShape::new(picture.channels, picture.crop[0], picture.crop[1]);
+    let preprocess = Preprocess { shorter_side: Some(picture.shorter_side), ..Preprocess::new(input) };
+    Ok(preprocess.normalise(&picture.mean, &picture.std).apply(image)?)
+}
+
+/// Normalised values as levels of 0 to 255, channels innermost.
+fn levels(picture: &Picture, x: &Tensor<f32>) -> Vec<f64> {
+    let values = doubles(x);
+    let channels = picture.channels;
+    let plane = values.len() / channels.max(1);
+    let level = |i: usize| {
+        let (pixel, channel) = (i / channels, i % channels);
+        let (mean, std) = (f64::from(picture.mean[channel]), f64::from(picture.std[channel]));
+        255.0 * (values[channel * plane + pixel] * std + mean)
+    };
+    (0..values.len()).map(level).collect()
+}
+
+/// The bytes of hexadecimal digits.
+fn bytes(digits: &str) -> Result<Vec<u8>, Failure> {
+    let byte = |pair: &[u8]| {
+        let text = std::str::from_utf8(pair)?;
+        Ok::<u8, Failure>(u8::from_str_radix(text, 16)?)
+    };
+    digits.as_bytes().chunks(2).map(byte).collect()
+}
