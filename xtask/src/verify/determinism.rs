@@ -138,13 +138,14 @@ fn resume<T: Float>(description: &str) -> Outcome {
     let config = config(description)?;
     let expected = train::<T>(&config, 2)?;
     let folder = tempfile::tempdir()?;
-    for steps in [2, 5, 7] {
+    // In the middle of an epoch at an odd and an even place, and where one ends.
+    for steps in [1, 5, 7] {
         let last = interrupted::<T>(&config, steps, &folder.path().join(steps.to_string()))?;
         let mut trainer = Trainer::resume(config.clone(), data()?, Checkpoint::<T>::open(last)?)?;
         trainer.fit(None, &mut (), &AtomicBool::new(false))?;
         same(&format!("stopped after {steps} steps"), &expected, &bits(trainer.checkpoint()))?;
     }
-    Ok(format!("stopped after 2, 5 or 7 of {}: same bits", config.length))
+    Ok(format!("stopped after 1, 5 or 7 of {}: same bits", config.length))
 }
 
 /// Trains for some steps into a folder. Gives the checkpoint that was left there.

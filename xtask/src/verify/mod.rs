@@ -6,7 +6,9 @@ mod child;
 mod corpus;
 mod determinism;
 mod facts;
+mod fused;
 mod gradcheck;
+mod infer;
 mod instruction_sets;
 mod layering;
 mod numbers;
@@ -97,6 +99,8 @@ const SUITES: &[Suite] = &[
         about: "convolution algorithms against the definition",
         run: algorithms::run,
     },
+    Suite { name: "fused", about: "training and compiled networks against plain loops", run: fused::run },
+    Suite { name: "infer", about: "compiled networks: PyTorch, threads, NaN, sessions", run: infer::run },
     Suite { name: "determinism", about: "same seed, same bits: threads, resume", run: determinism::run },
     Suite { name: "corpus", about: "inputs that fuzzing has kept, run again", run: corpus::run },
     Suite { name: "unit", about: "unit, integration and documentation tests", run: unit::run },

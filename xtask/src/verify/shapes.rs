@@ -66,7 +66,7 @@ fn network(name: &str) -> Outcome {
     for [batch, height, width] in inputs {
         let input = Shape::new([batch, net.config().input_channels, height, width])?;
         let mut trace = Trace::new();
-        net.propagate(&input, &mut trace).map_err(|error| format!("{input}: {error}"))?;
+        net.propagate(&input, &mut trace).map_err(|error| Difference::found(format!("{input}: {error}")))?;
         if trace.multiply_adds() <= MOST_MULTIPLY_ADDS {
             compared += compare(&net, &input, &trace).map_err(|error| format!("{input}: {error}"))?;
             runs += 1;

@@ -1,0 +1,253 @@
+//! A network as its definition says: the operations of its graph, by the plain loops of
+//! `residual_kernels::reference`, forward and back. What it shares with the networks that it is the
+//! measure of is the list of operations and the values of the states.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array4, ArrayD, Ix1, Ix2, Ix4};
+use residual_autograd::State;
+use residual_kernels::reference::{
+    add, avg_pool, batch_norm, conv2d, cross_entropy, global_avg_pool, linear, max_pool, relu, subsample_pad,
+};
+use residual_nn::{Graph, Module, Op};
+use residual_tensor::Tensor;
+
+use super::{Arrays, Failure};
+
+/// Of batch normalization, as the networks have it.
+const MOMENTUM: f64 = 0.1;
+
+/// The operations of a network.
+pub(super) struct Definition {
+    graph: Graph<f64>,
+}
+
+/// What an evaluation gives.
+pub(super) struct Evaluated {
+    pub(super) arrays: Arrays,
+    /// How far the closest value was from a kink: a ReLU's input from zero, the largest value under
+    /// a window from the second.
+    pub(super) clearance: f64,
+}
+
+/// What backward needs of a node.
+struct Node {
+    value: ArrayD<f64>,
+    /// Where a maximum came from.
+    from: Option<Array4<[usize; 2]>>,
+}
+
+fn array(tensor: &Tensor<f64>) -> ArrayD<f64> {
+    tensor.view().to_owned()
+}
+
+fn of_state(state: &State<f64>) -> ArrayD<f64> {
+    array(&state.value())
+}
+
+fn four(array: &ArrayD<f64>) -> Result<ndarray::ArrayView4<'_, f64>, Failure> {
+    Ok(array.view().into_dimensionality::<Ix4>()?)
+}
+
+fn two(array: &ArrayD<f64>) -> Result<ndarray::ArrayView2<'_, f64>, Failure> {
+    Ok(array.view().into_dimensionality::<Ix2>()?)
+}
+
+fn one(array: &ArrayD<f64>) -> Result<ndarray::ArrayView1<'_, f64>, Failure> {
+    Ok(array.view().into_dimensionality::<Ix1>()?)
+}
+
+fn axes(array: &ArrayD<f64>) -> Result<[usize; 4], Failure> {
+    let (n, c, h, w) = four(array)?.dim();
+    Ok([n, c, h, w])
+}
+
+fn keep(arrays: &mut Arrays, name: String, array: &ArrayD<f64>) {
+    let rows = array.shape().first().copied().unwrap_or(1);
+    arrays.insert(name, (rows, array.iter().copied().collect()));
+}
+
+impl Definition {
+    /// The definition of a network.
+    pub(super) fn of(network: &dyn Module<f64>) -> Self {
+        Self { graph: Graph::of(network) }
+    }
+
+    /// The logits in evaluation.
+    pub(super) fn evaluate(&self, images: &Tensor<f64>) -> Result<Evaluated, Failure> {
+        let (mut arrays, mut clearance) = (Arrays::new(), f64::INFINITY);
+        let nodes = self.forward(images, false, &mut arrays, &mut clearance)?;
+        arrays.clear();
+        keep(&mut arrays, "logits".into(), &nodes[self.graph.output().index()].value);
+        Ok(Evaluated { arrays, clearance })
+    }
+
+    /// A step of training: logits, loss, running statistics and all gradients.
+    pub(super) fn train(
+        &self,
+        images: &Tensor<f64>,
+        labels: &[usize],
+        smoothing: f64,
+    ) -> Result<Evaluated, Failure> {
+        let (mut arrays, mut clearance) = (Arrays::new(), f64::INFINITY);
+        let nodes = self.forward(images, true, &mut arrays, &mut clearance)?;
+        let logits = &nodes[self.graph.output().index()].value;
+        keep(&mut arrays, "logits".into(), logits);
+        let loss = cross_entropy::forward(two(logits)?, labels, smoothing)?;
+        arrays.insert("loss".into(), (1, vec![loss]));
+        let upstream = cross_entropy::backward(1.0, two(logits)?, labels, smoothing)?.into_dyn();
+        self.backward(&nodes, upstream, &mut arrays)?;
+        Ok(Evaluated { arrays, clearance })
+    }
+
+    fn forward(
+        &self,
+        images: &Tensor<f64>,
+        train: bool,
+        arrays: &mut Arrays,
+        clearance: &mut f64,
+    ) -> Result<Vec<Node>, Failure> {
+        let mut nodes: Vec<Node> = Vec::new();
+        for node in self.graph.nodes() {
+            let x = |i: usize| &nodes[node.inputs[i].index()].value;
+            let mut from = None;
+            let value = match &node.op {
+                Op::Input => array(images),
+                Op::Conv2d { weight, geometry } => {
+                    conv2d::forward(four(x(0))?, four(&of_state(weight))?, geometry)?.into_dyn()
+                }
+                Op::BatchNorm2d { weight, bias, running_mean, running_var, eps } => {
+                    let [gamma, beta, mut mean, mut variance] =
+                        [weight, bias, running_mean, running_var].map(of_state);
+                    let (x, gamma, beta) = (four(x(0))?, one(&gamma)?, one(&beta)?);
+                    if train {
+                        let (batch_mean, batch_variance) = batch_norm::moments(x)?;
+                        batch_norm::update_running(
+                            mean.view_mut().into_dimensionality()?,
+                            variance.view_mut().into_dimensionality()?,
+                            batch_mean.view(),
+                            batch_variance.view(),
+                            x.len() / gamma.len(),
+                            MOMENTUM,
+                        )?;
+                        keep(arrays, format!("{}.running_mean", node.path), &mean);
+                        keep(arrays, format!("{}.running_var", node.path), &variance);
+                        batch_norm::forward_train(x, gamma, beta, *eps)?.into_dyn()
+                    } else {
+                        batch_norm::forward_eval(x, gamma, beta, one(&mean)?, one(&variance)?, *eps)?
+                            .into_dyn()
+                    }
+                }
+                Op::Relu => {
+                    let closest = x(0).iter().fold(f64::INFINITY, |closest, x| closest.min(x.abs()));
+                    *clearance = clearance.min(closest);
+                    relu::forward(x(0).view())
+                }
+                Op::Add => add::forward(x(0).view(), x(1).view())?,
+                Op::MaxPool2d(geometry) => {
+                    let (y, places) = max_pool::forward(four(x(0))?, geometry)?;
+                    *clearance = clearance.min(gap(&four(x(0))?, &y, &places, geometry));
+                    from = Some(places);
+                    y.into_dyn()
+                }
+                Op::AvgPool2d(geometry) => avg_pool::forward(four(x(0))?, geometry)?.into_dyn(),
+                Op::GlobalAvgPool => global_avg_pool::forward(four(x(0))?)?.into_dyn(),
+                Op::Linear { weight, bias } => {
+                    let [weight, bias] = [weight, bias].map(of_state);
+                    linear::forward(two(x(0))?, two(&weight)?, Some(one(&bias)?))?.into_dyn()
+                }
+                Op::SubsamplePad { stride, channels } => {
+                    subsample_pad::forward(four(x(0))?, *stride, *channels)?.into_dyn()
+                }
+            };
+            nodes.push(Node { value, from });
+        }
+        Ok(nodes)
+    }
+
+    /// Walks back from the output. Gradients of all states and of the input go into `arrays`.
+    fn backward(&self, nodes: &[Node], upstream: ArrayD<f64>, arrays: &mut Arrays) -> Result<(), Failure> {
+        let mut arrived = BTreeMap::from([(self.graph.output().index(), upstream)]);
+        for (index, node) in self.graph.nodes().iter().enumerate().rev() {
+            let dy = arrived.remove(&index).ok_or_else(|| format!("{}: no gradient arrives", node.path))?;
+            let x = |i: usize| &nodes[node.inputs[i].index()].value;
+            let name = |state: &str| format!("gradient of {}.{state}", node.path);
+            let gradients = match &node.op {
+                Op::Input => {
+                    keep(arrays, "gradient of the input".into(), &dy);
+                    Vec::new()
+                }
+                Op::Conv2d { weight, geometry } => {
+                    let weight = of_state(weight);
+                    let dw = conv2d::backward_weights(four(x(0))?, four(&dy)?, axes(&weight)?, geometry)?;
+                    keep(arrays, name("weight"), &dw.into_dyn());
+                    vec![conv2d::backward_data(four(&dy)?, four(&weight)?, axes(x(0))?, geometry)?.into_dyn()]
+                }
+                Op::BatchNorm2d { weight, eps, .. } => {
+                    let gamma = of_state(weight);
+                    let (dx, dgamma, dbeta) =
+                        batch_norm::backward_train(four(x(0))?, four(&dy)?, one(&gamma)?, *eps)?;
+                    keep(arrays, name("weight"), &dgamma.into_dyn());
+                    keep(arrays, name("bias"), &dbeta.into_dyn());
+                    vec![dx.into_dyn()]
+                }
+                Op::Relu => vec![relu::backward(dy.view(), nodes[index].value.view())?],
+                Op::Add => {
+                    let (da, db) = add::backward(dy.view());
+                    vec![da, db]
+                }
+                Op::MaxPool2d(_) => {
+                    let from = nodes[index].from.as_ref().ok_or("a maximum that came from nowhere")?;
+                    vec![max_pool::backward(four(&dy)?, from.view(), axes(x(0))?)?.into_dyn()]
+                }
+                Op::AvgPool2d(geometry) => {
+                    vec![avg_pool::backward(four(&dy)?, axes(x(0))?, geometry)?.into_dyn()]
+                }
+                Op::GlobalAvgPool => vec![global_avg_pool::backward(two(&dy)?, axes(x(0))?)?.into_dyn()],
+                Op::Linear { weight, .. } => {
+                    let weight = of_state(weight);
+                    let (dx, dweight, dbias) = linear::backward(two(x(0))?, two(&weight)?, two(&dy)?)?;
+                    keep(arrays, name("weight"), &dweight.into_dyn());
+                    keep(arrays, name("bias"), &dbias.into_dyn());
+                    vec![dx.into_dyn()]
+                }
+                Op::SubsamplePad { stride, .. } => {
+                    vec![subsample_pad::backward(four(&dy)?, *stride, axes(x(0))?)?.into_dyn()]
+                }
+            };
+            for (input, gradient) in node.inputs.iter().zip(gradients) {
+                match arrived.remove(&input.index()) {
+                    Some(sum) => arrived.insert(input.index(), sum + gradient),
+                    None => arrived.insert(input.index(), gradient),
+                };
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The smallest distance of a maximum from another value under its window. Maxima that are not
+/// positive stand behind a ReLU, which hands nothing on.
+fn gap(
+    x: &ndarray::ArrayView4<'_, f64>,
+    y: &Array4<f64>,
+    places: &Array4<[usize; 2]>,
+    geometry: &residual_kernels::Pool2dGeometry,
+) -> f64 {
+    let (_, _, height, width) = x.dim();
+    let mut gap = f64::INFINITY;
+    for ((n, c, i, j), &largest) in y.indexed_iter().filter(|(_, largest)| **largest > 0.0) {
+        for (a, b) in (0..geometry.kernel[0]).flat_map(|a| (0..geometry.kernel[1]).map(move |b| (a, b))) {
+            let row = (i * geometry.stride[0] + a).checked_sub(geometry.padding[0]);
+            let column = (j * geometry.stride[1] + b).checked_sub(geometry.padding[1]);
+            if let (Some(row), Some(column)) = (row, column)
+                && row < height
+                && column < width
+                && places[[n, c, i, j]] != [row, column]
+            {
+                gap = gap.min(largest - x[[n, c, row, column]]);
+            }
+        }
+    }
+    gap
+}
