@@ -17,7 +17,7 @@ const ROUNDS: usize = 15;
 /// Name, batch, channels in and out, size of the input, kernel, stride, groups.
 type Row = (&'static str, usize, usize, usize, usize, usize, usize, usize);
 
-const ROWS: [Row; 12] = [
+const ROWS: [Row; 16] = [
     ("cifar 16@32", 128, 16, 16, 32, 3, 1, 1),
     ("cifar 32@16", 128, 32, 32, 16, 3, 1, 1),
     ("cifar 64@8", 128, 64, 64, 8, 3, 1, 1),
@@ -30,6 +30,10 @@ const ROWS: [Row; 12] = [
     ("imagenet 64→256@56 1×1", 16, 64, 256, 56, 1, 1, 1),
     ("imagenet 256→512@56/2 1×1", 16, 256, 512, 56, 1, 2, 1),
     ("resnext 128@56 in 32 groups", 4, 128, 128, 56, 3, 1, 32),
+    ("resnext 256@56/2 in 32 groups", 4, 256, 256, 56, 3, 2, 32),
+    ("resnext 256@28 in 32 groups", 4, 256, 256, 28, 3, 1, 32),
+    ("resnext 512@14 in 32 groups", 4, 512, 512, 14, 3, 1, 32),
+    ("depth-wise 128@56", 4, 128, 128, 56, 3, 1, 128),
 ];
 
 fn main() {

@@ -24,6 +24,7 @@ impl Simd for Avx2<f32> {
         fma: _mm256_fmadd_ps, fnma: _mm256_fnmadd_ps
     );
     type Mask = Mask;
+    type Index = __m256i;
 
     #[inline(always)]
     unsafe fn mask(lanes: usize) -> Mask {
@@ -42,6 +43,14 @@ impl Simd for Avx2<f32> {
         } else {
             unsafe { _mm256_maskstore_ps(p, mask.bits, v) }
         }
+    }
+    #[inline(always)]
+    unsafe fn index(lanes: &[u8; 16]) -> __m256i {
+        unsafe { _mm256_cvtepu8_epi32(_mm_loadu_si128(lanes.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    unsafe fn pick(p: *const f32, index: __m256i) -> __m256 {
+        unsafe { _mm256_permutevar8x32_ps(Self::load(p), index) }
     }
     #[inline(always)]
     unsafe fn transpose(square: *mut f32) {
@@ -81,6 +90,7 @@ impl Simd for Avx2<f64> {
         fma: _mm256_fmadd_pd, fnma: _mm256_fnmadd_pd
     );
     type Mask = Mask;
+    type Index = __m256i;
 
     #[inline(always)]
     unsafe fn mask(lanes: usize) -> Mask {
@@ -99,6 +109,19 @@ impl Simd for Avx2<f64> {
         } else {
             unsafe { _mm256_maskstore_pd(p, mask.bits, v) }
         }
+    }
+    #[inline(always)]
+    unsafe fn index(lanes: &[u8; 16]) -> __m256i {
+        // AVX2 moves halves of numbers: 2i and 2i + 1 for number i.
+        unsafe {
+            let index = _mm256_cvtepu8_epi64(_mm_loadu_si128(lanes.as_ptr().cast()));
+            let halves = _mm256_or_si256(index, _mm256_slli_epi64::<32>(index));
+            _mm256_add_epi32(_mm256_slli_epi32::<1>(halves), _mm256_set1_epi64x(1 << 32))
+        }
+    }
+    #[inline(always)]
+    unsafe fn pick(p: *const f64, index: __m256i) -> __m256d {
+        unsafe { _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(Self::load(p)), index)) }
     }
     #[inline(always)]
     unsafe fn transpose(square: *mut f64) {
@@ -121,5 +144,6 @@ super::table::kernels_for! {
     /// Tiles of 6 pixels × 2 registers of channels use 15 of the 16 registers.
     Avx2, [target_feature(enable = "avx2,fma")],
     wide: 2, [1 2 3 4 5 6], [1 2 3], [1 2 3 4 5 6],
-    narrow: 1, [1 2 3 4 5 6 7 8 9 10 11], [1 2 3 4 5], [1 2 3 4 5 6 7 8 9 10 11 12]
+    narrow: 1, [1 2 3 4 5 6 7 8 9 10 11], [1 2 3 4 5], [1 2 3 4 5 6 7 8 9 10 11 12],
+    lanes: [1 2 3 4 5 6 7 8 9 10], [1 2], [1 2 3 4 5 6]
 }

@@ -16,6 +16,7 @@ impl Simd for Avx512<f32> {
         fma: _mm512_fmadd_ps, fnma: _mm512_fnmadd_ps
     );
     type Mask = __mmask16;
+    type Index = __m512i;
 
     #[inline(always)]
     unsafe fn mask(lanes: usize) -> __mmask16 {
@@ -28,6 +29,14 @@ impl Simd for Avx512<f32> {
     #[inline(always)]
     unsafe fn store_masked(p: *mut f32, v: __m512, mask: __mmask16) {
         unsafe { _mm512_mask_storeu_ps(p, mask, v) }
+    }
+    #[inline(always)]
+    unsafe fn index(lanes: &[u8; 16]) -> __m512i {
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(lanes.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    unsafe fn pick(p: *const f32, index: __m512i) -> __m512 {
+        unsafe { _mm512_permutexvar_ps(index, Self::load(p)) }
     }
     #[inline(always)]
     unsafe fn transpose(square: *mut f32) {
@@ -77,6 +86,7 @@ impl Simd for Avx512<f64> {
         fma: _mm512_fmadd_pd, fnma: _mm512_fnmadd_pd
     );
     type Mask = __mmask8;
+    type Index = __m512i;
 
     #[inline(always)]
     unsafe fn mask(lanes: usize) -> __mmask8 {
@@ -89,6 +99,14 @@ impl Simd for Avx512<f64> {
     #[inline(always)]
     unsafe fn store_masked(p: *mut f64, v: __m512d, mask: __mmask8) {
         unsafe { _mm512_mask_storeu_pd(p, mask, v) }
+    }
+    #[inline(always)]
+    unsafe fn index(lanes: &[u8; 16]) -> __m512i {
+        unsafe { _mm512_cvtepu8_epi64(_mm_loadu_si128(lanes.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    unsafe fn pick(p: *const f64, index: __m512i) -> __m512d {
+        unsafe { _mm512_permutexvar_pd(index, Self::load(p)) }
     }
     #[inline(always)]
     unsafe fn transpose(square: *mut f64) {
@@ -127,5 +145,6 @@ super::table::kernels_for! {
     /// Tiles of 14 pixels × 2 registers of channels use 31 of the 32 registers.
     Avx512, [target_feature(enable = "avx512f,fma")],
     wide: 2, [1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1 2 3 4 5 6 7], [1 2 3 4 5 6 7 8 9 10 11 12 13 14],
-    narrow: 1, [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28], [1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16]
+    narrow: 1, [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28], [1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16],
+    lanes: [1 2 3 4 5 6 7 8 9 10 11 12 13 14], [1 2 3 4], [1 2 3 4 5 6 7 8]
 }

@@ -17,6 +17,7 @@
 
 mod ahead;
 mod finish;
+mod lanes;
 mod largest;
 mod normalize;
 mod outer;
@@ -41,6 +42,7 @@ use residual_tensor::{Float, PerFloat};
 
 pub(crate) use ahead::{Ahead, fetch_to_write};
 pub(crate) use finish::Finish;
+pub(crate) use lanes::{LaneOuter, LaneOuterKernel, LaneTile, LaneTileKernel, Pick, TAPS};
 pub(crate) use largest::Largest;
 pub(crate) use normalize::Normalize;
 pub(crate) use outer::{Outer, OuterKernel};
@@ -135,6 +137,8 @@ pub(crate) struct Isa<T: Float> {
     pub(crate) wide: Family<T>,
     /// For a block of few channels.
     pub(crate) narrow: Family<T>,
+    /// For groups of few channels.
+    pub(crate) of_lanes: LaneFamily<T>,
     pub(crate) copy: unsafe fn(&Copy<T>),
     pub(crate) largest: unsafe fn(&Largest<T>),
     pub(crate) gather: unsafe fn(&Gather<T>),
@@ -155,6 +159,16 @@ pub(crate) struct Family<T: Float> {
     pub(crate) two_rows: &'static [TileKernel<T>],
     /// Kernels of [`outer`] for 1, 2, … input channels.
     pub(crate) outer: &'static [OuterKernel<T>],
+}
+
+/// Kernels of [`lanes`].
+pub(crate) struct LaneFamily<T: Float> {
+    /// For 1, 2, … pixels.
+    pub(crate) tile: &'static [LaneTileKernel<T>],
+    /// For 1, 2, … picks for [`TAPS`] taps each.
+    pub(crate) outer_taps: &'static [LaneOuterKernel<T>],
+    /// For 1, 2, … picks for one tap each.
+    pub(crate) outer: &'static [LaneOuterKernel<T>],
 }
 
 /// The transforms of one Winograd scheme; see [`winograd`].

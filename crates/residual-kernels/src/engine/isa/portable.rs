@@ -19,6 +19,7 @@ macro_rules! portable {
             type Vector = [$element; $lanes];
             type Square = [Self::Vector; $lanes];
             type Mask = usize;
+            type Index = [usize; $lanes];
 
             #[inline(always)]
             unsafe fn splat(x: $element) -> Self::Vector {
@@ -49,6 +50,14 @@ macro_rules! portable {
                 for i in 0..mask {
                     unsafe { *p.add(i) = v[i] };
                 }
+            }
+            #[inline(always)]
+            unsafe fn index(lanes: &[u8; 16]) -> Self::Index {
+                std::array::from_fn(|i| usize::from(lanes[i]))
+            }
+            #[inline(always)]
+            unsafe fn pick(p: *const $element, index: Self::Index) -> Self::Vector {
+                each(|i| unsafe { *p.add(index[i]) })
             }
             #[inline(always)]
             unsafe fn transpose(square: *mut $element) {
@@ -115,5 +124,6 @@ super::table::kernels_for! {
     /// Tiles of 6 pixels × 2 registers of channels use 15 of the 16 registers of SSE2.
     Portable, [inline(never)],
     wide: 2, [1 2 3 4 5 6], [1 2 3], [1 2 3 4 5 6],
-    narrow: 1, [1 2 3 4], [1 2], [1 2 3 4 5 6 7 8]
+    narrow: 1, [1 2 3 4], [1 2], [1 2 3 4 5 6 7 8],
+    lanes: [1 2 3 4 5 6 7 8], [1 2], [1 2 3 4]
 }

@@ -26,6 +26,8 @@ pub(crate) trait Simd: Copy + 'static {
     type Square: Copy;
     /// Chooses the first lanes of a register.
     type Mask: Copy;
+    /// Chooses for each lane a number of another register.
+    type Index: Copy;
 
     /// All lanes `x`.
     unsafe fn splat(x: Self::Element) -> Self::Vector;
@@ -41,6 +43,10 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn load_masked(p: *const Self::Element, mask: Self::Mask) -> Self::Vector;
     /// Writes the masked lanes to `p`. Other elements are not touched.
     unsafe fn store_masked(p: *mut Self::Element, v: Self::Vector, mask: Self::Mask);
+    /// The index that is `lanes[i]` in lane i; each below [`LANES`](Simd::LANES).
+    unsafe fn index(lanes: &[u8; 16]) -> Self::Index;
+    /// The numbers at `p + index`, lane by lane. All [`LANES`](Simd::LANES) numbers at `p` may be read.
+    unsafe fn pick(p: *const Self::Element, index: Self::Index) -> Self::Vector;
     /// Transposes a square of `LANES` rows of `LANES` numbers.
     unsafe fn transpose(square: *mut Self::Element);
     /// a + b

@@ -4,13 +4,15 @@
 /// that implements [`Simd`](super::simd::Simd), named like its
 /// [`Instructions`](super::Instructions), the attribute that lets the compiler
 /// use the instructions, and for each family of kernels its registers of output channels and its
-/// sizes: tiles of one row, tiles of two rows, outer products.
+/// sizes: tiles of one row, tiles of two rows, outer products. The kernels of lanes have sizes of
+/// tiles, of outer products for several taps, and for one.
 macro_rules! kernels_for {
     (
         $(#[$doc:meta])*
         $simd:ident, [$attribute:meta],
         wide: $wide:literal, [$($wide1:literal)*], [$($wide2:literal)*], [$($wide_outer:literal)*],
-        narrow: $narrow:literal, [$($narrow1:literal)*], [$($narrow2:literal)*], [$($narrow_outer:literal)*]
+        narrow: $narrow:literal, [$($narrow1:literal)*], [$($narrow2:literal)*], [$($narrow_outer:literal)*],
+        lanes: [$($lane_tile:literal)*], [$($lane_outer_taps:literal)*], [$($lane_outer:literal)*]
     ) => {
         /// The kernels of `f32`.
         pub(super) static F32: $crate::engine::isa::Isa<f32> = isa::<$simd<f32>>();
@@ -20,7 +22,7 @@ macro_rules! kernels_for {
         $(#[$doc])*
         const fn isa<S: Simd>() -> $crate::engine::isa::Isa<S::Element> {
             use $crate::engine::isa::{
-                Family, Instructions, Isa, Transforms, largest, outer, panel, tile,
+                Family, Instructions, Isa, LaneFamily, Transforms, lanes, largest, outer, panel, tile,
                 winograd::{self, F2, F4, Scheme},
             };
 
@@ -35,6 +37,16 @@ macro_rules! kernels_for {
             #[$attribute]
             unsafe fn outer<S: Simd, const Q: usize, const V: usize>(outer: &outer::Outer<S::Element>) {
                 unsafe { outer::outer::<S, Q, V>(outer) }
+            }
+            #[$attribute]
+            unsafe fn lane_tile<S: Simd, const Q: usize>(tile: &lanes::LaneTile<S::Element>) {
+                unsafe { lanes::tile::<S, Q>(tile) }
+            }
+            #[$attribute]
+            unsafe fn lane_outer<S: Simd, const N: usize, const W: usize>(
+                outer: &lanes::LaneOuter<S::Element>,
+            ) {
+                unsafe { lanes::outer::<S, N, W>(outer) }
             }
             #[$attribute]
             unsafe fn copy<S: Simd>(copy: &panel::Copy<S::Element>) {
@@ -107,6 +119,11 @@ macro_rules! kernels_for {
                     one_row: const { &[$(tile::<S, 1, $narrow1, $narrow> as _),*] },
                     two_rows: const { &[$(tile::<S, 2, $narrow2, $narrow> as _),*] },
                     outer: const { &[$(outer::<S, $narrow_outer, $narrow> as _),*] },
+                },
+                of_lanes: LaneFamily {
+                    tile: const { &[$(lane_tile::<S, $lane_tile> as _),*] },
+                    outer_taps: const { &[$(lane_outer::<S, $lane_outer_taps, { lanes::TAPS }> as _),*] },
+                    outer: const { &[$(lane_outer::<S, $lane_outer, 1> as _),*] },
                 },
                 copy: copy::<S>,
                 largest: largest::<S>,

@@ -209,15 +209,10 @@ impl Correlation {
         self
     }
 
-    /// The same with neighbouring groups taken together, as many as fill at most `width` output
-    /// channels; weights between different original groups are to be zeros.
-    pub(super) fn with_groups_merged(&self, width: usize) -> (Self, usize) {
-        let merged = (1..=self.groups)
-            .rev()
-            .find(|&merged| self.groups.is_multiple_of(merged) && merged * self.outputs <= width)
-            .unwrap_or(1);
-        let (inputs, outputs) = (merged * self.inputs, merged * self.outputs);
-        (Self { groups: self.groups / merged, inputs, outputs, ..self.clone() }, merged)
+    /// Each combination of a vertical and a horizontal tap.
+    pub(super) fn taps(&self) -> impl Iterator<Item = (&Tap, &Tap)> {
+        let [vertical, horizontal] = &self.axes;
+        vertical.taps.iter().flat_map(|row| horizontal.taps.iter().map(move |column| (row, column)))
     }
 
     /// Channels of an input pixel, over all groups.
@@ -238,6 +233,11 @@ impl Correlation {
     /// Elements of the output.
     pub(super) fn output_len(&self) -> usize {
         self.batch * self.output[0] * self.output[1] * self.out_channels()
+    }
+
+    /// How far the weights of a tap are from those of the first.
+    pub(super) fn tap_weights(&self, row: &Tap, column: &Tap) -> usize {
+        row.index * self.weights.tap[0] + column.index * self.weights.tap[1]
     }
 
     /// How many products are summed for an output.

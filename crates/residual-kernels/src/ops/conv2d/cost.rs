@@ -10,12 +10,16 @@ use residual_tensor::Float;
 use super::{
     Algorithm, Conv2dShape,
     correlation::{Correlation, Panel},
+    grouped,
     winograd::{self, TileSize},
 };
 use crate::engine::isa::Isa;
 
 /// Bytes that a core reads from memory per cycle.
 const STREAM: f64 = 4.0;
+
+/// The share of the peak that the kernels of lanes reach: they also rearrange their inputs.
+const LANES_SHARE: f64 = 0.6;
 
 /// What has to be done about the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +28,17 @@ enum Weights {
     Given,
     /// They are packed already, but lie in memory.
     Packed,
+}
+
+impl Weights {
+    /// What they cost, if packing a register of them costs so many cycles.
+    fn packing<T: Float>(self, elements: f64, cycles: f64, isa: &Isa<T>) -> f64 {
+        match self {
+            // Written and read again; a line is also read before it is written.
+            Self::Given => elements * (cycles / isa.lanes as f64 + 3.0 * size_of::<T>() as f64 / STREAM),
+            Self::Packed => elements * size_of::<T>() as f64 / STREAM,
+        }
+    }
 }
 
 /// The algorithm for a forward pass.
@@ -38,25 +53,32 @@ pub(super) fn forward_packed<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Alg
 
 /// The algorithm for the gradient with respect to the data.
 pub(super) fn backward_data<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
-    match &Correlation::backward_data(shape)[..] {
-        [whole] => correlation(whole, Weights::Given, isa),
-        _ => Algorithm::Blocked,
+    let parts = Correlation::backward_data(shape);
+    if let [whole] = &parts[..] {
+        return correlation(whole, Weights::Given, isa);
     }
+    let direct = parts.iter().map(|part| without_tiles(part, Weights::Given, isa));
+    let [blocked, grouped] = direct.fold([0.0; 2], |sums, part| [sums[0] + part[0], sums[1] + part[1]]);
+    if grouped < blocked { Algorithm::Grouped } else { Algorithm::Blocked }
 }
 
 fn correlation<T: Float>(correlation: &Correlation, weights: Weights, isa: &Isa<T>) -> Algorithm {
-    let packing = |elements: f64, cycles: f64| match weights {
-        // Written and read again; a line is also read before it is written.
-        Weights::Given => elements * (cycles / isa.lanes as f64 + 3.0 * size_of::<T>() as f64 / STREAM),
-        Weights::Packed => elements * size_of::<T>() as f64 / STREAM,
-    };
-    let weights = correlation.terms() as f64 * width(correlation, isa);
-    let blocked = products(correlation.pixels() as f64 * weights, 0.9, isa) + packing(weights, 2.0);
-    cheapest(correlation, blocked, |tiles| {
+    cheapest(correlation, without_tiles(correlation, weights, isa), |tiles| {
         let transformed = tiles.planes * correlation.inputs as f64 * width(correlation, isa);
         let products = products(tiles.count * transformed, 0.8, isa);
-        products + tiles.transforms(correlation, isa) + packing(transformed, 3.0)
+        products + tiles.transforms(correlation, isa) + weights.packing(transformed, 3.0, isa)
     })
+}
+
+/// The costs of [`Algorithm::Blocked`] and [`Algorithm::Grouped`].
+fn without_tiles<T: Float>(correlation: &Correlation, weights: Weights, isa: &Isa<T>) -> [f64; 2] {
+    let (pixels, terms) = (correlation.pixels() as f64, correlation.terms() as f64);
+    let [blocked, grouped] =
+        [width(correlation, isa), width_of_lanes(correlation, isa)].map(|width| terms * width);
+    [
+        products(pixels * blocked, 0.9, isa) + weights.packing(blocked, 2.0, isa),
+        products(pixels * grouped, LANES_SHARE, isa) + weights.packing(grouped, isa.lanes as f64, isa),
+    ]
 }
 
 /// The algorithm for the gradient with respect to the weights.
@@ -66,9 +88,14 @@ pub(super) fn backward_weights<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> A
     let sums = |elements: f64, cycles: f64| {
         elements * (cycles / isa.lanes as f64 + 2.0 * size_of::<T>() as f64 / STREAM)
     };
-    let weights = correlation.terms() as f64 * width(&correlation, isa);
-    let blocked = products(correlation.pixels() as f64 * weights, 0.8, isa) + sums(weights, 2.0);
-    cheapest(&correlation, blocked, |tiles| {
+    let (pixels, terms) = (correlation.pixels() as f64, correlation.terms() as f64);
+    let [blocked, grouped] =
+        [width(&correlation, isa), width_of_lanes(&correlation, isa)].map(|width| terms * width);
+    let without_tiles = [
+        products(pixels * blocked, 0.8, isa) + sums(blocked, 2.0),
+        products(pixels * grouped, LANES_SHARE, isa) + sums(grouped, isa.lanes as f64),
+    ];
+    cheapest(&correlation, without_tiles, |tiles| {
         let transformed = tiles.planes * correlation.inputs as f64 * width(&correlation, isa);
         let products = products(tiles.count * transformed, 0.75, isa);
         products + tiles.transforms(&correlation, isa) + sums(transformed, 4.0)
@@ -76,8 +103,15 @@ pub(super) fn backward_weights<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> A
 }
 
 /// The cheapest algorithm, if `winograd` tells what tiles cost.
-fn cheapest(correlation: &Correlation, blocked: f64, winograd: impl Fn(Tiles) -> f64) -> Algorithm {
+fn cheapest(
+    correlation: &Correlation,
+    [blocked, grouped]: [f64; 2],
+    winograd: impl Fn(Tiles) -> f64,
+) -> Algorithm {
     let mut best = (Algorithm::Blocked, blocked);
+    if grouped < best.1 {
+        best = (Algorithm::Grouped, grouped);
+    }
     if winograd::suits(correlation) {
         for (algorithm, size) in
             [(Algorithm::Winograd2, TileSize::Two), (Algorithm::Winograd4, TileSize::Four)]
@@ -100,6 +134,11 @@ fn products<T: Float>(multiply_adds: f64, share: f64, isa: &Isa<T>) -> f64 {
 fn width<T: Float>(correlation: &Correlation, isa: &Isa<T>) -> f64 {
     let panels = Panel::divide(correlation.outputs, isa);
     (correlation.groups * panels.iter().map(|panel| panel.width).sum::<usize>()) as f64
+}
+
+/// Output channels of all groups in whole registers, if groups share them.
+fn width_of_lanes<T: Float>(correlation: &Correlation, isa: &Isa<T>) -> f64 {
+    (grouped::Blocks::new(correlation, isa).count * isa.lanes) as f64
 }
 
 /// The tiles of a Winograd convolution.

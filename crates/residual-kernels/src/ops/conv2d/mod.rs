@@ -10,20 +10,22 @@
 //! This file is the front door: it checks shapes, brings tensors into channels-last memory and
 //! hands them to an algorithm. Each algorithm has the same three functions on slices; they agree
 //! up to rounding, and a test holds all of them to that. All are for any precision: the definition
-//! (`reference`), windows in matrices (`im2col`), and the fast ones (`blocked`, `winograd`), which
-//! `plan` runs after `cost` has picked one. A bias is not here but as an [`Epilogue`]: in a
-//! residual network batch normalization has it.
+//! (`reference`), windows in matrices (`im2col`), and the fast ones (`blocked`, `grouped`,
+//! `winograd`), which `plan` runs after `cost` has picked one. A bias is not here but as an
+//! [`Epilogue`]: in a residual network batch normalization has it.
 
 mod blocked;
 mod correlation;
 mod cost;
 mod epilogue;
 mod geometry;
+mod grouped;
 mod im2col;
 mod plan;
 mod reference;
 mod shared;
 mod source;
+mod units;
 mod winograd;
 
 use std::sync::OnceLock;
@@ -58,6 +60,9 @@ pub enum Algorithm {
     Im2col,
     /// Blocks that fit the caches, summed in registers without a matrix.
     Blocked,
+    /// The same with the channels of several groups in a register: for groups of few channels, and
+    /// depth-wise convolutions.
+    Grouped,
     /// Winograd's F(2×2, 3×3), with 2.25 times fewer multiplications; one group, 3×3 at stride 1
     /// only.
     Winograd2,
@@ -68,8 +73,8 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// Every algorithm, for tests and measurements that go through all of them.
-    pub const ALL: [Self; 5] =
-        [Self::Reference, Self::Im2col, Self::Blocked, Self::Winograd2, Self::Winograd4];
+    pub const ALL: [Self; 6] =
+        [Self::Reference, Self::Im2col, Self::Blocked, Self::Grouped, Self::Winograd2, Self::Winograd4];
 
     /// What `RESIDUAL_CONV2D` calls it.
     pub const fn name(self) -> &'static str {
@@ -77,6 +82,7 @@ impl Algorithm {
             Self::Reference => "reference",
             Self::Im2col => "im2col",
             Self::Blocked => "blocked",
+            Self::Grouped => "grouped",
             Self::Winograd2 => "winograd2",
             Self::Winograd4 => "winograd4",
         }
@@ -88,7 +94,7 @@ impl Algorithm {
     /// [`KernelError::Algorithm`].
     pub fn check(self, shape: &Conv2dShape) -> Result<()> {
         match self {
-            Self::Reference | Self::Im2col | Self::Blocked => Ok(()),
+            Self::Reference | Self::Im2col | Self::Blocked | Self::Grouped => Ok(()),
             Self::Winograd2 | Self::Winograd4 if plan::suits_winograd(shape) => Ok(()),
             Self::Winograd2 | Self::Winograd4 => Err(KernelError::Algorithm {
                 algorithm: self,
@@ -112,7 +118,7 @@ impl Algorithm {
 
     /// Whether this is one of the algorithms that a [`Plan`] runs.
     fn is_fast(self) -> bool {
-        matches!(self, Self::Blocked | Self::Winograd2 | Self::Winograd4)
+        matches!(self, Self::Blocked | Self::Grouped | Self::Winograd2 | Self::Winograd4)
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
     correlation::Correlation,
     cost,
     epilogue::Epilogue,
+    grouped::Grouped,
     source::Source,
     winograd::{self, TileSize, Winograd, WinogradGradient},
 };
@@ -32,6 +33,7 @@ pub(super) struct Plan<T: Float> {
 #[derive(Debug, Clone)]
 enum Part<T: Float> {
     Blocked(Blocking<T>),
+    Grouped(Grouped<T>),
     Winograd(Winograd<T>),
 }
 
@@ -40,7 +42,7 @@ fn tile_size(algorithm: Algorithm) -> Option<TileSize> {
     match algorithm {
         Algorithm::Winograd2 => Some(TileSize::Two),
         Algorithm::Winograd4 => Some(TileSize::Four),
-        Algorithm::Reference | Algorithm::Im2col | Algorithm::Blocked => None,
+        Algorithm::Reference | Algorithm::Im2col | Algorithm::Blocked | Algorithm::Grouped => None,
     }
 }
 
@@ -72,11 +74,13 @@ impl<T: Float> Plan<T> {
         let pack = |part: &Part<T>| {
             let length = match part {
                 Part::Blocked(blocking) => blocking.packed_len(),
+                Part::Grouped(grouped) => grouped.packed_len(),
                 Part::Winograd(winograd) => winograd.packed_len(),
             };
             let mut packed = Tensor::unfilled([length], Layout::Contiguous);
             match part {
                 Part::Blocked(blocking) => blocking.pack(weight, packed.as_mut_slice()),
+                Part::Grouped(grouped) => grouped.pack(weight, packed.as_mut_slice()),
                 Part::Winograd(winograd) => winograd.pack(weight, packed.as_mut_slice()),
             }
             packed
@@ -99,6 +103,7 @@ impl<T: Float> Plan<T> {
             let packed = packed.as_slice();
             statistics = match part {
                 Part::Blocked(blocking) => blocking.run(x, packed, y, epilogue, with_statistics),
+                Part::Grouped(grouped) => grouped.run(x, packed, y, epilogue, with_statistics),
                 Part::Winograd(winograd) => winograd.run(x, packed, y, epilogue, with_statistics),
             };
         }
@@ -110,6 +115,7 @@ impl<T: Float> Part<T> {
     fn new(correlation: &Correlation, algorithm: Algorithm, normalized: bool, isa: &'static Isa<T>) -> Self {
         match tile_size(algorithm) {
             Some(size) => Self::Winograd(Winograd::new(correlation, size, isa)),
+            None if algorithm == Algorithm::Grouped => Self::Grouped(Grouped::forward(correlation, isa)),
             None => Self::Blocked(Blocking::forward(correlation, normalized, isa)),
         }
     }
@@ -127,6 +133,9 @@ pub(super) fn backward_weights<T: Float>(
     let correlation = Correlation::forward(shape);
     match tile_size(algorithm) {
         Some(size) => WinogradGradient::new(&correlation, size, isa).run(x, dy, dw),
+        None if algorithm == Algorithm::Grouped => {
+            Grouped::backward(&correlation, isa).backward_weights(x, dy, dw);
+        }
         None => Blocking::backward(&correlation, isa).backward_weights(x, dy, dw),
     }
 }

@@ -1,6 +1,5 @@
 //! Every fast algorithm for every element on every instruction set of this processor against the
-//! definition, over
-//! geometries chosen for their edges: tails of channels, tiles, rows and units, small groups, taps
+//! definition, over geometries chosen for their edges: tails of channels, tiles, rows and units, small groups, taps
 //! that see nothing, phases without taps. (`tests/laws.rs` adds random ones on the active set.)
 
 use residual_tensor::{Generator, Layout, Shape, Tensor};
@@ -11,7 +10,8 @@ use crate::{
     ops::batch_norm::{Followed, Fused},
 };
 
-const FAST: [Algorithm; 3] = [Algorithm::Blocked, Algorithm::Winograd2, Algorithm::Winograd4];
+const FAST: [Algorithm; 4] =
+    [Algorithm::Blocked, Algorithm::Grouped, Algorithm::Winograd2, Algorithm::Winograd4];
 
 /// Geometry, input and output channels.
 fn cases() -> Vec<(Conv2dGeometry, [usize; 4], usize)> {
@@ -39,11 +39,45 @@ fn cases() -> Vec<(Conv2dGeometry, [usize; 4], usize)> {
         (kernel(3, 2).stride([3, 1]).padding([2, 0]).dilation([2, 3]), [2, 6, 17, 16], 9),
         (kernel(2, 2).stride(3), [1, 4, 9, 10], 3), // phases without taps
         (kernel(5, 1).padding([2, 0]), [1, 4, 1, 1], 3),
+    ]
+    .into_iter()
+    .chain(cases_of_groups())
+    .collect()
+}
+
+/// The same for several groups: as many channels in each as fill a register or not, in as many groups
+/// as fill the registers that they share or not.
+fn cases_of_groups() -> Vec<(Conv2dGeometry, [usize; 4], usize)> {
+    let kernel = Conv2dGeometry::new;
+    let three = kernel(3, 3).padding(1);
+    let equal = [1, 2, 3, 4, 5, 8, 16, 32, 64].into_iter().flat_map(|channels| {
+        let groups = if channels < 16 { 11 } else { 3 };
+        let of = |groups: usize| groups * channels;
+        [
+            (three.groups(groups), [2, of(groups), 6, 19], of(groups)),
+            (three.groups(4).stride(2), [1, of(4), 7, 10], of(4)),
+            (kernel(1, 1).groups(2), [1, of(2), 3, 5], of(2)),
+        ]
+    });
+    let others = vec![
         (three.groups(4), [2, 16, 8, 9], 24),
-        (three.groups(8), [2, 256, 6, 5], 32), // merged groups with several blocks of inputs
+        (three.groups(8), [2, 256, 6, 5], 32), // more inputs than lanes
+        (three.groups(5), [1, 10, 8, 9], 35),
+        (three.groups(5), [1, 35, 8, 9], 10),
         (three.groups(2), [1, 80, 8, 9], 70),
         (three.groups(16).stride(2), [2, 16, 8, 9], 16), // depth-wise
-    ]
+        (three.groups(9), [2, 9, 30, 31], 18),           // depth-wise with a multiplier, several units
+        (three.groups(6).dilation(2).padding(2), [1, 12, 9, 11], 12),
+        (three.groups(6).padding(0), [2, 24, 4, 3], 24), // a single column
+        (kernel(7, 7).padding(3).groups(8), [1, 8, 9, 8], 8),
+        (kernel(7, 7).stride(2).padding(3).groups(3), [1, 6, 15, 16], 12),
+        (kernel(3, 5).padding([1, 2]).groups(4), [1, 8, 7, 6], 8),
+        (kernel(2, 4).stride([2, 1]).dilation([1, 3]).groups(4), [1, 16, 9, 19], 16),
+        (kernel(2, 2).stride(3).groups(4), [1, 8, 9, 10], 12), // phases without taps
+        (three.groups(4), [0, 16, 8, 9], 16),
+        (three.groups(32), [2, 128, 15, 16], 128), // ResNeXt
+    ];
+    equal.chain(others).collect()
 }
 
 struct Case<T: Float> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use residual_tensor::Float;
 
-use super::{Blocking, Correlation, Panel, scratch::Field};
+use super::{Blocking, Correlation, Panel};
 use crate::{
     BatchStatistics,
     engine::{
@@ -50,12 +50,10 @@ impl<T: Float> Blocking<T> {
         assert_eq!(x.numbers.len(), correlation.input_len());
         assert_eq!(packed.len(), self.packed_len());
         assert_eq!(y.len(), correlation.output_len());
-        let units = self.unit_count();
+        let units = self.units.count();
         let moments_width = correlation.groups * self.panels_width();
-        let mut partial = with_statistics.then(|| {
-            let pixels = |unit| self.ranges(unit).iter().map(|range| range.len()).product();
-            PartialMoments::new((0..units).map(pixels).collect(), moments_width)
-        });
+        let mut partial =
+            with_statistics.then(|| PartialMoments::new(self.units.pixels().collect(), moments_width));
         let moments = partial.as_mut().map(|partial| {
             let (sums, unit) = partial.as_mut_slice();
             (Shared::new(sums), unit)
@@ -63,7 +61,7 @@ impl<T: Float> Blocking<T> {
 
         // Where units are few, panels are shared out as well, which may cost copying scratch again.
         let panels = correlation.groups * self.panels.len();
-        let tasks = if self.in_place { 2 } else { 1 } * rayon::current_num_threads();
+        let tasks = if self.units.are_in_place() { 2 } else { 1 } * rayon::current_num_threads();
         let shares = tasks.div_ceil(units.max(1)).clamp(1, panels.max(1));
         let y = Shared::new(y);
         for_each_task(units * shares, |task| {
@@ -75,10 +73,10 @@ impl<T: Float> Blocking<T> {
             }
             let panels = share * panels / shares..(share + 1) * panels / shares;
             // The same thread will probably have the next task.
-            let next =
-                (shares == 1 && unit + 1 < units).then(|| self.seen(&self.ranges(unit + 1), x.numbers));
+            let next = (shares == 1 && unit + 1 < units)
+                .then(|| self.units.seen(&self.units.ranges(unit + 1), x.numbers));
             let ahead = Ahead::new(next.unwrap_or_default());
-            self.unit_panels(self.ranges(unit), panels, x, ahead, packed, y, finish);
+            self.unit_panels(self.units.ranges(unit), panels, x, ahead, packed, y, finish);
         });
         partial.map(|partial| {
             partial.merge(correlation.out_channels(), |channel| {
@@ -100,19 +98,16 @@ impl<T: Float> Blocking<T> {
         y: Shared<'_, T>,
         finish: Finish<T>,
     ) {
-        let mut scratch = Workspace::take(self.scratch_len());
+        let mut scratch = Workspace::take(self.units.scratch_len());
         let mut current = None;
         for index in panels {
             let (group, panel) = (index / self.panels.len(), &self.panels[index % self.panels.len()]);
             if current != Some(group) {
                 current = Some(group);
-                if !self.in_place {
-                    self.copy(&unit, group, x, &mut scratch);
-                }
+                self.units.copy(&unit, self.inputs(group), x, &mut scratch);
             }
-            let field = self.field(&unit, group);
-            let source = if self.in_place { x.numbers } else { &scratch };
-            self.tiles(&unit, group, panel, source, &field, &mut ahead, packed, y, finish);
+            let source = if self.units.are_in_place() { x.numbers } else { &scratch };
+            self.tiles(&unit, group, panel, source, &mut ahead, packed, y, finish);
         }
     }
 
@@ -123,34 +118,31 @@ impl<T: Float> Blocking<T> {
         group: usize,
         panel: &Panel,
         source: &[T],
-        field: &Field<'_>,
         ahead: &mut Ahead<T>,
         packed: &[T],
         y: Shared<'_, T>,
         finish: Finish<T>,
     ) {
         let [images, rows, columns] = unit;
-        let Correlation { outputs, output, axes: [vertical, horizontal], .. } = &self.correlation;
+        let Correlation { output, axes: [vertical, horizontal], .. } = &self.correlation;
         let channels = self.correlation.out_channels();
-        let channel = group * outputs + panel.first;
+        let channel = self.outputs(group, panel).start;
+        let strides = self.units.strides();
         let family = panel.family(self.isa);
         let pair = columns.len() <= family.two_rows.len();
         let lines = images.len() * rows.len();
 
-        let from = |line: usize| {
-            field.start + line / rows.len() * field.strides.image + line % rows.len() * field.strides.row
-        };
+        let start = self.units.start(unit, self.inputs(group).start);
+        let from = |line: usize| start + line / rows.len() * strides.image + line % rows.len() * strides.row;
         let to = |line: usize| {
             let image = images.start + line / rows.len();
             let row = vertical.first + (rows.start + line % rows.len()) * vertical.step;
             let column = horizontal.first + columns.start * horizontal.step;
             ((image * output[0] + row) * output[1] + column) * channels + channel
         };
-        let reach = field.segments.iter().map(|segment| segment.offset + segment.length).max().unwrap_or(0);
+        let reach = self.segments.iter().map(|segment| segment.offset + segment.length).max().unwrap_or(0);
         let last = |count: usize, step: usize| count.saturating_sub(1) * step;
-        assert!(
-            lines == 0 || from(lines - 1) + last(columns.len(), field.strides.pixel) + reach <= source.len()
-        );
+        assert!(lines == 0 || from(lines - 1) + last(columns.len(), strides.pixel) + reach <= source.len());
 
         let terms = self.correlation.terms();
         let (weights, next) = packed[self.packed_at(group, panel)..].split_at(panel.width * terms);
@@ -167,11 +159,11 @@ impl<T: Float> Blocking<T> {
                 let mut finish = finish.at(channel, moments_channel, out);
                 finish.first = line == 0 && pixels.start == 0;
                 let tile = Tile {
-                    a: source.as_ptr().wrapping_add(a + pixels.start * field.strides.pixel),
-                    a_pixel: field.strides.pixel,
+                    a: source.as_ptr().wrapping_add(a + pixels.start * strides.pixel),
+                    a_pixel: strides.pixel,
                     a_row,
-                    segments: field.segments.as_ptr(),
-                    segment_count: field.segments.len(),
+                    segments: self.segments.as_ptr(),
+                    segment_count: self.segments.len(),
                     weights: weights.as_ptr(),
                     ahead: next.take(terms / 2).or_else(|| ahead.take(terms / 2)).unwrap_or(weights.as_ptr()),
                     out: y.at(out),
