@@ -42,7 +42,8 @@ fn algorithms() -> Vec<Algorithm> {
     let next = |algorithm: &Algorithm| match algorithm {
         Algorithm::Reference => Some(Algorithm::Im2col),
         Algorithm::Im2col => Some(Algorithm::Blocked),
-        Algorithm::Blocked => Some(Algorithm::Winograd2),
+        Algorithm::Blocked => Some(Algorithm::Grouped),
+        Algorithm::Grouped => Some(Algorithm::Winograd2),
         Algorithm::Winograd2 => Some(Algorithm::Winograd4),
         Algorithm::Winograd4 => None,
     };
