@@ -423,6 +423,20 @@ fn steps_are_made_when_they_are_asked_for() {
 }
 
 #[test]
+fn a_misspelt_name_in_the_environment_is_an_error() {
+    for (variable, value, known) in
+        [("RESIDUAL_ISA", "avx1024", "portable"), ("RESIDUAL_CONV2D", "winograd", "winograd4")]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_residual"));
+        let output = command.args(["summary", "resnet18"]).env(variable, value).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert_eq!(told.trim_end().lines().count(), 1, "{told}");
+        assert!(told.contains(variable) && told.contains(value) && told.contains(known), "{told}");
+    }
+}
+
+#[test]
 fn mistyped_options_are_corrected() {
     let place = Place::new();
     let told = |arguments: &str| {

@@ -62,7 +62,7 @@ impl Kind {
         Ok(match self {
             Self::Conv2d { weight, geometry, .. } => {
                 let shape = geometry.resolve(&pixels(x)?, weight.shape())?;
-                if x.rank() == 2 { Shape::new([shape.batch, shape.out_channels])? } else { shape.y() }
+                if x.rank() == 2 { Shape::new([shape.batch(), shape.out_channels()])? } else { shape.y() }
             }
             Self::Affine { scale, .. } => {
                 let [_, channels, _, _] = x.dims("batch_norm")?;
@@ -119,7 +119,7 @@ impl Task {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Conv2d { packed, .. } => {
-                let geometry = &packed.shape().geometry;
+                let geometry = &packed.shape().geometry();
                 let [height, width] = geometry.kernel;
                 let mut name = format!("conv {height}×{width}");
                 if geometry.stride != [1, 1] {

@@ -36,6 +36,18 @@ pub enum KernelError {
         /// Its value.
         value: [usize; 2],
     },
+    /// A kernel, stride, padding or dilation beyond anything that could be computed.
+    #[error("{operation}: {parameter} may be at most {most}, but is {value:?}")]
+    LargeGeometry {
+        /// The operation that asked.
+        operation: &'static str,
+        /// The field of the geometry.
+        parameter: &'static str,
+        /// Its value.
+        value: [usize; 2],
+        /// The most that it may be.
+        most: usize,
+    },
     /// The window does not fit the padded input even once.
     #[error(
         "{operation}: kernel {kernel:?} with dilation {dilation:?} is larger than the input {input:?} \

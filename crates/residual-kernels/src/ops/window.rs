@@ -1,7 +1,13 @@
 //! The arithmetic of a window that slides over a padded axis, shared by convolution and
 //! pooling.
 
+use residual_tensor::{Shape, TensorError};
+
 use crate::{KernelError, Result};
+
+/// The most that a length of a window may be: a billion where addresses have 64 bits. The product
+/// of two such lengths, and any position in a padded axis, then fits `isize`.
+const MOST: usize = 1 << (usize::BITS / 2 - 2);
 
 /// Height and width, given as one number for both or as two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,11 +44,20 @@ impl Window {
                 return Err(KernelError::ZeroGeometry { operation, parameter, value });
             }
         }
+        for (parameter, value) in
+            [("kernel", kernel), ("stride", stride), ("padding", padding), ("dilation", dilation)]
+        {
+            if value.iter().any(|&value| value > MOST) {
+                return Err(KernelError::LargeGeometry { operation, parameter, value, most: MOST });
+            }
+        }
+        if input.iter().any(|&length| length > Shape::MAX_ELEMENTS) {
+            return Err(TensorError::TooLarge { axes: input.into() }.into());
+        }
         let mut output = [0; 2];
         for axis in 0..2 {
-            // Saturation turns absurd numbers into a window or an input that is too large.
-            let padded = input[axis].saturating_add(padding[axis].saturating_mul(2));
-            let reach = dilation[axis].saturating_mul(kernel[axis] - 1);
+            let padded = input[axis] + 2 * padding[axis];
+            let reach = dilation[axis] * (kernel[axis] - 1);
             if padded <= reach {
                 return Err(KernelError::WindowTooLarge { operation, kernel, dilation, input, padding });
             }

@@ -53,6 +53,11 @@ impl Simd for Avx2<f32> {
         unsafe { _mm256_permutevar8x32_ps(Self::load(p), index) }
     }
     #[inline(always)]
+    unsafe fn max_or_nan(a: __m256, b: __m256) -> __m256 {
+        // The maximum is b if one is not a number, which leaves the case that a is not.
+        unsafe { _mm256_blendv_ps(Self::max(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)) }
+    }
+    #[inline(always)]
     unsafe fn transpose(square: *mut f32) {
         unsafe {
             let mut rows = [Self::zero(); 8];
@@ -122,6 +127,11 @@ impl Simd for Avx2<f64> {
     #[inline(always)]
     unsafe fn pick(p: *const f64, index: __m256i) -> __m256d {
         unsafe { _mm256_castps_pd(_mm256_permutevar8x32_ps(_mm256_castpd_ps(Self::load(p)), index)) }
+    }
+    #[inline(always)]
+    unsafe fn max_or_nan(a: __m256d, b: __m256d) -> __m256d {
+        // The maximum is b if one is not a number, which leaves the case that a is not.
+        unsafe { _mm256_blendv_pd(Self::max(a, b), a, _mm256_cmp_pd::<_CMP_UNORD_Q>(a, a)) }
     }
     #[inline(always)]
     unsafe fn transpose(square: *mut f64) {

@@ -39,6 +39,11 @@ impl Simd for Avx512<f32> {
         unsafe { _mm512_permutexvar_ps(index, Self::load(p)) }
     }
     #[inline(always)]
+    unsafe fn max_or_nan(a: __m512, b: __m512) -> __m512 {
+        // The maximum is b if one is not a number, which leaves the case that a is not.
+        unsafe { _mm512_mask_mov_ps(Self::max(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a) }
+    }
+    #[inline(always)]
     unsafe fn transpose(square: *mut f32) {
         unsafe {
             let mut rows = [Self::zero(); 16];
@@ -107,6 +112,11 @@ impl Simd for Avx512<f64> {
     #[inline(always)]
     unsafe fn pick(p: *const f64, index: __m512i) -> __m512d {
         unsafe { _mm512_permutexvar_pd(index, Self::load(p)) }
+    }
+    #[inline(always)]
+    unsafe fn max_or_nan(a: __m512d, b: __m512d) -> __m512d {
+        // The maximum is b if one is not a number, which leaves the case that a is not.
+        unsafe { _mm512_mask_mov_pd(Self::max(a, b), _mm512_cmp_pd_mask::<_CMP_UNORD_Q>(a, a), a) }
     }
     #[inline(always)]
     unsafe fn transpose(square: *mut f64) {

@@ -87,7 +87,8 @@ impl<T> Finish<T> {
                 if !self.addend.is_null() {
                     value = S::add(value, S::load_masked(self.addend.add(offset(i)), mask));
                 }
-                if self.relu { S::max(value, S::zero()) } else { value }
+                // In this order what is not a number stays what it is.
+                if self.relu { S::max(S::zero(), value) } else { value }
             };
             let mut moments = Moments::<S>::read(self, channel, || finished(0));
             let mut first = 0;

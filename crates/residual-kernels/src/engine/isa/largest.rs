@@ -18,7 +18,7 @@ pub(crate) struct Largest<T> {
     pub(crate) y: *mut T,
 }
 
-/// y[channel] = max over pixels of x[pixel, channel]
+/// y[channel] = max over pixels of x[pixel, channel], and not a number if one of them is not.
 ///
 /// # Safety
 /// The contract of [`Simd`]; all pixels and `y` must be valid.
@@ -32,7 +32,7 @@ pub(super) unsafe fn largest<S: Simd>(largest: &Largest<S::Element>) {
             for row in 0..largest.rows {
                 for column in 0..largest.columns {
                     let pixel = row * largest.row + column * largest.channels + channel;
-                    most = S::max(most, S::load_masked(largest.x.add(pixel), mask));
+                    most = S::max_or_nan(most, S::load_masked(largest.x.add(pixel), mask));
                 }
             }
             S::store_masked(largest.y.add(channel), most, mask);

@@ -84,6 +84,10 @@ macro_rules! portable {
                 each(|i| if a[i] > b[i] { a[i] } else { b[i] })
             }
             #[inline(always)]
+            unsafe fn max_or_nan(a: Self::Vector, b: Self::Vector) -> Self::Vector {
+                each(|i| if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] })
+            }
+            #[inline(always)]
             unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
                 // `mul_add` would be a call into the mathematics library where there is no
                 // instruction.

@@ -266,3 +266,69 @@ fn tables_are_ordered() {
     assert!(tables.iter().zip(available::<f64>()).all(|(single, double)| single.lanes == 2 * double.lanes));
     assert!(tables.iter().any(|isa| std::ptr::eq(*isa, active().unwrap())));
 }
+
+/// Neither a ReLU nor a maximum hides what is not a number.
+#[test]
+fn what_is_not_a_number_stays() {
+    check_not_a_number::<f32>();
+    check_not_a_number::<f64>();
+}
+
+fn check_not_a_number<T: Float>() {
+    for isa in available::<T>() {
+        for (family, rows, pixels, kernel) in families(isa) {
+            let block = family.vectors * isa.lanes;
+            let segment = Segment { offset: 0, length: 3 };
+            for wrong in 0..rows * pixels {
+                // Everything but one pixel's input is −1, which a ReLU makes 0.
+                let mut a = vec![-T::one(); rows * pixels * 3];
+                a[wrong * 3 + 1] = T::nan();
+                let weights = vec![T::one(); 3 * block];
+                let mut out = vec![T::one(); rows * pixels * block];
+                let tile = Tile {
+                    a: a.as_ptr(),
+                    a_pixel: 3,
+                    a_row: 3 * pixels,
+                    segments: &segment,
+                    segment_count: 1,
+                    weights: weights.as_ptr(),
+                    ahead: weights.as_ptr(),
+                    out: out.as_mut_ptr(),
+                    out_pixel: block,
+                    out_row: block * pixels,
+                    out_is_far: false,
+                    columns: block,
+                    finish: Finish { relu: true, ..Finish::NONE },
+                };
+                // SAFETY: the operands were made for this tile.
+                unsafe { kernel(&tile) };
+                for (at, &out) in out.iter().enumerate() {
+                    let stays = if at / block == wrong { out.is_nan() } else { out == T::zero() };
+                    assert!(stays, "{isa:?} {rows}×{pixels}×{block}: {out} at {at}, not a number: {wrong}");
+                }
+            }
+        }
+        for channels in [1, isa.lanes - 1, isa.lanes + 1] {
+            for wrong in 0..6 * channels {
+                let mut x: Vec<T> = (0..6 * channels).map(|at| T::of(at as f64)).collect();
+                x[wrong] = T::nan();
+                let mut y = vec![T::zero(); channels];
+                let window = Largest {
+                    x: x.as_ptr(),
+                    row: 3 * channels,
+                    rows: 2,
+                    columns: 3,
+                    channels,
+                    y: y.as_mut_ptr(),
+                };
+                // SAFETY: two rows of three pixels, and a result of as many channels.
+                unsafe { (isa.largest)(&window) };
+                for (channel, &y) in y.iter().enumerate() {
+                    let largest = T::of((5 * channels + channel) as f64);
+                    let stays = if channel == wrong % channels { y.is_nan() } else { y == largest };
+                    assert!(stays, "{isa:?} {channels}: {y} in channel {channel}, not a number: {wrong}");
+                }
+            }
+        }
+    }
+}

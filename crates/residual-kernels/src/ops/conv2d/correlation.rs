@@ -49,7 +49,10 @@ impl Axis {
             step: 1,
             count: shape.output[axis],
             stride: geometry.stride[axis],
-            taps: (0..geometry.kernel[axis]).map(|index| Tap { offset: offset(index), index }).collect(),
+            // A window of no channels sees nothing, however large it is.
+            taps: (0..if shape.group_inputs() == 0 { 0 } else { geometry.kernel[axis] })
+                .map(|index| Tap { offset: offset(index), index })
+                .collect(),
             length: shape.input[axis],
         }
     }

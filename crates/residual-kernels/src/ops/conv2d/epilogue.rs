@@ -98,7 +98,8 @@ impl<T: Float> PartialMoments<T> {
             }
             to
         };
-        let variance = take(&squares, total).map(|variance| variance.max(0.0));
+        // Rounding may leave less than nothing. In this form what is not a number stays what it is.
+        let variance = take(&squares, total).map(|variance| if variance < 0.0 { 0.0 } else { variance });
         BatchStatistics { mean: take(&means, 1.0), variance, count: self.counts.iter().sum() }
     }
 }

@@ -65,7 +65,8 @@ impl Conv2dGeometry {
     /// Height and width of the output for those of the input.
     ///
     /// # Errors
-    /// If a field is zero where it must not be, or the kernel is larger than the padded input.
+    /// If a field is zero where it must not be or absurdly large, or the kernel is larger than the
+    /// padded input.
     pub fn output_size(&self, input: [usize; 2]) -> Result<[usize; 2]> {
         let &Self { kernel, stride, padding, dilation, .. } = self;
         Window { operation: "conv2d", kernel, stride, padding, dilation }.output_size(input)
@@ -75,8 +76,8 @@ impl Conv2dGeometry {
     ///
     /// # Errors
     /// If a shape does not have four axes, the weight is not of this kernel, its channels are
-    /// not those of the input, the groups do not divide the channels, or as in
-    /// [`output_size`](Self::output_size).
+    /// not those of the input, the groups do not divide the channels, the output would have more
+    /// elements than memory can address, or as in [`output_size`](Self::output_size).
     pub fn resolve(&self, x: &Shape, weight: &Shape) -> Result<Conv2dShape> {
         let [batch, in_channels, height, width] = x.dims("conv2d")?;
         let [out_channels, group_channels, kernel_height, kernel_width] = weight.dims("conv2d")?;
@@ -119,24 +120,49 @@ impl fmt::Display for Conv2dGeometry {
     }
 }
 
-/// A convolution with all its sizes, computed once and passed on.
+/// A convolution with all its sizes, computed and checked once by [`Conv2dGeometry::resolve`] and
+/// passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv2dShape {
-    /// Number of images.
-    pub batch: usize,
-    /// Channels of the input, over all groups.
-    pub in_channels: usize,
-    /// Channels of the output, over all groups.
-    pub out_channels: usize,
-    /// Height and width of the input.
-    pub input: [usize; 2],
-    /// Height and width of the output.
-    pub output: [usize; 2],
-    /// The geometry that led here.
-    pub geometry: Conv2dGeometry,
+    pub(super) batch: usize,
+    pub(super) in_channels: usize,
+    pub(super) out_channels: usize,
+    pub(super) input: [usize; 2],
+    pub(super) output: [usize; 2],
+    pub(super) geometry: Conv2dGeometry,
 }
 
 impl Conv2dShape {
+    /// Number of images.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Channels of the input, over all groups.
+    pub fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    /// Channels of the output, over all groups.
+    pub fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+
+    /// Height and width of the input.
+    pub fn input(&self) -> [usize; 2] {
+        self.input
+    }
+
+    /// Height and width of the output.
+    pub fn output(&self) -> [usize; 2] {
+        self.output
+    }
+
+    /// The geometry that led here.
+    pub fn geometry(&self) -> Conv2dGeometry {
+        self.geometry
+    }
+
     /// The shape of the input, `[batch, in_channels, height, width]`.
     pub fn x(&self) -> Shape {
         checked([self.batch, self.in_channels, self.input[0], self.input[1]])
@@ -166,8 +192,8 @@ impl Conv2dShape {
     /// Multiplications (each with an addition) of the forward pass, padding included.
     pub fn multiply_adds(&self) -> u64 {
         let [kernel_height, kernel_width] = self.geometry.kernel;
-        let per_output = kernel_height * kernel_width * self.group_inputs();
-        self.y().elements() as u64 * per_output as u64
+        let per_output = kernel_height.saturating_mul(kernel_width).saturating_mul(self.group_inputs());
+        (self.y().elements() as u64).saturating_mul(per_output as u64)
     }
 }
 

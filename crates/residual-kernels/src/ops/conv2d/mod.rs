@@ -13,6 +13,11 @@
 //! (`reference`), windows in matrices (`im2col`), and the fast ones (`blocked`, `grouped`,
 //! `winograd`), which `plan` runs after `cost` has picked one. A bias is not here but as an
 //! [`Epilogue`]: in a residual network batch normalization has it.
+//!
+//! **What is not a number** is never hidden: an output that has NaN or an infinity among its terms
+//! is NaN or infinite by every algorithm, as in PyTorch. Other outputs may be, too: Winograd's
+//! spreads it to the outputs of the same tile and turns an infinity into NaN, and padding is
+//! zeros that are multiplied, so that an infinite weight gives NaN there.
 
 mod blocked;
 mod correlation;
@@ -93,14 +98,15 @@ impl Algorithm {
     /// # Errors
     /// [`KernelError::Algorithm`].
     pub fn check(self, shape: &Conv2dShape) -> Result<()> {
+        let unable = |reason| KernelError::Algorithm { algorithm: self, geometry: shape.geometry, reason };
         match self {
-            Self::Reference | Self::Im2col | Self::Blocked | Self::Grouped => Ok(()),
-            Self::Winograd2 | Self::Winograd4 if plan::suits_winograd(shape) => Ok(()),
-            Self::Winograd2 | Self::Winograd4 => Err(KernelError::Algorithm {
-                algorithm: self,
-                geometry: shape.geometry,
-                reason: "it needs a 3×3 kernel with stride 1, dilation 1 and one group",
-            }),
+            Self::Blocked | Self::Grouped if !plan::suits_blocked(shape) => {
+                Err(unable("its copy of all that a window spans would not fit memory"))
+            }
+            Self::Winograd2 | Self::Winograd4 if !plan::suits_winograd(shape) => {
+                Err(unable("it needs a 3×3 kernel with stride 1, dilation 1 and one group"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -148,6 +154,13 @@ fn run<T: Float>(
     Ok(result)
 }
 
+/// What every algorithm gives where an operand is empty: sums of no products, which are zeros.
+fn no_products<T: Float>(result: Shape) -> Result<Tensor<T>> {
+    let mut zeros = Tensor::try_unfilled(result, Layout::ChannelsLast)?;
+    zeros.as_mut_slice().fill(T::zero());
+    Ok(zeros)
+}
+
 /// The convolution of `x` with `weight`.
 ///
 /// # Shapes
@@ -190,6 +203,9 @@ fn forward_by<T: Float>(
     shape: &Conv2dShape,
     with_statistics: bool,
 ) -> Result<(Tensor<T>, Option<BatchStatistics>)> {
+    if x.shape().elements() == 0 || weight.is_empty() {
+        return Ok((no_products(shape.y())?, None));
+    }
     let fast = match algorithm {
         Algorithm::Reference => {
             return Ok((run(reference::forward, &x.value()?, weight, shape.y(), shape)?, None));
@@ -236,6 +252,9 @@ pub fn accumulate_backward_data<T: Float>(
 ) -> Result<()> {
     let shape = resolve_backward(dy, dx.shape(), weight.shape(), geometry)?;
     let algorithm = choose(&shape, cost::backward_data::<T>)?;
+    if dy.is_empty() || weight.is_empty() {
+        return Ok(());
+    }
     if !algorithm.is_fast() || dx.layout() != Layout::ChannelsLast {
         let other = backward_data_with(algorithm, dy, weight, dx.shape(), geometry)?;
         return crate::ops::add::accumulate(dx, &other);
@@ -283,6 +302,9 @@ fn backward_weights_by<T: Float>(
     dy: &Tensor<T>,
     shape: &Conv2dShape,
 ) -> Result<Tensor<T>> {
+    if x.shape().elements() == 0 || dy.is_empty() {
+        return no_products(shape.weight());
+    }
     let fast = match algorithm {
         Algorithm::Reference => {
             return run(reference::backward_weights, &x.value()?, dy, shape.weight(), shape);
@@ -325,6 +347,9 @@ pub fn backward_data_with<T: Float>(
 ) -> Result<Tensor<T>> {
     let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
     algorithm.check(&shape)?;
+    if dy.is_empty() || weight.is_empty() {
+        return no_products(shape.x());
+    }
     match algorithm {
         Algorithm::Reference => run(reference::backward_data, dy, weight, shape.x(), &shape),
         Algorithm::Im2col => run(im2col::backward_data, dy, weight, shape.x(), &shape),
@@ -360,7 +385,9 @@ fn choose<T: Float>(
     cost: impl FnOnce(&Conv2dShape, &Isa<T>) -> Algorithm,
 ) -> Result<Algorithm> {
     let preferred = Algorithm::preferred()?.filter(|algorithm| algorithm.check(shape).is_ok());
-    Ok(preferred.unwrap_or(cost(shape, isa::active()?)))
+    let cheapest = cost(shape, isa::active()?);
+    let able = if cheapest.check(shape).is_ok() { cheapest } else { Algorithm::Im2col };
+    Ok(preferred.unwrap_or(able))
 }
 
 /// Resolves the geometry, and holds the gradient of the output against it.

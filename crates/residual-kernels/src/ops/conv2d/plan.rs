@@ -7,14 +7,14 @@
 use residual_tensor::{Float, Layout, Tensor};
 
 use super::{
-    Algorithm, Conv2dShape,
+    Algorithm, Conv2dGeometry, Conv2dShape,
     blocked::Blocking,
     correlation::Correlation,
     cost,
     epilogue::Epilogue,
     grouped::Grouped,
     source::Source,
-    winograd::{self, TileSize, Winograd, WinogradGradient},
+    winograd::{TileSize, Winograd, WinogradGradient},
 };
 use crate::{
     BatchStatistics, KernelError, Result,
@@ -48,7 +48,20 @@ fn tile_size(algorithm: Algorithm) -> Option<TileSize> {
 
 /// Whether Winograd's algorithm can compute a convolution and its gradients.
 pub(super) fn suits_winograd(shape: &Conv2dShape) -> bool {
-    winograd::suits(&Correlation::forward(shape))
+    let Conv2dGeometry { kernel, stride, dilation, groups, .. } = shape.geometry;
+    (kernel, stride, dilation, groups) == ([3; 2], [1; 2], [1; 2], 1)
+}
+
+/// Whether blocks can compute a convolution and its gradients. Their scratch holds, of all that the
+/// windows of a row of outputs span, every pixel, which taps that lie far apart make absurdly large.
+pub(super) fn suits_blocked(shape: &Conv2dShape) -> bool {
+    /// Elements at most: a gigabyte in `f64`.
+    const MOST: usize = 128 << 20;
+    let Conv2dGeometry { kernel, stride, dilation, .. } = shape.geometry;
+    let [rows, span] = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) + 1);
+    let columns = (shape.output[1].saturating_mul(stride[1].min(span))).max(shape.input[1]) + span;
+    let channels = shape.in_channels.max(shape.out_channels).max(1);
+    rows.saturating_mul(columns).saturating_mul(channels) <= MOST
 }
 
 impl<T: Float> Plan<T> {
@@ -60,7 +73,10 @@ impl<T: Float> Plan<T> {
         normalized: bool,
         isa: &'static Isa<T>,
     ) -> Self {
-        Self { parts: vec![Part::new(&Correlation::forward(shape), algorithm, normalized, isa)] }
+        // Without outputs there is nothing to divide, whatever the other axes are.
+        let parts = if shape.batch == 0 || shape.out_channels == 0 { 0..0 } else { 0..1 };
+        let correlation = Correlation::forward(shape);
+        Self { parts: parts.map(|_| Part::new(&correlation, algorithm, normalized, isa)).collect() }
     }
 
     /// The gradient with respect to the data by an algorithm that suits the forward pass.
@@ -114,9 +130,10 @@ impl<T: Float> Plan<T> {
 impl<T: Float> Part<T> {
     fn new(correlation: &Correlation, algorithm: Algorithm, normalized: bool, isa: &'static Isa<T>) -> Self {
         match tile_size(algorithm) {
-            Some(size) => Self::Winograd(Winograd::new(correlation, size, isa)),
+            // Where there is nothing to sum, there are no taps either.
+            Some(size) if correlation.terms() > 0 => Self::Winograd(Winograd::new(correlation, size, isa)),
             None if algorithm == Algorithm::Grouped => Self::Grouped(Grouped::forward(correlation, isa)),
-            None => Self::Blocked(Blocking::forward(correlation, normalized, isa)),
+            _ => Self::Blocked(Blocking::forward(correlation, normalized, isa)),
         }
     }
 }
@@ -132,11 +149,13 @@ pub(super) fn backward_weights<T: Float>(
 ) {
     let correlation = Correlation::forward(shape);
     match tile_size(algorithm) {
-        Some(size) => WinogradGradient::new(&correlation, size, isa).run(x, dy, dw),
+        Some(size) if correlation.terms() > 0 => {
+            WinogradGradient::new(&correlation, size, isa).run(x, dy, dw);
+        }
         None if algorithm == Algorithm::Grouped => {
             Grouped::backward(&correlation, isa).backward_weights(x, dy, dw);
         }
-        None => Blocking::backward(&correlation, isa).backward_weights(x, dy, dw),
+        _ => Blocking::backward(&correlation, isa).backward_weights(x, dy, dw),
     }
 }
 

@@ -29,6 +29,9 @@ fn cases() -> Vec<(Conv2dGeometry, [usize; 4], usize)> {
         (three.padding([2, 1]), [2, 20, 5, 3], 49),
         (three.padding(3), [1, 4, 2, 3], 3), // rows of zeros only
         (three, [0, 4, 9, 10], 3),
+        (three, [0, 64, 8, 8], 64), // sums large enough to be recycled memory
+        (kernel(1, 1), [0, 64, 8, 8], 64),
+        (three.stride(2), [2, 0, 5, 6], 3),
         (kernel(1, 1), [2, 33, 5, 6], 40),
         (kernel(1, 1), [2, 600, 5, 6], 16), // too many channels to be read in place
         (kernel(1, 1), [1, 3, 41, 43], 33), // one long row in several units
@@ -155,6 +158,8 @@ fn algorithms_agree_with_the_definition() {
 fn check_algorithms<T: Float>() {
     for case in cases().into_iter().map(Case::<T>::new) {
         let Case { shape, x, weight, dy } = &case;
+        // Recycled memory that was not written would show.
+        drop(Tensor::full([1 << 18], T::nan()));
         let y = case.y();
         let dx = case.exact(reference::backward_data, [dy, weight], shape.x());
         let dw = case.exact(reference::backward_weights, [x, dy], shape.weight());
@@ -288,6 +293,49 @@ fn check_normalized_inputs<T: Float>() {
             };
             let want = gradient(before.as_slice().into());
             assert_eq!(gradient(on_the_way.source()).as_slice(), want.as_slice(), "{}", name());
+        }
+    }
+}
+
+/// Where the definition gives NaN or an infinity, every algorithm gives something that is not
+/// finite, and a ReLU on the way does not hide it.
+#[test]
+fn what_is_not_finite_is_not_hidden() {
+    check_not_finite::<f32>();
+    check_not_finite::<f64>();
+}
+
+fn check_not_finite<T: Float>() {
+    for case in cases().into_iter().map(Case::<T>::new).filter(|case| !case.x.is_empty()) {
+        let Case { shape, x, weight, dy } = &case;
+        for (wrong, value) in [(0, T::nan()), (x.len() / 2, T::infinity()), (x.len() - 1, T::nan())] {
+            let mut x = x.clone();
+            x.as_mut_slice()[wrong] = value;
+            let y = case.exact(reference::forward, [&x, weight], shape.y());
+            let dw = case.exact(reference::backward_weights, [&x, dy], shape.weight());
+            for (isa, algorithm) in ways::<T>(shape) {
+                let check = |got: &Tensor<T>, want: &Tensor<f64>, relu: bool| {
+                    for (&got, &want) in got.as_slice().iter().zip(want.as_slice()) {
+                        let hidden = match want {
+                            _ if want.is_nan() => !got.is_nan(),
+                            f64::NEG_INFINITY if relu => got > T::zero(),
+                            _ => want.is_infinite() && got.is_finite(),
+                        };
+                        assert!(!hidden, "{algorithm:?} {isa:?} {shape:?}: {got} for {want}");
+                    }
+                };
+                for relu in [false, true] {
+                    let plan = Plan::forward(shape, algorithm, false, isa);
+                    let (packed, mut got) = (plan.pack(weight.as_slice()), Tensor::zeros(shape.y()));
+                    let epilogue = Epilogue { relu, ..Epilogue::default() };
+                    plan.run(x.as_slice().into(), &packed, got.as_mut_slice(), &epilogue, false);
+                    check(&got, &y, relu);
+                }
+                let mut got = Tensor::zeros(shape.weight());
+                let (x, dy) = (x.as_slice().into(), dy.as_slice());
+                plan::backward_weights(x, dy, got.as_mut_slice(), shape, algorithm, isa);
+                check(&got, &dw, false);
+            }
         }
     }
 }

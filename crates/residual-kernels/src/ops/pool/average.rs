@@ -14,7 +14,7 @@ use crate::{
 /// `x [n, c, h, w]` → `[n, c, oh, ow]`.
 ///
 /// # Errors
-/// If `x` does not have four axes, or as [`Pool2dGeometry::output_size`].
+/// As [`Pool2dGeometry::resolve`].
 pub fn avg_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result<Tensor<T>> {
     let shape = geometry.resolve(x.shape())?;
     let x = x.to_layout(Layout::ChannelsLast);

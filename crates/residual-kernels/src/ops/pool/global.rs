@@ -17,7 +17,6 @@ use crate::{
 /// If `x` does not have four axes or its images have no pixels.
 pub fn global_avg_forward<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
     let [batch, channels, height, width] = x.dims("global_avg_pool")?;
-    share::<T>("global_avg_pool", x.shape(), height * width)?;
     let x = x.to_layout(Layout::ChannelsLast);
     let mut y = Tensor::try_unfilled([batch, channels], Layout::Contiguous)?;
     global_avg_into(x.as_slice(), y.as_mut_slice(), [batch, channels, height, width])?;
@@ -27,7 +26,7 @@ pub fn global_avg_forward<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
 /// [`global_avg_forward`] between slices of channels-last memory.
 ///
 /// # Errors
-/// If a slice does not have as many elements as its shape.
+/// If a slice does not have as many elements as its shape, or images have no pixels.
 pub fn global_avg_into<T: Float>(
     x: &[T],
     y: &mut [T],
@@ -35,8 +34,8 @@ pub fn global_avg_into<T: Float>(
 ) -> Result<()> {
     check_length([batch, channels, height, width], x.len())?;
     check_length([batch, channels], y.len())?;
-    let share = T::of(1.0 / (height * width) as f64);
-    let image = (height * width * channels).max(1);
+    let share = share(height * width, || Shape::new([batch, channels, height, width]))?;
+    let image = height * width * channels;
     for_each_chunk(y, channels, |index, y| {
         y.fill(T::zero());
         x[index * image..][..image].chunks_exact(channels).for_each(|x| add_assign(y, x));
@@ -56,7 +55,7 @@ pub fn global_avg_backward<T: Float>(dy: &Tensor<T>, x_shape: &Shape) -> Result<
     let operation = "global_avg_pool backward";
     let [batch, channels, height, width] = x_shape.dims(operation)?;
     KernelError::unless_same(operation, ("dy", dy.shape()), ("the output", &Shape::new([batch, channels])?))?;
-    let share = share::<T>(operation, x_shape, height * width)?;
+    let share: T = share(height * width, || Ok(x_shape.clone()))?;
     let mut dx = Tensor::try_unfilled(x_shape, Layout::ChannelsLast)?;
     let image = (height * width * channels).max(1);
     for_each_chunk(dx.as_mut_slice(), image, |image, dx| {
@@ -70,10 +69,11 @@ pub fn global_avg_backward<T: Float>(dy: &Tensor<T>, x_shape: &Shape) -> Result<
     Ok(dx)
 }
 
-/// The weight of a pixel in the average.
-fn share<T: Float>(operation: &'static str, x: &Shape, pixels: usize) -> Result<T> {
+/// The weight of a pixel in the average. `x` gives the input's shape, for an error.
+fn share<T: Float>(pixels: usize, x: impl FnOnce() -> residual_tensor::Result<Shape>) -> Result<T> {
     if pixels == 0 {
-        return Err(KernelError::TooFewValues { operation, shape: x.clone(), count: 0, needed: 1 });
+        let (operation, shape) = ("global_avg_pool", x()?);
+        return Err(KernelError::TooFewValues { operation, shape, count: 0, needed: 1 });
     }
     Ok(T::of(1.0 / pixels as f64))
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
+use residual_tensor::{Float, Layout, Shape, Tensor, TensorError};
 
 use super::{Pool2dGeometry, Pool2dShape};
 use crate::{
@@ -31,9 +31,12 @@ pub struct MaxIndices {
 /// `x [n, c, h, w]` → `[n, c, oh, ow]`.
 ///
 /// # Errors
-/// If `x` does not have four axes, or as [`Pool2dGeometry::output_size`].
+/// As [`Pool2dGeometry::resolve`], or if an image has more pixels than `i32` can number.
 pub fn max_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result<(Tensor<T>, MaxIndices)> {
     let shape = geometry.resolve(x.shape())?;
+    if shape.input[0] * shape.input[1] > i32::MAX as usize {
+        return Err(TensorError::TooLarge { axes: x.shape().to_vec() }.into());
+    }
     let x = x.to_layout(Layout::ChannelsLast);
     let mut y = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
     let mut pixels = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
@@ -59,7 +62,7 @@ pub fn max_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result
     Ok((y, MaxIndices { x: shape.x(), pixels }))
 }
 
-/// [`max_forward`] between slices of channels-last memory, without indices. Here NaN does not win.
+/// [`max_forward`] between slices of channels-last memory, without indices.
 ///
 /// # Errors
 /// If a slice does not have as many elements as its shape.
@@ -79,7 +82,8 @@ pub fn max_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<(
                 channels,
                 y: y.as_mut_ptr(),
             };
-            // SAFETY: the window is within the image, and the pixel of the output is this one's.
+            // SAFETY: `check` has held both slices against the shape, which only `resolve` makes: the
+            // window is within the image and not empty. The pixel of the output is this one's.
             unsafe { (isa.largest)(&window) };
         }
     });

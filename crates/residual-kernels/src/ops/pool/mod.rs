@@ -59,7 +59,7 @@ impl Pool2dGeometry {
     /// Height and width of the output for those of the input.
     ///
     /// # Errors
-    /// If a field is zero where it must not be, the padding exceeds half of the kernel, or the
+    /// If a field is zero where it must not be or absurdly large, the padding exceeds half of the kernel, or the
     /// kernel is larger than the padded input.
     pub fn output_size(&self, input: [usize; 2]) -> Result<[usize; 2]> {
         let &Self { kernel, stride, padding } = self;
@@ -74,32 +74,59 @@ impl Pool2dGeometry {
     /// Checks the geometry against the shape of the input, and works out the rest.
     ///
     /// # Errors
-    /// If `x` does not have four axes, or as [`output_size`](Self::output_size).
+    /// If `x` does not have four axes or its images have no pixels, the output would have more
+    /// elements than memory can address, or as [`output_size`](Self::output_size).
     pub fn resolve(&self, x: &Shape) -> Result<Pool2dShape> {
         let [batch, channels, height, width] = x.dims("pool2d")?;
         let input = [height, width];
+        if input.contains(&0) {
+            // Every window is to have an element; an even kernel would fit into mere padding.
+            let (operation, shape) = ("pool2d", x.clone());
+            return Err(KernelError::TooFewValues { operation, shape, count: 0, needed: 1 });
+        }
         let output = self.output_size(input)?;
         Shape::count(&[batch, channels, output[0], output[1]])?;
         Ok(Pool2dShape { batch, channels, input, output, geometry: *self })
     }
 }
 
-/// A pooling with all its sizes, computed once and passed on.
+/// A pooling with all its sizes, computed and checked once by [`Pool2dGeometry::resolve`] and passed
+/// on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool2dShape {
-    /// Number of images.
-    pub batch: usize,
-    /// Channels of input and output.
-    pub channels: usize,
-    /// Height and width of the input.
-    pub input: [usize; 2],
-    /// Height and width of the output.
-    pub output: [usize; 2],
-    /// The geometry that led here.
-    pub geometry: Pool2dGeometry,
+    batch: usize,
+    channels: usize,
+    input: [usize; 2],
+    output: [usize; 2],
+    geometry: Pool2dGeometry,
 }
 
 impl Pool2dShape {
+    /// Number of images.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Channels of input and output.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Height and width of the input.
+    pub fn input(&self) -> [usize; 2] {
+        self.input
+    }
+
+    /// Height and width of the output.
+    pub fn output(&self) -> [usize; 2] {
+        self.output
+    }
+
+    /// The geometry that led here.
+    pub fn geometry(&self) -> Pool2dGeometry {
+        self.geometry
+    }
+
     /// The shape of the input, `[batch, channels, height, width]`.
     pub fn x(&self) -> Shape {
         Shape::new([self.batch, self.channels, self.input[0], self.input[1]]).expect("checked by resolve")
@@ -118,7 +145,8 @@ impl Pool2dShape {
     }
 
     /// The rows and the columns of the input under the window of output pixel `[i, j]`, without
-    /// those in the padding. There is at least one of each.
+    /// those in the padding. There is at least one of each: the padding is at most half of the
+    /// kernel, and the input has pixels.
     fn window(&self, i: usize, j: usize) -> [Range<usize>; 2] {
         let inside = |axis: usize, at: usize| {
             let start = at * self.geometry.stride[axis];

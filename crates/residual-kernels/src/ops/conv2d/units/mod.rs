@@ -108,7 +108,11 @@ impl<T: Float> Units<T> {
         let columns = horizontal.count.div_ceil(column_parts.max(1)).max(1);
         let row_parts = parts(vertical.count, pixels / columns);
         let rows = vertical.count.max(1);
-        let images = if row_parts > 1 { *batch } else { parts(*batch, pixels / (columns * rows)) };
+        // Margins count, too, where they are most of an image.
+        let image = self.scratch_positions(0, rows) * self.scratch_positions(1, columns) * self.channels();
+        let affordable = (8 * self.isa.numbers_in(UNIT_BYTES) / image.max(1)).max(1);
+        let together = (pixels / (columns * rows)).min(affordable);
+        let images = if row_parts > 1 { *batch } else { parts(*batch, together) };
         [images, row_parts, column_parts]
     }
 

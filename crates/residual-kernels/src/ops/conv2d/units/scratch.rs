@@ -31,7 +31,7 @@ pub(in crate::ops::conv2d) struct Strides {
 
 impl<T: Float> Units<T> {
     /// Per axis, the scratch positions that `outputs` outputs need.
-    fn scratch_positions(&self, axis: usize, outputs: usize) -> usize {
+    pub(super) fn scratch_positions(&self, axis: usize, outputs: usize) -> usize {
         outputs.saturating_sub(1) * self.scratch_step[axis] + self.correlation.axes[axis].span()
     }
 
