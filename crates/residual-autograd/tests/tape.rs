@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc};
 use residual_autograd::{
     AutogradError, GradCheck, Pass, Role, RunningStatistics, SUM, State, Tape, Tolerance, registry,
 };
-use residual_tensor::{Generator, Tensor, pool};
+use residual_tensor::{Generator, Tensor, memory};
 
 #[test]
 fn every_operation_agrees_with_difference_quotients() {
@@ -80,12 +80,12 @@ fn backward_frees_what_it_has_used() {
     for _ in 0..8 {
         y = y.relu().unwrap();
     }
-    let before = pool::statistics().in_use;
+    let before = memory::statistics().in_use;
     assert!(before >= 9 * BYTES, "each relu keeps its output");
     let upstream = Tensor::full([BYTES / 4], 1.0f32);
     drop(y.backward_with(upstream).unwrap());
     drop(y);
-    assert!(pool::statistics().in_use <= before - 8 * BYTES, "the tape still holds saved tensors");
+    assert!(memory::statistics().in_use <= before - 8 * BYTES, "the tape still holds saved tensors");
     drop(tape);
 }
 

@@ -109,11 +109,12 @@ pub struct Node<T: Float> {
 /// use residual_nn::{Block, BlockConfig, Graph};
 /// use residual_tensor::Generator;
 ///
-/// let block = Block::<f32>::new(&BlockConfig::basic(8, 8), &mut Generator::new(0));
+/// let block = Block::<f32>::new(&BlockConfig::basic(8, 8), &mut Generator::new(0))?;
 /// let graph = Graph::of(&block);
 /// let paths: Vec<_> = graph.nodes().iter().map(|node| node.path.as_str()).collect();
 /// assert_eq!(paths, ["input", "conv1", "bn1", "relu1", "conv2", "bn2", "add", "relu2"]);
 /// assert_eq!(graph.node(graph.output()).path, "relu2");
+/// # Ok::<(), residual_nn::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Graph<T: Float> {

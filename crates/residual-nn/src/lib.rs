@@ -15,7 +15,7 @@
 //! ```
 //! use residual_autograd::Tape;
 //! use residual_nn::{Block, BlockConfig, Mode, Module, Trace};
-//! use residual_tensor::Generator;
+//! use residual_tensor::{Generator, Shape};
 //!
 //! let mut generator = Generator::new(0);
 //! let block = Block::<f32>::new(&BlockConfig::basic(16, 32).stride(2), &mut generator)?;

@@ -1,26 +1,43 @@
-//! A fixed-length run of elements in a pooled, aligned block.
+//! A fixed-length run of elements in an aligned block. It has no shape: that is a tensor's.
 
 use std::{
+    fmt,
     marker::PhantomData,
     mem::ManuallyDrop,
     ops::{Deref, DerefMut},
 };
 
-use crate::{Element, pool::Block};
+use crate::{Element, Result, Shape, TensorError, memory::Block};
 
-/// Like a boxed slice, but 64-byte aligned and drawn from the [pool](crate::pool).
-pub(crate) struct Buffer<T: Element> {
+/// Like a boxed slice, but 64-byte aligned and from [memory](crate::memory) that is recycled: what
+/// tensors are made of, and room for intermediate results of kernels.
+pub struct Buffer<T: Element> {
     block: ManuallyDrop<Block>,
     len: usize,
     element: PhantomData<T>,
 }
 
 impl<T: Element> Buffer<T> {
-    /// A buffer of `len` elements whose values are whatever the memory held before; `None` if the
-    /// system has no memory for it.
-    pub(crate) fn unfilled(len: usize) -> Option<Self> {
-        let block = Block::acquire(len.checked_mul(size_of::<T>())?)?;
-        Some(Self { block: ManuallyDrop::new(block), len, element: PhantomData })
+    /// A buffer of `len` elements whose values are whatever the memory held before.
+    ///
+    /// # Panics
+    /// If [`try_unfilled`](Self::try_unfilled) gives an error.
+    #[track_caller]
+    pub fn unfilled(len: usize) -> Self {
+        Self::try_unfilled(len).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A buffer of `len` elements whose values are whatever the memory held before.
+    ///
+    /// # Errors
+    /// [`TensorError::TooLarge`] if memory cannot address so many elements,
+    /// [`TensorError::OutOfMemory`] if the system has no memory for them.
+    pub fn try_unfilled(len: usize) -> Result<Self> {
+        let bytes = Shape::count(&[len])? * size_of::<T>();
+        match Block::acquire(bytes) {
+            Some(block) => Ok(Self { block: ManuallyDrop::new(block), len, element: PhantomData }),
+            None => Err(TensorError::OutOfMemory { shape: Shape::new([len])?, bytes }),
+        }
     }
 }
 
@@ -45,5 +62,11 @@ impl<T: Element> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as above, and the block is exclusively owned.
         unsafe { std::slice::from_raw_parts_mut(self.block.pointer().cast().as_ptr(), self.len) }
+    }
+}
+
+impl<T: Element> fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&**self).finish()
     }
 }

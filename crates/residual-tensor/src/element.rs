@@ -25,7 +25,7 @@ macro_rules! element {
         impl sealed::Sealed for $t {}
         impl Element for $t { const NAME: &'static str = stringify!($t); }
         // What buffers and shapes rely on.
-        const _: () = assert!(align_of::<$t>() <= crate::pool::ALIGNMENT && size_of::<$t>() <= LARGEST);
+        const _: () = assert!(align_of::<$t>() <= crate::memory::ALIGNMENT && size_of::<$t>() <= LARGEST);
     )* };
 }
 element!(f32, f64, i64, i32, u8);

@@ -1,4 +1,4 @@
-//! Storage for n-dimensional data: shapes, memory layouts, aligned and reusable buffers.
+//! Storage for n-dimensional data: checked shapes, memory layouts, aligned and recycled memory.
 //!
 //! **Decision.** [`Tensor`] owns memory; [`ndarray`] is how one looks at it. A tensor is a
 //! shape, a [`Layout`] and a shared buffer, and lends `ArrayView`s for everything that has to
@@ -8,6 +8,12 @@
 //! **Rejected.** A tensor with free strides of its own: every kernel above would have to
 //! handle any stride, or copy without saying so. Two layouts are enough for a residual
 //! network, and a kernel can name the one that it wants.
+//!
+//! **Sizes.** A [`Shape`] is checked where it is made, so that no count, stride or size in bytes can
+//! wrap. What a user or a file may ask for goes through functions that return a [`Result`].
+//!
+//! **Memory** is cut from [arenas](memory), one for each thread, and goes back to the system on
+//! request or when it is not used.
 //!
 //! **Not here.** Arithmetic. Numbers are computed in `residual-kernels`.
 //!
@@ -27,10 +33,11 @@ mod element;
 mod error;
 mod generator;
 mod layout;
-pub mod pool;
+pub mod memory;
 mod shape;
 mod tensor;
 
+pub use buffer::Buffer;
 pub use element::{Element, Float, PerFloat};
 pub use error::TensorError;
 pub use generator::Generator;

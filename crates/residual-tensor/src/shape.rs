@@ -119,6 +119,12 @@ impl Deref for Shape {
     }
 }
 
+impl AsRef<[usize]> for Shape {
+    fn as_ref(&self) -> &[usize] {
+        &self.0
+    }
+}
+
 impl<const N: usize> PartialEq<[usize; N]> for Shape {
     fn eq(&self, axes: &[usize; N]) -> bool {
         self.0 == axes

@@ -104,11 +104,11 @@ impl<T: Element> Tensor<T> {
     pub fn try_unfilled(shape: impl IntoShape, layout: Layout) -> Result<Self> {
         let shape = shape.into_shape()?;
         layout.check(&shape)?;
-        let elements = shape.elements();
-        let Some(buffer) = Buffer::unfilled(elements) else {
-            return Err(TensorError::OutOfMemory { shape, bytes: elements * size_of::<T>() });
-        };
-        Ok(Self { shape, layout, data: Arc::new(buffer) })
+        match Buffer::try_unfilled(shape.elements()) {
+            Ok(buffer) => Ok(Self { shape, layout, data: Arc::new(buffer) }),
+            Err(TensorError::OutOfMemory { bytes, .. }) => Err(TensorError::OutOfMemory { shape, bytes }),
+            Err(error) => Err(error),
+        }
     }
 
     /// A row-major tensor of the given elements.

@@ -161,7 +161,7 @@ fn clones_share_until_one_is_written() {
 fn memory_is_aligned() {
     for len in [1, 7, 1000, 3_000_000] {
         let address = Tensor::<f32>::zeros([len]).as_slice().as_ptr() as usize;
-        assert_eq!(address % residual_tensor::pool::ALIGNMENT, 0);
+        assert_eq!(address % residual_tensor::memory::ALIGNMENT, 0);
     }
 }
 

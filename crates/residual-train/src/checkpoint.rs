@@ -159,7 +159,7 @@ impl<T: Float> Checkpoint<T> {
         load_weights(&net, weights).map_err(mismatch)?;
         let shapes: BTreeMap<_, _> =
             net.parameters().into_iter().map(|(path, state)| (path, state.shape())).collect();
-        let known = velocity.names().filter_map(|name| Some((name, shapes.get(name)?.clone())));
+        let known = velocity.names().filter_map(|name| Some((name, shapes.get(name)?)));
         velocity.check(known).map_err(mismatch)?;
 
         let config = &training.config.optimizer;

@@ -96,7 +96,7 @@ impl Target {
     /// # Panics
     /// If the target does, which is a finding as well.
     pub fn check(&self, bytes: &[u8], place: &Path) -> Result<bool, String> {
-        residual_tensor::pool::trim(); // or recycled blocks would go uncounted
+        residual_tensor::memory::trim(); // or recycled blocks would go uncounted
         let mut answer = Ok(());
         let memory = allocation_counter::measure(|| answer = (self.run)(bytes, place)).bytes_max;
         match answer {

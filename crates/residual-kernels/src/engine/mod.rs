@@ -6,6 +6,5 @@ pub(crate) mod environment;
 pub mod isa;
 pub mod machine;
 pub(crate) mod parallel;
-pub(crate) mod workspace;
 
 pub use crew::together;

@@ -97,7 +97,7 @@ fn look_at<T: PartialEq + Clone>(read: T) -> bool {
 /// Whether the reader accepts the bytes, and the most memory that it used at once. Panics and
 /// endless loops are for the caller to notice.
 pub(crate) fn measure((_, read): Reader, bytes: &[u8]) -> (bool, u64) {
-    residual_tensor::pool::trim(); // or recycled blocks would go uncounted
+    residual_tensor::memory::trim(); // or recycled blocks would go uncounted
     let mut accepted = false;
     let used = allocation_counter::measure(|| accepted = read(bytes)).bytes_max;
     (accepted, used)

@@ -15,14 +15,13 @@
 
 use std::ops::Range;
 
-use residual_tensor::{Float, Layout, Tensor};
+use residual_tensor::{Buffer, Float, Layout, Tensor};
 
 use super::{Blocking, Correlation, Panel};
 use crate::{
     engine::{
         isa::{Ahead, Isa, Outer},
         parallel::for_each_task,
-        workspace::Workspace,
     },
     ops::conv2d::{correlation::near_equal, shared::Shared, source::Source, units::stretch},
 };
@@ -77,8 +76,8 @@ impl<T: Float> Blocking<T> {
         let panel = |index: usize| (index / self.panels.len(), &self.panels[index % self.panels.len()]);
         for (index, unit) in units.clone().map(|unit| self.units.ranges(unit)).enumerate() {
             let pixels = unit.iter().map(|range| range.len()).product::<usize>();
-            let mut scratch = Workspace::take(self.units.scratch_len());
-            let mut gradients = Workspace::take(pixels * self.widest());
+            let mut scratch = Buffer::unfilled(self.units.scratch_len());
+            let mut gradients = Buffer::unfilled(pixels * self.widest());
             let next = units.clone().nth(index + 1).map(|next| self.units.ranges(next));
             let ahead = next.map_or([&[][..]; 2], |next| {
                 let Correlation { output, .. } = self.correlation;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use residual_tensor::Float;
+use residual_tensor::{Buffer, Float};
 
 use super::{Blocking, Correlation, Panel};
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     engine::{
         isa::{Ahead, Finish, Isa, Tile},
         parallel::for_each_task,
-        workspace::Workspace,
     },
     ops::conv2d::{
         correlation::near_equal,
@@ -98,7 +97,7 @@ impl<T: Float> Blocking<T> {
         y: Shared<'_, T>,
         finish: Finish<T>,
     ) {
-        let mut scratch = Workspace::take(self.units.scratch_len());
+        let mut scratch = Buffer::unfilled(self.units.scratch_len());
         let mut current = None;
         for index in panels {
             let (group, panel) = (index / self.panels.len(), &self.panels[index % self.panels.len()]);

@@ -13,14 +13,13 @@
 
 use std::ops::Range;
 
-use residual_tensor::{Float, Layout, Tensor};
+use residual_tensor::{Buffer, Float, Layout, Tensor};
 
 use super::{Correlation, Grouped};
 use crate::{
     engine::{
         isa::{Ahead, Isa, LaneOuter, TAPS},
         parallel::for_each_task,
-        workspace::Workspace,
     },
     ops::conv2d::{correlation::near_equal, shared::Shared, source::Source, units::stretch},
 };
@@ -67,11 +66,11 @@ impl<T: Float> Grouped<T> {
         sums: &Shared<'_, T>,
         first: usize,
     ) {
-        let mut scratch = Workspace::take(self.scratch_len());
+        let mut scratch = Buffer::unfilled(self.scratch_len());
         for index in units.clone() {
             let unit = self.units.ranges(index);
             let pixels = unit.iter().map(|range| range.len()).product::<usize>();
-            let mut gradients = Workspace::take(pixels * self.isa.lanes);
+            let mut gradients = Buffer::unfilled(pixels * self.isa.lanes);
             let mut ahead = [&[][..]; 2];
             if index + 1 < units.end {
                 let next = self.units.ranges(index + 1);

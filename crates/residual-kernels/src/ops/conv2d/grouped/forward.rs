@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use residual_tensor::Float;
+use residual_tensor::{Buffer, Float};
 
 use super::{Correlation, Grouped};
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     engine::{
         isa::{Ahead, Finish, Isa, LaneTile},
         parallel::for_each_task,
-        workspace::Workspace,
     },
     ops::conv2d::{
         correlation::near_equal,
@@ -66,7 +65,7 @@ impl<T: Float> Grouped<T> {
                 .then(|| self.units.seen(&self.units.ranges(unit + 1), x.numbers));
             let mut ahead = Ahead::new(next.unwrap_or_default());
             let unit = self.units.ranges(unit);
-            let mut scratch = Workspace::take(self.scratch_len());
+            let mut scratch = Buffer::unfilled(self.scratch_len());
             for block in share * blocks / shares..(share + 1) * blocks / shares {
                 self.units.copy(&unit, self.inputs(block), x, &mut scratch);
                 self.tiles(&unit, block, &scratch, &mut ahead, packed, y, finish);

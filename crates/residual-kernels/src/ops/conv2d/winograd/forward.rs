@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use residual_tensor::Float;
+use residual_tensor::{Buffer, Float};
 
 use super::tiling::{PLANE_PADDING, Pitch, Side, TileSize, Tiling};
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
     engine::{
         isa::{Ahead, Emit, Filters, Finish, Isa, Segment, Tile, fetch_to_write},
         parallel::for_each_task,
-        workspace::Workspace,
     },
     ops::conv2d::{
         correlation::{Correlation, Panel, even, near_equal, near_equal_part},
@@ -163,7 +162,7 @@ impl<T: Float> Winograd<T> {
             let pitch = Pitch::tiles_first(self.chunk, inputs, self.tiling.isa);
             let chunk_len = self.tiling.size.planes() * pitch.plane;
             let at_once = (self.tiling.isa.numbers_in(SHARED_BYTES) / chunk_len).clamp(1, chunks.max(1));
-            let mut v = Workspace::take(at_once * chunk_len);
+            let mut v = Buffer::unfilled(at_once * chunk_len);
             for first in (0..chunks).step_by(at_once) {
                 let count = at_once.min(chunks - first);
                 self.transform_chunks(first..first + count, x, &mut v, pitch);

@@ -2,13 +2,10 @@
 
 use std::ops::Range;
 
-use residual_tensor::{Float, Tensor};
+use residual_tensor::{Buffer, Float, Tensor};
 
 use crate::{
-    engine::{
-        isa::{Isa, Spread, Transforms},
-        workspace::Workspace,
-    },
+    engine::isa::{Isa, Spread, Transforms},
     ops::conv2d::{
         correlation::{Axis, Correlation, Tap},
         source::Source,
@@ -242,8 +239,8 @@ impl Pitch {
     }
 
     /// Memory for all planes.
-    pub(super) fn planes<T: Float>(&self, size: TileSize) -> Workspace<T> {
-        Workspace::take(size.planes() * self.plane)
+    pub(super) fn planes<T: Float>(&self, size: TileSize) -> Buffer<T> {
+        Buffer::unfilled(size.planes() * self.plane)
     }
 }
 
