@@ -7,7 +7,7 @@
 //!
 //! **Rejected.** A graph of reference-counted nodes, where depth is bounded by the stack and
 //! memory is freed when the last handle goes; closures as backward functions, which cannot be
-//! named, listed or printed.
+//! named, listed or printed; `+` and `*` on variables, which could only panic where shapes do not fit.
 //!
 //! **Not here.** Layers, parameters by path, train and eval behaviour: see `residual-nn`.
 //!
@@ -27,6 +27,25 @@
 //! assert_eq!(gradients.of(&w).unwrap().shape(), w.shape());
 //! # Ok::<(), residual_autograd::AutogradError>(())
 //! ```
+//!
+//! # Operations
+//! Each is a method of [`Var`] that returns a [`Result`], and works on tensors of any number of axes
+//! unless it says otherwise. Sizes that do not fit, and variables of two tapes, are errors. NaN and
+//! infinities behave as in PyTorch.
+//!
+//! | | |
+//! |---|---|
+//! | arithmetic, with broadcasting | [`add`](Var::add), [`sub`](Var::sub), [`mul`](Var::mul), [`div`](Var::div), [`neg`](Var::neg), [`add_scalar`](Var::add_scalar), [`mul_scalar`](Var::mul_scalar) |
+//! | functions of one number | [`exp`](Var::exp), [`log`](Var::log), [`sqrt`](Var::sqrt), [`powf`](Var::powf), [`sigmoid`](Var::sigmoid), [`tanh`](Var::tanh), [`relu`](Var::relu) |
+//! | over axes | [`sum`](Var::sum), [`mean`](Var::mean), [`max`](Var::max), [`softmax`](Var::softmax), [`log_softmax`](Var::log_softmax) |
+//! | products | [`matmul`](Var::matmul) of matrices and of stacks of them, [`linear`](Var::linear) |
+//! | elements elsewhere | [`reshape`](Var::reshape), [`flatten`](Var::flatten), [`permute`](Var::permute), [`transpose`](Var::transpose), [`slice`](Var::slice), [`concatenate`](Var::concatenate) |
+//! | pictures `[n, c, h, w]` | [`conv2d`](Var::conv2d), [`max_pool2d`](Var::max_pool2d), [`avg_pool2d`](Var::avg_pool2d), [`global_avg_pool`](Var::global_avg_pool), [`batch_norm`](Var::batch_norm), [`batch_norm_eval`](Var::batch_norm_eval), [`batch_norm_fused`](Var::batch_norm_fused), [`subsample_pad`](Var::subsample_pad) |
+//! | loss | [`cross_entropy`](Var::cross_entropy) |
+//! | memory for time | [`checkpoint`](Var::checkpoint) |
+//! | one of your own | [`Operation`], [`record`](Var::record) |
+//!
+//! `examples/own_network.rs` trains a small network of attention with nothing else.
 #![forbid(unsafe_code)]
 
 mod backward;

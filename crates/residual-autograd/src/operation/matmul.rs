@@ -36,9 +36,9 @@ impl<T: Float> BuiltIn<T> for Matmul<T> {
 
     fn sample(draw: &mut Draw) -> Sample {
         let [m, k, n] = [draw.within(1..=4), draw.within(1..=4), draw.within(1..=4)];
-        let [a, b] = draw.broadcast();
-        let stacks: [[&[usize]; 2]; 5] = [[&[], &[]], [&[2], &[]], [&[], &[3]], [&[2], &[2]], [&a, &b]];
-        let [a, b] = stacks[draw.within(0..=4)];
+        let stacks: [[&[usize]; 2]; 6] =
+            [[&[], &[]], [&[2], &[]], [&[], &[3]], [&[2], &[2]], [&[2, 1], &[3]], [&[1, 2], &[3, 1]]];
+        let [a, b] = stacks[draw.within(0..=5)];
         let shapes = [[a, &[m, k]].concat(), [b, &[k, n]].concat()];
         let case = format!("{:?} · {:?}", shapes[0], shapes[1]);
         let inputs = shapes.map(|shape| draw.normal(shape));

@@ -32,6 +32,42 @@ pub use table::registry;
 /// It is a struct that keeps what its backward needs, and nothing more: the tape drops it as soon as
 /// it has been used. Keep tensors ([`Var::value`]), not variables: a variable holds its tape, which
 /// would hold itself then, and never be freed.
+///
+/// An operation of one's own is a struct, its backward, and a function that runs it forward and
+/// [records](Var::record) it. [`GradCheck`](crate::GradCheck) tells whether the backward is right:
+///
+/// ```
+/// use residual_autograd::{GradCheck, Operation, Result, Tolerance, Var};
+/// use residual_kernels::elementwise;
+/// use residual_tensor::{Float, Generator, Tensor};
+///
+/// /// `ln(1 + eˣ)`, a smooth ReLU.
+/// fn softplus<T: Float>(x: &Var<T>) -> Result<Var<T>> {
+///     let output = x.value().map(|x| x.exp().ln_1p());
+///     x.record(Softplus { input: x.value().clone() }, &[x], output)
+/// }
+///
+/// struct Softplus<T: Float> {
+///     input: Tensor<T>,
+/// }
+///
+/// impl<T: Float> Operation<T> for Softplus<T> {
+///     fn name(&self) -> &'static str {
+///         "softplus"
+///     }
+///
+///     /// `dx = dy · sigmoid(x)`.
+///     fn backward(self: Box<Self>, dy: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
+///         Ok(vec![Some(elementwise::mul(&dy, &elementwise::sigmoid(&self.input))?)])
+///     }
+/// }
+///
+/// let mut generator = Generator::new(0);
+/// let x = generator.normal_tensor([3, 4], 1.0);
+/// let check = GradCheck::run(&[x], |x| softplus(&x[0]), &mut generator, Tolerance::default())?;
+/// assert!(check.passed(), "{check:?}");
+/// # Ok::<(), residual_autograd::AutogradError>(())
+/// ```
 pub trait Operation<T: Float> {
     /// The operation's name, as the tape prints it and errors say it.
     fn name(&self) -> &'static str;

@@ -8,7 +8,10 @@ use residual_tensor::{Float, Shape, Tensor};
 use crate::{
     KernelError, Result,
     engine::parallel::{map, zip_map},
-    ops::broadcast::{reduce_to, zip},
+    ops::{
+        broadcast::{reduce_to, zip},
+        function,
+    },
 };
 
 /// `a + b`; shapes [broadcast](crate::ops::broadcast::shape).
@@ -103,7 +106,7 @@ pub fn neg<T: Float>(x: &Tensor<T>) -> Tensor<T> {
 
 /// `eˣ`
 pub fn exp<T: Float>(x: &Tensor<T>) -> Tensor<T> {
-    map(x, T::exp)
+    map(x, function::exp)
 }
 
 /// `dx = dy · y`
@@ -171,7 +174,7 @@ pub fn powf_backward<T: Float>(dy: &Tensor<T>, x: &Tensor<T>, exponent: T) -> Re
 
 /// `1 / (1 + e⁻ˣ)`
 pub fn sigmoid<T: Float>(x: &Tensor<T>) -> Tensor<T> {
-    map(x, |x| T::one() / (T::one() + (-x).exp()))
+    map(x, |x| T::one() / (T::one() + function::exp(-x)))
 }
 
 /// `dx = dy · (1 − y) · y`
@@ -184,7 +187,7 @@ pub fn sigmoid_backward<T: Float>(dy: &Tensor<T>, y: &Tensor<T>) -> Result<Tenso
 
 /// The hyperbolic tangent.
 pub fn tanh<T: Float>(x: &Tensor<T>) -> Tensor<T> {
-    map(x, T::tanh)
+    map(x, function::tanh)
 }
 
 /// `dx = dy · (1 − y²)`

@@ -8,6 +8,7 @@ pub mod concatenate;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod elementwise;
+pub(crate) mod function;
 pub mod gemm;
 pub mod images;
 pub mod linear;

@@ -14,6 +14,7 @@ use crate::{
     },
     ops::{
         broadcast::stored_axes,
+        function::exp,
         reduce::{Largest, Sum, fold_run},
     },
 };
@@ -37,7 +38,7 @@ pub fn forward<T: Float>(logits: &Tensor<T>) -> Result<Tensor<T>> {
 pub fn forward_along<T: Float>(x: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
     each_row("softmax", x, x, axis, |x, _, y| {
         let largest = fold_run(x, Largest);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - largest).exp());
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = exp(x - largest));
         let sum = fold_run(y, Sum);
         y.iter_mut().for_each(|y| *y /= sum);
     })
@@ -63,7 +64,7 @@ pub fn backward_along<T: Float>(dy: &Tensor<T>, y: &Tensor<T>, axis: usize) -> R
 pub fn log_forward_along<T: Float>(x: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
     each_row("log_softmax", x, x, axis, |x, _, y| {
         let largest = fold_run(x, Largest);
-        y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - largest).exp());
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = exp(x - largest));
         let log_sum = fold_run(y, Sum).ln();
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = (x - largest) - log_sum);
     })
@@ -76,7 +77,7 @@ pub fn log_forward_along<T: Float>(x: &Tensor<T>, axis: usize) -> Result<Tensor<
 pub fn log_backward_along<T: Float>(dy: &Tensor<T>, y: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
     each_row("log_softmax backward", y, dy, axis, |y, dy, dx| {
         let sum = fold_run(dy, Sum);
-        dx.iter_mut().zip(y.iter().zip(dy)).for_each(|(dx, (&y, &dy))| *dx = dy - y.exp() * sum);
+        dx.iter_mut().zip(y.iter().zip(dy)).for_each(|(dx, (&y, &dy))| *dx = dy - exp(y) * sum);
     })
 }
 
