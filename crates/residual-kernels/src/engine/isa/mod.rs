@@ -23,6 +23,7 @@ mod normalize;
 mod outer;
 mod panel;
 mod portable;
+mod scheme;
 mod simd;
 mod table;
 mod tile;

@@ -23,7 +23,7 @@ macro_rules! kernels_for {
         const fn isa<S: Simd>() -> $crate::engine::isa::Isa<S::Element> {
             use $crate::engine::isa::{
                 Family, Instructions, Isa, LaneFamily, Transforms, lanes, largest, outer, panel, tile,
-                winograd::{self, F2, F4, Scheme},
+                scheme::{F2, F4, Scheme}, winograd,
             };
 
             // SAFETY of every block below: the kernels' contract, passed on to the caller, who
