@@ -162,6 +162,16 @@ mod tests {
         Fault { name: "f".into(), file: "x.rs".into(), after, from, to, caught_by: caught_by.into() }
     }
 
+    /// Without building anything: the sources that the faults are planted in have moved on if not.
+    #[test]
+    fn every_fault_of_the_list_applies() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let Faults { fault: faults } = toml::from_str(include_str!("faults.toml")).unwrap();
+        for fault in faults {
+            fault.plant(&fs::read_to_string(root.join(&fault.file)).unwrap()).unwrap();
+        }
+    }
+
     #[test]
     fn faults_are_planted_where_they_are_meant() {
         let planted = |fault: Fault| fault.plant("x(a); y(a);").map_err(|failure| failure.to_string());
