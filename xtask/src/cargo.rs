@@ -3,7 +3,7 @@
 use std::{
     env,
     io::{self, BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -43,9 +43,7 @@ pub(crate) fn sanitized_host() -> Result<String, Failure> {
         "x86_64-apple-darwin",
         "aarch64-apple-darwin",
     ];
-    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc).arg("-vV").output()?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = rustc(&["-vV"])?;
     let host = said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
     match SUPPORTED.contains(&host) {
         true => Ok(host.to_owned()),
@@ -54,4 +52,19 @@ pub(crate) fn sanitized_host() -> Result<String, Failure> {
                 .into())
         }
     }
+}
+
+/// Where the compiler's own files are.
+///
+/// # Errors
+/// If rustc cannot be started.
+pub(crate) fn sysroot() -> io::Result<PathBuf> {
+    Ok(rustc(&["--print", "sysroot"])?.trim().into())
+}
+
+/// What rustc prints.
+fn rustc(arguments: &[&str]) -> io::Result<String> {
+    let program = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(program).args(arguments).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
