@@ -5,7 +5,11 @@ use std::{cell::OnceCell, fmt, rc::Rc};
 use residual_kernels::batch_norm::Fused;
 use residual_tensor::{Float, Shape, Tensor};
 
-use crate::{AutogradError, Operation, Result, Tape, tape::Backward};
+use crate::{
+    AutogradError, Operation, Result, Tape,
+    operation::{BuiltIn, Own},
+    tape::Backward,
+};
 
 /// A tensor that knows how it was computed.
 ///
@@ -96,14 +100,24 @@ impl<T: Float> Var<T> {
         Ok(Self::new(self.tape.clone(), output, node))
     }
 
-    /// [`record`](Self::record) for an output that is computed by `recipe` if it is asked for.
+    /// [`record`](Self::record) for an operation of this crate.
+    pub(crate) fn record_own(
+        &self,
+        operation: impl BuiltIn<T> + 'static,
+        inputs: &[&Self],
+        output: Tensor<T>,
+    ) -> Result<Self> {
+        self.record(Own(operation), inputs, output)
+    }
+
+    /// [`record_own`](Self::record_own) for an output that is computed by `recipe` if it is asked for.
     pub(crate) fn record_deferred(
         &self,
-        operation: impl Operation<T> + 'static,
+        operation: impl BuiltIn<T> + 'static,
         inputs: &[&Self],
         recipe: Rc<Fused<T>>,
     ) -> Result<Self> {
-        let node = self.push(operation, inputs, recipe.x.shape())?;
+        let node = self.push(Own(operation), inputs, recipe.x.shape())?;
         let value = Value::Deferred(Rc::new(Deferred { recipe, value: OnceCell::new() }));
         Ok(Self { tape: self.tape.clone(), value, node })
     }

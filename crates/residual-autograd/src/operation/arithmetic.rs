@@ -38,7 +38,7 @@ impl<T: Float> Var<T> {
     /// If the shapes do not fit.
     pub fn add(&self, other: &Self) -> Result<Self> {
         let output = elementwise::add(self.value(), other.value())?;
-        self.record(Add { inputs: [self, other].map(|x| x.shape().clone()) }, &[self, other], output)
+        self.record_own(Add { inputs: [self, other].map(|x| x.shape().clone()) }, &[self, other], output)
     }
 
     /// `self − other`; shapes broadcast.
@@ -47,7 +47,7 @@ impl<T: Float> Var<T> {
     /// If the shapes do not fit.
     pub fn sub(&self, other: &Self) -> Result<Self> {
         let output = elementwise::sub(self.value(), other.value())?;
-        self.record(Sub { inputs: [self, other].map(|x| x.shape().clone()) }, &[self, other], output)
+        self.record_own(Sub { inputs: [self, other].map(|x| x.shape().clone()) }, &[self, other], output)
     }
 
     /// `self · other`, element by element; shapes broadcast.
@@ -56,7 +56,7 @@ impl<T: Float> Var<T> {
     /// If the shapes do not fit.
     pub fn mul(&self, other: &Self) -> Result<Self> {
         let output = elementwise::mul(self.value(), other.value())?;
-        self.record(Mul { inputs: [self, other].map(|x| x.value().clone()) }, &[self, other], output)
+        self.record_own(Mul { inputs: [self, other].map(|x| x.value().clone()) }, &[self, other], output)
     }
 
     /// `self / other`, element by element; shapes broadcast.
@@ -65,7 +65,7 @@ impl<T: Float> Var<T> {
     /// If the shapes do not fit.
     pub fn div(&self, other: &Self) -> Result<Self> {
         let output = elementwise::div(self.value(), other.value())?;
-        self.record(Div { inputs: [self, other].map(|x| x.value().clone()) }, &[self, other], output)
+        self.record_own(Div { inputs: [self, other].map(|x| x.value().clone()) }, &[self, other], output)
     }
 
     /// `self + addend`, the same number for every element.
@@ -73,7 +73,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn add_scalar(&self, addend: T) -> Result<Self> {
-        self.record(AddScalar, &[self], elementwise::add_scalar(self.value(), addend))
+        self.record_own(AddScalar, &[self], elementwise::add_scalar(self.value(), addend))
     }
 
     /// `self · factor`, the same number for every element.
@@ -81,7 +81,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn mul_scalar(&self, factor: T) -> Result<Self> {
-        self.record(MulScalar { factor }, &[self], elementwise::mul_scalar(self.value(), factor))
+        self.record_own(MulScalar { factor }, &[self], elementwise::mul_scalar(self.value(), factor))
     }
 
     /// `−self`
@@ -89,7 +89,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn neg(&self) -> Result<Self> {
-        self.record(Neg, &[self], elementwise::neg(self.value()))
+        self.record_own(Neg, &[self], elementwise::neg(self.value()))
     }
 }
 

@@ -61,7 +61,7 @@ impl<T: Float> Var<T> {
         let (output, statistics) = batch_norm::forward_train(self.value(), gamma.value(), beta.value(), eps)?;
         let (input, gammas) = (self.value().clone(), gamma.value().clone());
         let operation = BatchNormTrain { input, gamma: gammas, statistics: statistics.clone(), eps };
-        let y = self.record(operation, &[self, gamma, beta], output)?;
+        let y = self.record_own(operation, &[self, gamma, beta], output)?;
         running.map_or(Ok(()), |running| running.follow(&statistics))?;
         Ok(y)
     }
@@ -98,7 +98,7 @@ impl<T: Float> Var<T> {
         let inputs: Vec<&Self> = [self, gamma, beta].into_iter().chain(addend).collect();
         let operation = BatchNormFused(fused.clone());
         let y = match output {
-            Some(output) => self.record(operation, &inputs, output),
+            Some(output) => self.record_own(operation, &inputs, output),
             None => self.record_deferred(operation, &inputs, fused.clone()),
         }?;
         running.map_or(Ok(()), |running| running.follow(&fused.statistics))?;
@@ -121,7 +121,7 @@ impl<T: Float> Var<T> {
             batch_norm::forward_eval(self.value(), gamma.value(), beta.value(), &mean, &variance, eps)?;
         let (input, gammas) = (self.value().clone(), gamma.value().clone());
         let operation = BatchNormEval { input, gamma: gammas, mean, variance, eps };
-        self.record(operation, &[self, gamma, beta], output)
+        self.record_own(operation, &[self, gamma, beta], output)
     }
 }
 

@@ -41,7 +41,7 @@ impl<T: Float> Var<T> {
         };
         let (_, output) = operation.run(&Tape::without_recording(), &[])?;
         let inputs: Vec<&Self> = std::iter::once(self).chain(&vars).collect();
-        self.record(operation, &inputs, output.value().clone())
+        self.record_own(operation, &inputs, output.value().clone())
     }
 }
 

@@ -73,7 +73,7 @@ impl<T: Float> Var<T> {
         output: Tensor<T>,
     ) -> Result<Self> {
         let operation = Conv2d { input, weight: weight.value().clone(), geometry: *geometry };
-        self.record(operation, &[self, weight], output)
+        self.record_own(operation, &[self, weight], output)
     }
 }
 

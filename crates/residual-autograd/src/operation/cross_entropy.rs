@@ -23,7 +23,7 @@ impl<T: Float> Var<T> {
     pub fn cross_entropy(&self, labels: &[usize], smoothing: f64) -> Result<Self> {
         let (loss, probabilities) = cross_entropy::forward(self.value(), labels, smoothing)?;
         let operation = CrossEntropy { probabilities, labels: labels.to_vec(), smoothing };
-        self.record(operation, &[self], Tensor::scalar(loss))
+        self.record_own(operation, &[self], Tensor::scalar(loss))
     }
 }
 

@@ -38,7 +38,7 @@ impl<T: Float> Var<T> {
     /// None of its own.
     pub fn exp(&self) -> Result<Self> {
         let output = elementwise::exp(self.value());
-        self.record(Exp { output: output.clone() }, &[self], output)
+        self.record_own(Exp { output: output.clone() }, &[self], output)
     }
 
     /// The natural logarithm: −∞ at 0, not a number below.
@@ -47,7 +47,7 @@ impl<T: Float> Var<T> {
     /// None of its own.
     pub fn log(&self) -> Result<Self> {
         let output = elementwise::log(self.value());
-        self.record(Log { input: self.value().clone() }, &[self], output)
+        self.record_own(Log { input: self.value().clone() }, &[self], output)
     }
 
     /// `√x`, not a number below 0.
@@ -56,7 +56,7 @@ impl<T: Float> Var<T> {
     /// None of its own.
     pub fn sqrt(&self) -> Result<Self> {
         let output = elementwise::sqrt(self.value());
-        self.record(Sqrt { output: output.clone() }, &[self], output)
+        self.record_own(Sqrt { output: output.clone() }, &[self], output)
     }
 
     /// `1 / (1 + e⁻ˣ)`
@@ -65,7 +65,7 @@ impl<T: Float> Var<T> {
     /// None of its own.
     pub fn sigmoid(&self) -> Result<Self> {
         let output = elementwise::sigmoid(self.value());
-        self.record(Sigmoid { output: output.clone() }, &[self], output)
+        self.record_own(Sigmoid { output: output.clone() }, &[self], output)
     }
 
     /// The hyperbolic tangent.
@@ -74,7 +74,7 @@ impl<T: Float> Var<T> {
     /// None of its own.
     pub fn tanh(&self) -> Result<Self> {
         let output = elementwise::tanh(self.value());
-        self.record(Tanh { output: output.clone() }, &[self], output)
+        self.record_own(Tanh { output: output.clone() }, &[self], output)
     }
 
     /// `x` to the power of a constant; not a number for a negative `x` and a fraction.
@@ -83,7 +83,7 @@ impl<T: Float> Var<T> {
     /// None of its own.
     pub fn powf(&self, exponent: T) -> Result<Self> {
         let output = elementwise::powf(self.value(), exponent);
-        self.record(Powf { input: self.value().clone(), exponent }, &[self], output)
+        self.record_own(Powf { input: self.value().clone(), exponent }, &[self], output)
     }
 }
 

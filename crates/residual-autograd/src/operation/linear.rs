@@ -19,7 +19,7 @@ impl<T: Float> Var<T> {
     pub fn linear(&self, weight: &Self, bias: &Self) -> Result<Self> {
         let output = linear::forward(self.value(), weight.value(), Some(bias.value()))?;
         let operation = Linear { input: self.value().clone(), weight: weight.value().clone() };
-        self.record(operation, &[self, weight, bias], output)
+        self.record_own(operation, &[self, weight, bias], output)
     }
 }
 

@@ -18,7 +18,7 @@ impl<T: Float> Var<T> {
     /// If the shapes do not fit.
     pub fn matmul(&self, other: &Self) -> Result<Self> {
         let output = matmul::forward(self.value(), other.value())?;
-        self.record(Matmul { inputs: [self, other].map(|x| x.value().clone()) }, &[self, other], output)
+        self.record_own(Matmul { inputs: [self, other].map(|x| x.value().clone()) }, &[self, other], output)
     }
 }
 

@@ -122,13 +122,17 @@ pub(crate) trait BuiltIn<T: Float>: table::Listed<T> {
     }
 }
 
-impl<T: Float, O: BuiltIn<T>> Operation<T> for O {
+/// A built-in operation as the tape holds it. (An implementation for all that is [`BuiltIn`] would keep
+/// other crates from implementing [`Operation`] for types with a parameter.)
+pub(crate) struct Own<O>(pub(crate) O);
+
+impl<T: Float, O: BuiltIn<T>> Operation<T> for Own<O> {
     fn name(&self) -> &'static str {
         O::NAME
     }
 
     fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
-        BuiltIn::backward(self, upstream, wanted)
+        BuiltIn::backward(Box::new(self.0), upstream, wanted)
     }
 
     fn accumulate(
@@ -137,7 +141,7 @@ impl<T: Float, O: BuiltIn<T>> Operation<T> for O {
         wanted: &[bool],
         arrived: &mut [Option<Tensor<T>>],
     ) -> Result<()> {
-        BuiltIn::accumulate(self, upstream, wanted, arrived)
+        BuiltIn::accumulate(Box::new(self.0), upstream, wanted, arrived)
     }
 }
 

@@ -27,7 +27,7 @@ impl<T: Float> Var<T> {
     /// If the window does not fit.
     pub fn max_pool2d(&self, geometry: &Pool2dGeometry) -> Result<Self> {
         let (output, indices) = pool::max_forward(self.value(), geometry)?;
-        self.record(MaxPool2d { indices, input: self.shape().clone() }, &[self], output)
+        self.record_own(MaxPool2d { indices, input: self.shape().clone() }, &[self], output)
     }
 
     /// The mean of each window of `[n, c, h, w]`, padding counted as zeros.
@@ -37,7 +37,7 @@ impl<T: Float> Var<T> {
     pub fn avg_pool2d(&self, geometry: &Pool2dGeometry) -> Result<Self> {
         let output = pool::avg_forward(self.value(), geometry)?;
         let operation = AvgPool2d { geometry: *geometry, input: self.shape().clone() };
-        self.record(operation, &[self], output)
+        self.record_own(operation, &[self], output)
     }
 
     /// The mean over all positions: `[n, c, h, w]` to `[n, c]`.
@@ -46,7 +46,7 @@ impl<T: Float> Var<T> {
     /// If there are not four axes.
     pub fn global_avg_pool(&self) -> Result<Self> {
         let output = pool::global_avg_forward(self.value())?;
-        self.record(GlobalAvgPool { input: self.shape().clone() }, &[self], output)
+        self.record_own(GlobalAvgPool { input: self.shape().clone() }, &[self], output)
     }
 }
 

@@ -31,7 +31,7 @@ impl<T: Float> Var<T> {
     /// If `axes` is not a permutation of all axes.
     pub fn permute(&self, axes: &[usize]) -> Result<Self> {
         let output = self.value().permute(axes)?;
-        self.record(Permute { axes: axes.to_vec() }, &[self], output)
+        self.record_own(Permute { axes: axes.to_vec() }, &[self], output)
     }
 
     /// The last two axes exchanged: each matrix of a stack transposed.
@@ -54,7 +54,7 @@ impl<T: Float> Var<T> {
     pub fn slice(&self, axis: usize, range: Range<usize>) -> Result<Self> {
         let start = range.start;
         let output = self.value().slice(axis, range)?;
-        self.record(Slice { axis, start, input: self.shape().clone() }, &[self], output)
+        self.record_own(Slice { axis, start, input: self.shape().clone() }, &[self], output)
     }
 
     /// Variables one after another along `axis`; they agree in all other axes.
@@ -75,7 +75,7 @@ impl<T: Float> Var<T> {
         let values: Vec<&Tensor<T>> = vars.iter().map(|var| var.value()).collect();
         let output = concatenate::forward(&values, axis)?;
         let lengths = values.iter().map(|value| value.shape()[axis]).collect();
-        vars[0].record(Concatenate { axis, lengths }, vars, output)
+        vars[0].record_own(Concatenate { axis, lengths }, vars, output)
     }
 }
 

@@ -45,7 +45,7 @@ impl<T: Float> Var<T> {
         let axes = axes.into();
         let reduction = Reduction::new("sum", self.shape(), axes.clone())?;
         let output = reduce::sum(self.value(), axes)?;
-        self.record(Sum { reduction, input: self.shape_and_layout() }, &[self], output)
+        self.record_own(Sum { reduction, input: self.shape_and_layout() }, &[self], output)
     }
 
     /// The mean over axes; not a number where there is nothing to average.
@@ -56,7 +56,7 @@ impl<T: Float> Var<T> {
         let axes = axes.into();
         let reduction = Reduction::new("mean", self.shape(), axes.clone())?;
         let output = reduce::mean(self.value(), axes)?;
-        self.record(Mean { reduction, input: self.shape_and_layout() }, &[self], output)
+        self.record_own(Mean { reduction, input: self.shape_and_layout() }, &[self], output)
     }
 
     /// The largest value over axes; not a number where one of them is not. All that are largest share
@@ -69,7 +69,7 @@ impl<T: Float> Var<T> {
         let reduction = Reduction::new("max", self.shape(), axes.clone())?;
         let output = reduce::max(self.value(), axes)?;
         let (input, kept) = (self.value().clone(), output.clone());
-        self.record(Max { reduction, input, output: kept }, &[self], output)
+        self.record_own(Max { reduction, input, output: kept }, &[self], output)
     }
 
     fn shape_and_layout(&self) -> (Shape, Layout) {

@@ -17,7 +17,7 @@ impl<T: Float> Var<T> {
     /// None of its own.
     pub fn relu(&self) -> Result<Self> {
         let output = relu::forward(self.value());
-        self.record(Relu { output: output.clone() }, &[self], output)
+        self.record_own(Relu { output: output.clone() }, &[self], output)
     }
 }
 

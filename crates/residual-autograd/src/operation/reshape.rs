@@ -16,7 +16,7 @@ impl<T: Float> Var<T> {
     /// If the number of elements differs, or the shape is impossible.
     pub fn reshape(&self, shape: impl IntoShape) -> Result<Self> {
         let output = self.value().reshape(shape)?;
-        self.record(Reshape { input: self.shape().clone() }, &[self], output)
+        self.record_own(Reshape { input: self.shape().clone() }, &[self], output)
     }
 
     /// All axes but the first in one: `[n, c, h, w]` to `[n, c·h·w]`.

@@ -23,7 +23,7 @@ impl<T: Float> Var<T> {
     /// If there is no such axis.
     pub fn softmax(&self, axis: usize) -> Result<Self> {
         let output = softmax::forward_along(self.value(), axis)?;
-        self.record(Softmax { output: output.clone(), axis }, &[self], output)
+        self.record_own(Softmax { output: output.clone(), axis }, &[self], output)
     }
 
     /// `x − ln Σ exp(x)` over one axis: the logarithm of [`softmax`](Self::softmax), also where that is
@@ -33,7 +33,7 @@ impl<T: Float> Var<T> {
     /// If there is no such axis.
     pub fn log_softmax(&self, axis: usize) -> Result<Self> {
         let output = softmax::log_forward_along(self.value(), axis)?;
-        self.record(LogSoftmax { output: output.clone(), axis }, &[self], output)
+        self.record_own(LogSoftmax { output: output.clone(), axis }, &[self], output)
     }
 }
 

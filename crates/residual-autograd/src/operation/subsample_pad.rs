@@ -19,7 +19,7 @@ impl<T: Float> Var<T> {
     /// If there are fewer channels than the input has, or the stride is zero.
     pub fn subsample_pad(&self, stride: usize, channels: usize) -> Result<Self> {
         let output = shortcut::subsample_pad_forward(self.value(), stride, channels)?;
-        self.record(SubsamplePad { stride, input: self.shape().clone() }, &[self], output)
+        self.record_own(SubsamplePad { stride, input: self.shape().clone() }, &[self], output)
     }
 }
 
