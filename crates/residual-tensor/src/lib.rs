@@ -36,6 +36,7 @@ mod layout;
 pub mod memory;
 mod shape;
 mod tensor;
+mod view;
 
 pub use buffer::Buffer;
 pub use element::{Element, Float, PerFloat};
@@ -44,6 +45,7 @@ pub use generator::Generator;
 pub use layout::Layout;
 pub use shape::{IntoShape, Shape};
 pub use tensor::Tensor;
+pub use view::{IntoView, TensorView};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, TensorError>;

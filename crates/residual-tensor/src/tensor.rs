@@ -244,22 +244,30 @@ impl<T: Element> Tensor<T> {
         if layout == self.layout || Layout::is_immaterial(&self.shape) {
             return Self { layout, ..self.clone() };
         }
-        let mut moved = Self::unfilled(&self.shape, layout);
-        let [n, c, h, w] = self.shape.dims("to_layout").expect("four axes, or the layouts were equal");
+        or_panic(Self::moved(&self.shape, self.as_slice(), layout))
+    }
+
+    /// A tensor in `layout` of elements that lie in the other layout.
+    ///
+    /// # Errors
+    /// As [`try_unfilled`](Self::try_unfilled).
+    pub(crate) fn moved(shape: &Shape, elements: &[T], layout: Layout) -> Result<Self> {
+        let mut moved = Self::try_unfilled(shape, layout)?;
+        let [n, c, h, w] = shape.dims("to_layout")?;
         if moved.is_empty() {
-            return moved;
+            return Ok(moved);
         }
         // Each image is a matrix of c rows and h·w columns, or its transpose.
         let (rows, columns) = match layout {
             Layout::ChannelsLast => (c, h * w),
             Layout::Contiguous => (h * w, c),
         };
-        debug_assert_eq!(self.len(), n * rows * columns);
-        let images = self.as_slice().chunks_exact(rows * columns);
+        debug_assert_eq!(elements.len(), n * rows * columns);
+        let images = elements.chunks_exact(rows * columns);
         for (from, to) in images.zip(moved.as_mut_slice().chunks_exact_mut(rows * columns)) {
             transpose(from, to, rows, columns);
         }
-        moved
+        Ok(moved)
     }
 
     /// The same elements, in row-major order, under another shape. Shares memory if the tensor
