@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, fmt, rc::Rc};
 
-use residual_kernels::batch_norm::Fused;
+use residual_kernels::fused::Fused;
 use residual_tensor::{Float, Shape, Tensor};
 
 use crate::{

@@ -1,7 +1,7 @@
 //! What is not meant to be done is an error that says so: never a panic, never another value.
 
 use residual_autograd::{AutogradError, Gradients, Operation, Result, State, Tape, Var, registry};
-use residual_kernels::{Conv2dGeometry, pool::Pool2dGeometry};
+use residual_kernels::{Conv2dGeometry, Pool2dGeometry};
 use residual_tensor::{Float, Generator, Tensor};
 
 fn ones<T: Float>(shape: &[usize]) -> Tensor<T> {

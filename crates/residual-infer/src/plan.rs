@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use residual_kernels::{KernelError, images::channels_last_into, together};
+use residual_kernels::{KernelError, fused::channels_last_into, together};
 use residual_nn::{Error, Graph, Module, Result};
 use residual_tensor::{IntoShape, Layout, Shape, Tensor};
 

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use residual_kernels::{
-    KernelError, Pool2dShape, add, affine,
-    conv2d::{Epilogue, PackedConv2d},
-    pool, shortcut,
+    KernelError, Pool2dShape, avg_pool,
+    fused::{self, Epilogue, PackedConv2d},
+    global_avg_pool, max_pool, subsample_pad,
 };
 use residual_tensor::{Shape, TensorError};
 
@@ -182,13 +182,13 @@ impl Step {
             Task::Conv2d { packed, bias } => {
                 packed.run(x, y, &Epilogue { bias: Some(bias), addend, accumulate, relu })
             }
-            Task::Affine { scale, shift } => affine::affine_into(x, y, scale, shift, relu),
-            Task::Identity => add::sum_into(x, addend, y, accumulate, relu),
-            Task::MaxPool2d(shape) => pool::max_into(x, y, shape),
-            Task::AvgPool2d(shape) => pool::avg_into(x, y, shape),
-            Task::GlobalAvgPool(shape) => pool::global_avg_into(x, y, *shape),
+            Task::Affine { scale, shift } => fused::affine_into(x, y, scale, shift, relu),
+            Task::Identity => fused::sum_into(x, addend, y, accumulate, relu),
+            Task::MaxPool2d(shape) => max_pool::forward_into(x, y, shape),
+            Task::AvgPool2d(shape) => avg_pool::forward_into(x, y, shape),
+            Task::GlobalAvgPool(shape) => global_avg_pool::forward_into(x, y, *shape),
             &Task::SubsamplePad { x: shape, stride, channels } => {
-                shortcut::subsample_pad_into(x, y, shape, stride, channels)
+                subsample_pad::forward_into(x, y, shape, stride, channels)
             }
         }
     }

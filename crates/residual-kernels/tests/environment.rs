@@ -4,9 +4,9 @@
 use std::{env, process::Command};
 
 use residual_kernels::{
-    Conv2dGeometry, KernelError, Pool2dGeometry, check_environment,
-    conv2d::{self, PackedConv2d},
-    pool,
+    Conv2dGeometry, KernelError, Pool2dGeometry, check_environment, conv2d,
+    fused::{self, PackedConv2d},
+    max_pool,
 };
 use residual_tensor::Tensor;
 
@@ -44,9 +44,9 @@ fn in_vain() {
     let mut dx = x.clone();
     let errors = [
         conv2d::forward(&x, &weight, &geometry).unwrap_err(),
-        conv2d::forward_with_statistics(&x, &weight, &geometry).unwrap_err(),
+        fused::conv2d::forward_with_statistics(&x, &weight, &geometry).unwrap_err(),
         conv2d::backward_data(&dy, &weight, x.shape(), &geometry).unwrap_err(),
-        conv2d::accumulate_backward_data(&dy, &weight, &mut dx, &geometry).unwrap_err(),
+        fused::conv2d::accumulate_backward_data(&dy, &weight, &mut dx, &geometry).unwrap_err(),
         conv2d::backward_weights(&x, &dy, weight.shape(), &geometry).unwrap_err(),
         PackedConv2d::new(&weight, &shape).unwrap_err(),
     ];
@@ -55,6 +55,6 @@ fn in_vain() {
     }
     if env::var_os("RESIDUAL_ISA").is_some() {
         let shape = Pool2dGeometry::new(5, 5).resolve(x.shape()).unwrap();
-        assert_eq!(pool::max_into(x.as_slice(), &mut [0.0; 2], &shape).unwrap_err(), said);
+        assert_eq!(max_pool::forward_into(x.as_slice(), &mut [0.0; 2], &shape).unwrap_err(), said);
     }
 }

@@ -124,7 +124,7 @@ proptest! {
         let expected = add::forward(&x, &dx).unwrap();
         for layout in [Layout::Contiguous, Layout::ChannelsLast] {
             let mut sum = x.to_layout(layout);
-            conv2d::accumulate_backward_data(&dy, &weight, &mut sum, &convolution.geometry).unwrap();
+            fused::conv2d::accumulate_backward_data(&dy, &weight, &mut sum, &convolution.geometry).unwrap();
             let largest = largest(&expected);
             for (got, expected) in sum.to_vec().into_iter().zip(expected.to_vec()) {
                 prop_assert!(f64::from((got - expected).abs()) <= 1e-6 * largest, "{got} {expected}");
@@ -155,19 +155,19 @@ proptest! {
         let geometry = Pool2dGeometry { kernel, stride, padding };
         let x = random(&Shape::new(shape).unwrap(), seed);
 
-        let (y, indices) = pool::max_forward(&x, &geometry).unwrap();
+        let (y, indices) = max_pool::forward(&x, &geometry).unwrap();
         let dy = random(y.shape(), seed ^ 1);
         // The maximum is linear as long as the winners stay the same.
-        let dx = pool::max_backward(&dy, &indices, x.shape()).unwrap();
+        let dx = max_pool::backward(&dy, &indices, x.shape()).unwrap();
         assert_equal(dot(&y, &dy), dot(&x, &dx));
 
-        let y = pool::avg_forward(&x, &geometry).unwrap();
-        let dx = pool::avg_backward(&dy, x.shape(), &geometry).unwrap();
+        let y = avg_pool::forward(&x, &geometry).unwrap();
+        let dx = avg_pool::backward(&dy, x.shape(), &geometry).unwrap();
         assert_equal(dot(&y, &dy), dot(&x, &dx));
 
-        let y = pool::global_avg_forward(&x).unwrap();
+        let y = global_avg_pool::forward(&x).unwrap();
         let dy = Generator::new(seed).normal_tensor(y.shape(), 1.0);
-        let dx = pool::global_avg_backward(&dy, x.shape()).unwrap();
+        let dx = global_avg_pool::backward(&dy, x.shape()).unwrap();
         assert_equal(dot(&y, &dy), dot(&x, &dx));
     }
 }
@@ -183,10 +183,10 @@ fn nothing_in_gives_nothing_out() {
         let dw = conv2d::backward_weights_with(algorithm, &x, &y, weight.shape(), &geometry).unwrap();
         assert_eq!(dw, weight);
     }
-    let (y, indices) = pool::max_forward(&x, &Pool2dGeometry::new(2, 2)).unwrap();
-    assert!(pool::max_backward(&y, &indices, x.shape()).unwrap().is_empty());
-    assert_eq!(**pool::global_avg_forward(&x).unwrap().shape(), [0, 2]);
-    assert_eq!(shortcut::subsample_pad_forward(&x, 2, 4).unwrap().len(), 0);
+    let (y, indices) = max_pool::forward(&x, &Pool2dGeometry::new(2, 2)).unwrap();
+    assert!(max_pool::backward(&y, &indices, x.shape()).unwrap().is_empty());
+    assert_eq!(**global_avg_pool::forward(&x).unwrap().shape(), [0, 2]);
+    assert_eq!(subsample_pad::forward(&x, 2, 4).unwrap().len(), 0);
 }
 
 #[test]
@@ -213,24 +213,24 @@ fn what_does_not_fit_is_an_error_with_both_shapes() {
             "relu backward: dy [2] does not fit y [3]: both must have the same shape",
         ),
         (
-            linear::forward(&zeros(&[2, 3]), &zeros(&[5, 4]), None).unwrap_err(),
+            linear::forward(&zeros(&[2, 3]), &zeros(&[5, 4]), &zeros(&[5])).unwrap_err(),
             "linear: weight [5, 4] does not fit x [2, 3]: axis 1 of the weight must be axis 1 of x",
         ),
         (
-            linear::forward(&zeros(&[2, 3]), &zeros(&[5, 3]), Some(&zeros(&[4]))).unwrap_err(),
+            linear::forward(&zeros(&[2, 3]), &zeros(&[5, 3]), &zeros(&[4])).unwrap_err(),
             "linear: bias [4] does not fit weight [5, 3]: the bias must have one element for each row of the weight",
         ),
         (
-            pool::global_avg_backward(&zeros(&[2, 3]), &Shape::new([2, 4, 5, 5]).unwrap()).unwrap_err(),
+            global_avg_pool::backward(&zeros(&[2, 3]), &Shape::new([2, 4, 5, 5]).unwrap()).unwrap_err(),
             "global_avg_pool backward: dy [2, 3] does not fit the output [2, 4]: both must have the same shape",
         ),
         (
-            shortcut::subsample_pad_forward(&zeros(&[1, 4, 6, 6]), 2, 3).unwrap_err(),
-            "shortcut: x [1, 4, 6, 6] does not fit the output [1, 3, 3, 3]: channels can be added, but not taken away",
+            subsample_pad::forward(&zeros(&[1, 4, 6, 6]), 2, 3).unwrap_err(),
+            "subsample_pad: x [1, 4, 6, 6] does not fit the output [1, 3, 3, 3]: channels can be added, but not taken away",
         ),
         (
-            shortcut::subsample_pad_forward(&zeros(&[1, 4, 6, 6]), 0, 4).unwrap_err(),
-            "shortcut: stride must be at least 1, but is [0, 0]",
+            subsample_pad::forward(&zeros(&[1, 4, 6, 6]), 0, 4).unwrap_err(),
+            "subsample_pad: stride must be at least 1, but is [0, 0]",
         ),
         (softmax::forward(&zeros(&[3])).unwrap_err(), "softmax needs 2 axes, but the shape is [3]"),
     ];
@@ -252,9 +252,9 @@ proptest! {
 
         let (normalized, statistics) = batch_norm::forward_train(&x, &gamma, &beta, 1e-5).unwrap();
         let sum = if add { add::forward(&normalized, &addend).unwrap() } else { normalized };
-        let expected = if relu { relu::forward(&sum) } else { sum };
+        let expected = if relu { relu::forward(&sum).unwrap() } else { sum };
         let given = given.then(|| statistics.clone());
-        let (y, statistics) = batch_norm::forward_fused(
+        let (y, statistics) = fused::batch_norm::forward(
             &x, given, &gamma, &beta, 1e-5, add.then_some(&addend), relu,
         ).unwrap();
         check_close("y", &y, &expected);
@@ -262,8 +262,8 @@ proptest! {
         let dsum = if relu { relu::backward(&dy, &expected).unwrap() } else { dy.clone() };
         let (dx, dgamma, dbeta) =
             batch_norm::backward_train(&x, dsum.clone(), &gamma, &statistics, 1e-5).unwrap();
-        let followed = batch_norm::Followed::new(relu, add.then_some(&y));
-        let fused = batch_norm::Fused { x, gamma, beta, statistics, eps: 1e-5, followed };
+        let followed = fused::Followed::new(relu, add.then_some(&y));
+        let fused = fused::Fused { x, gamma, beta, statistics, eps: 1e-5, followed };
         let gradients = fused.backward(dy.clone()).unwrap();
         check_close("dx", &gradients.x, &dx);
         check_close("dgamma", &gradients.gamma, &dgamma);

@@ -88,29 +88,29 @@ impl<'a> Case<'a> {
             ("batch_norm", Some(x), Some(gamma), Some(beta)) => self.batch_norm(x, gamma, beta),
             ("linear", Some(x), Some(weight), Some(bias)) => {
                 let dy = &self.upstream;
-                self.check_output(&linear::forward(x, weight, Some(bias)).unwrap().to_vec());
+                self.check_output(&linear::forward(x, weight, bias).unwrap().to_vec());
                 self.check_gradient("x", &linear::backward_data(dy, weight).unwrap());
                 self.check_gradient("weight", &linear::backward_weights(x, dy).unwrap());
                 self.check_gradient("bias", &linear::backward_bias(dy).unwrap());
             }
             ("relu", Some(x), None, None) => {
-                let y = relu::forward(x);
+                let y = relu::forward(x).unwrap();
                 self.check_output(&y.to_vec());
                 self.check_gradient("x", &relu::backward(&self.upstream, &y).unwrap());
             }
             ("max_pool2d", Some(x), None, None) => {
-                let (y, indices) = pool::max_forward(x, &self.pool()).unwrap();
+                let (y, indices) = max_pool::forward(x, &self.pool()).unwrap();
                 self.check_output(&y.to_vec());
-                self.check_gradient("x", &pool::max_backward(&self.upstream, &indices, x.shape()).unwrap());
+                self.check_gradient("x", &max_pool::backward(&self.upstream, &indices, x.shape()).unwrap());
             }
             ("avg_pool2d", Some(x), None, None) => {
-                self.check_output(&pool::avg_forward(x, &self.pool()).unwrap().to_vec());
-                let dx = pool::avg_backward(&self.upstream, x.shape(), &self.pool()).unwrap();
+                self.check_output(&avg_pool::forward(x, &self.pool()).unwrap().to_vec());
+                let dx = avg_pool::backward(&self.upstream, x.shape(), &self.pool()).unwrap();
                 self.check_gradient("x", &dx);
             }
             ("global_avg_pool", Some(x), None, None) => {
-                self.check_output(&pool::global_avg_forward(x).unwrap().to_vec());
-                self.check_gradient("x", &pool::global_avg_backward(&self.upstream, x.shape()).unwrap());
+                self.check_output(&global_avg_pool::forward(x).unwrap().to_vec());
+                self.check_gradient("x", &global_avg_pool::backward(&self.upstream, x.shape()).unwrap());
             }
             ("cross_entropy", None, None, None) => self.cross_entropy(&self.inputs["logits"]),
             _ => panic!("{} is not an operation that this test knows", self.name),

@@ -78,10 +78,10 @@ fn check_convolution<T: Float>(geometry: &Conv2dGeometry, x: &Shape, weight: &Sh
         conv2d::backward_weights(&x, &dy, weight.shape(), geometry),
     ];
     check(results, "the cheapest");
-    if let Ok(packed) = conv2d::PackedConv2d::new(&weight, &shape) {
+    if let Ok(packed) = fused::PackedConv2d::new(&weight, &shape) {
         let mut y = Tensor::full(shape.y(), T::nan()).to_layout(Layout::ChannelsLast);
         let x = x.to_layout(Layout::ChannelsLast);
-        packed.run(x.as_slice(), y.as_mut_slice(), &conv2d::Epilogue::default()).unwrap();
+        packed.run(x.as_slice(), y.as_mut_slice(), &fused::Epilogue::default()).unwrap();
         assert_close(&y, &exact[0], &|| format!("packed {geometry} {:?}", x.shape()));
     }
 }
@@ -131,14 +131,14 @@ proptest! {
             return Ok(());
         }
         let x = random::<f32>(&x_shape, 1).to_layout(Layout::ChannelsLast);
-        let (y, indices) = pool::max_forward(&x, &geometry).unwrap();
+        let (y, indices) = max_pool::forward(&x, &geometry).unwrap();
         let mut without = Tensor::full(shape.y(), f32::NAN).to_layout(Layout::ChannelsLast);
-        pool::max_into(x.as_slice(), without.as_mut_slice(), &shape).unwrap();
+        max_pool::forward_into(x.as_slice(), without.as_mut_slice(), &shape).unwrap();
         prop_assert_eq!(&without, &y);
         prop_assert!(y.as_slice().iter().all(|y| x.as_slice().contains(y)));
-        pool::max_backward(&y, &indices, x.shape()).unwrap();
-        pool::avg_forward(&x, &geometry).unwrap();
-        pool::avg_backward(&y, x.shape(), &geometry).unwrap();
+        max_pool::backward(&y, &indices, x.shape()).unwrap();
+        avg_pool::forward(&x, &geometry).unwrap();
+        avg_pool::backward(&y, x.shape(), &geometry).unwrap();
     }
 }
 
@@ -167,7 +167,7 @@ fn what_is_too_large_says_what() {
     let taller = Shape::new([1 << 20, 1 << 20, 1, 1]).unwrap();
     let padded = Pool2dGeometry::new(1 << 30, 1).padding([1 << 29, 0]).stride(1).resolve(&taller);
     assert!(matches!(padded, Err(KernelError::Tensor(TensorError::TooLarge { .. }))), "{padded:?}");
-    assert!(pool::global_avg_into::<f32>(&[], &mut [0.0; 6], [2, 3, 0, 4]).is_err());
+    assert!(global_avg_pool::forward_into::<f32>(&[], &mut [0.0; 6], [2, 3, 0, 4]).is_err());
 }
 
 #[test]

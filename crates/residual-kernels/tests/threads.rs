@@ -44,7 +44,7 @@ fn convolutions() {
             });
         }
         check(&format!("statistics of {geometry:?}"), || {
-            let (y, statistics) = conv2d::forward_with_statistics(&x, &weight, &geometry).unwrap();
+            let (y, statistics) = fused::conv2d::forward_with_statistics(&x, &weight, &geometry).unwrap();
             vec![y, statistics.mean.map(|x| x as f32), statistics.variance.map(|x| x as f32)]
         });
     }
@@ -67,10 +67,10 @@ fn batch_normalization() {
         });
         check(&format!("fused batch_norm {shape:?}"), || {
             let (y, statistics) =
-                batch_norm::forward_fused(&x, None, &gamma, &beta, 1e-5, Some(&dy), true).unwrap();
-            let followed = batch_norm::Followed::new(true, Some(&y));
+                fused::batch_norm::forward(&x, None, &gamma, &beta, 1e-5, Some(&dy), true).unwrap();
+            let followed = fused::Followed::new(true, Some(&y));
             let [x, gamma, beta] = [&x, &gamma, &beta].map(Tensor::clone);
-            let fused = batch_norm::Fused { x, gamma, beta, statistics, eps: 1e-5, followed };
+            let fused = fused::Fused { x, gamma, beta, statistics, eps: 1e-5, followed };
             let gradients = fused.backward(dy.clone()).unwrap();
             vec![y, gradients.x, gradients.gamma, gradients.beta, gradients.addend.unwrap()]
         });
@@ -81,34 +81,34 @@ fn batch_normalization() {
 fn everything_else() {
     let (x, other) = (random(1, &[8, 20, 33, 33]), random(2, &[8, 20, 33, 33]));
     check("element-wise", || {
-        let y = relu::forward(&x);
+        let y = relu::forward(&x).unwrap();
         let mut sum = add::forward(&x, &other).unwrap();
         add::accumulate(&mut sum, &y).unwrap();
         vec![relu::backward(&other, &y).unwrap(), y, sum]
     });
     check("pools", || {
         let geometry = Pool2dGeometry::new(3, 3).stride(2).padding(1);
-        let (largest, indices) = pool::max_forward(&x, &geometry).unwrap();
-        let average = pool::avg_forward(&x, &geometry).unwrap();
-        let global = pool::global_avg_forward(&x).unwrap();
+        let (largest, indices) = max_pool::forward(&x, &geometry).unwrap();
+        let average = avg_pool::forward(&x, &geometry).unwrap();
+        let global = global_avg_pool::forward(&x).unwrap();
         vec![
-            pool::max_backward(&average, &indices, x.shape()).unwrap(),
-            pool::avg_backward(&largest, x.shape(), &geometry).unwrap(),
-            pool::global_avg_backward(&global, x.shape()).unwrap(),
+            max_pool::backward(&average, &indices, x.shape()).unwrap(),
+            avg_pool::backward(&largest, x.shape(), &geometry).unwrap(),
+            global_avg_pool::backward(&global, x.shape()).unwrap(),
             largest,
             average,
             global,
         ]
     });
     check("shortcut", || {
-        let y = shortcut::subsample_pad_forward(&x, 2, 50).unwrap();
-        vec![shortcut::subsample_pad_backward(&y, 2, x.shape()).unwrap(), y]
+        let y = subsample_pad::forward(&x, 2, 50).unwrap();
+        vec![subsample_pad::backward(&y, 2, x.shape()).unwrap(), y]
     });
     let (x, weight, dy) = (random(1, &[200, 300]), random(2, &[170, 300]), random(3, &[200, 170]));
     let (bias, labels) = (random(4, &[170]), Generator::new(5).permutation(200));
     let labels: Vec<usize> = labels.into_iter().map(|label| label % 170).collect();
     check("classifier", || {
-        let logits = linear::forward(&x, &weight, Some(&bias)).unwrap();
+        let logits = linear::forward(&x, &weight, &bias).unwrap();
         let (loss, probabilities) = cross_entropy::forward(&logits, &labels, 0.1).unwrap();
         vec![
             linear::backward_data(&dy, &weight).unwrap(),

@@ -6,7 +6,8 @@
 
 use residual_autograd::{AutogradError as Error, Result, State};
 use residual_kernels::{
-    Conv2dGeometry, Pool2dGeometry, add, batch_norm, conv2d, linear, pool, relu, shortcut,
+    Conv2dGeometry, Pool2dGeometry, add, avg_pool, batch_norm, conv2d, global_avg_pool, linear, max_pool,
+    relu, subsample_pad,
 };
 use residual_tensor::{Float, Tensor};
 
@@ -181,15 +182,13 @@ impl<T: Float> Graph<T> {
                     let [mean, variance] = [running_mean, running_var].map(State::value);
                     batch_norm::forward_eval(at(0), &weight.value(), &bias.value(), &mean, &variance, *eps)
                 }
-                Op::Relu => Ok(relu::forward(at(0))),
+                Op::Relu => relu::forward(at(0)),
                 Op::Add => add::forward(at(0), at(1)),
-                Op::MaxPool2d(geometry) => pool::max_forward(at(0), geometry).map(|(y, _)| y),
-                Op::AvgPool2d(geometry) => pool::avg_forward(at(0), geometry),
-                Op::GlobalAvgPool => pool::global_avg_forward(at(0)),
-                Op::Linear { weight, bias } => linear::forward(at(0), &weight.value(), Some(&bias.value())),
-                Op::SubsamplePad { stride, channels } => {
-                    shortcut::subsample_pad_forward(at(0), *stride, *channels)
-                }
+                Op::MaxPool2d(geometry) => max_pool::forward(at(0), geometry).map(|(y, _)| y),
+                Op::AvgPool2d(geometry) => avg_pool::forward(at(0), geometry),
+                Op::GlobalAvgPool => global_avg_pool::forward(at(0)),
+                Op::Linear { weight, bias } => linear::forward(at(0), &weight.value(), &bias.value()),
+                Op::SubsamplePad { stride, channels } => subsample_pad::forward(at(0), *stride, *channels),
             };
             values.push(Some(value.map_err(|error| Error::from(error).at(&node.path))?));
             for input in node.inputs.iter().filter(|input| last_use[input.0] == index) {

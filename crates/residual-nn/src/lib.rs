@@ -58,6 +58,6 @@ pub use module::{Mode, Module, Visitor, call_checkpointed};
 pub use pool::{AvgPool2d, GlobalAvgPool, MaxPool2d};
 pub use registry::{LayerEntry, LayerSample, layers};
 pub use residual_autograd::{AutogradError as Error, Result, Role, State, Tape};
-pub use residual_kernels::{Conv2dGeometry, pool::Pool2dGeometry};
+pub use residual_kernels::{Conv2dGeometry, Pool2dGeometry};
 pub use shortcut::{Shortcut, ShortcutKind};
 pub use trace::{Layer, Trace};

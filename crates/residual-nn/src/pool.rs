@@ -1,7 +1,7 @@
 //! Pooling layers.
 
 use residual_autograd::{Result, Var};
-use residual_kernels::pool::Pool2dGeometry;
+use residual_kernels::Pool2dGeometry;
 use residual_tensor::{Float, Shape};
 
 use crate::{GraphBuilder, Mode, Module, NodeId, Op, Trace};

@@ -1,7 +1,7 @@
 //! Every layer and block with sample configurations: what generic checks go over.
 
 use residual_autograd::{Result, State, Tape, Var};
-use residual_kernels::{Conv2dGeometry, pool::Pool2dGeometry};
+use residual_kernels::{Conv2dGeometry, Pool2dGeometry};
 use residual_tensor::{Generator, Shape, Tensor};
 
 use crate::{

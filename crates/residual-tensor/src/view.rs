@@ -37,8 +37,8 @@ pub struct TensorView<'a, T: Element> {
 #[derive(Debug, Clone)]
 enum Elements<'a, T: Element> {
     Borrowed(&'a [T]),
-    /// What did not lie in memory as it had to.
-    Copied(Tensor<T>),
+    /// Of a tensor that was handed over, or a copy of what did not lie in memory as it had to.
+    Owned(Tensor<T>),
 }
 
 impl<'a, T: Element> TensorView<'a, T> {
@@ -74,19 +74,19 @@ impl<'a, T: Element> TensorView<'a, T> {
             return Self::borrowed(shape, Layout::Contiguous, elements);
         }
         if shape.rank() != 4 {
-            return Ok(Self::copied(Tensor::from_view(array, Layout::Contiguous)?));
+            return Ok(Self::owned(Tensor::from_view(array, Layout::Contiguous)?));
         }
         let stored = array.clone().permuted_axes(IxDyn(&[0, 2, 3, 1]));
         match stored.to_slice() {
             Some(elements) => Self::borrowed(shape, Layout::ChannelsLast, elements),
             // Whatever reads four axes computes in this layout.
-            None => Ok(Self::copied(Tensor::from_view(array, Layout::ChannelsLast)?)),
+            None => Ok(Self::owned(Tensor::from_view(array, Layout::ChannelsLast)?)),
         }
     }
 
-    fn copied(tensor: Tensor<T>) -> Self {
+    fn owned(tensor: Tensor<T>) -> Self {
         let (shape, layout) = (Cow::Owned(tensor.shape().clone()), tensor.layout());
-        Self { shape, layout, elements: Elements::Copied(tensor) }
+        Self { shape, layout, elements: Elements::Owned(tensor) }
     }
 
     /// The lengths of the axes, `[n, c, h, w]` if there are four.
@@ -111,7 +111,7 @@ impl<'a, T: Element> TensorView<'a, T> {
     pub fn as_slice(&self) -> &[T] {
         match &self.elements {
             Elements::Borrowed(elements) => elements,
-            Elements::Copied(tensor) => tensor.as_slice(),
+            Elements::Owned(tensor) => tensor.as_slice(),
         }
     }
 
@@ -133,17 +133,17 @@ impl<'a, T: Element> TensorView<'a, T> {
         if layout == self.layout || Layout::is_immaterial(&self.shape) {
             return Ok(Self { layout, ..self });
         }
-        let elements = Elements::Copied(Tensor::moved(&self.shape, self.as_slice(), layout)?);
+        let elements = Elements::Owned(Tensor::moved(&self.shape, self.as_slice(), layout)?);
         Ok(Self { layout, elements, ..self })
     }
 
-    /// A tensor of the same elements in the same layout: a copy, unless the view is one itself.
+    /// A tensor of the same elements in the same layout: the one that was handed over, or a copy.
     ///
     /// # Errors
     /// As [`Tensor::try_unfilled`].
     pub fn into_tensor(self) -> Result<Tensor<T>> {
         match self.elements {
-            Elements::Copied(tensor) => Ok(tensor.to_layout(self.layout)),
+            Elements::Owned(tensor) => Ok(tensor.to_layout(self.layout)),
             Elements::Borrowed(elements) => {
                 let mut tensor = Tensor::try_unfilled(&*self.shape, self.layout)?;
                 tensor.as_mut_slice().copy_from_slice(elements);
@@ -153,8 +153,15 @@ impl<'a, T: Element> TensorView<'a, T> {
     }
 }
 
+impl<'a, T: Element> From<&'a Tensor<T>> for TensorView<'a, T> {
+    fn from(tensor: &'a Tensor<T>) -> Self {
+        let elements = Elements::Borrowed(tensor.as_slice());
+        Self { shape: Cow::Borrowed(tensor.shape()), layout: tensor.layout(), elements }
+    }
+}
+
 /// What can be read as a [`TensorView`]: tensors, `ndarray` arrays and views of any strides, and views
-/// made of slices.
+/// made of slices. A tensor that is handed over by value may be written to by a function that says so.
 ///
 /// The trait is sealed: no other crate implements it.
 pub trait IntoView<'a, T: Element>: sealed::Sealed {
@@ -172,6 +179,7 @@ mod sealed {
     pub trait Sealed {}
     impl<T: Element> Sealed for TensorView<'_, T> {}
     impl<T: Element> Sealed for &TensorView<'_, T> {}
+    impl<T: Element> Sealed for Tensor<T> {}
     impl<T: Element> Sealed for &Tensor<T> {}
     impl<S: ndarray::RawData, D: Dimension> Sealed for ArrayBase<S, D> {}
     impl<S: ndarray::RawData, D: Dimension> Sealed for &ArrayBase<S, D> {}
@@ -190,10 +198,15 @@ impl<'a, T: Element> IntoView<'a, T> for &'a TensorView<'_, T> {
     }
 }
 
+impl<'a, T: Element> IntoView<'a, T> for Tensor<T> {
+    fn into_view(self) -> Result<TensorView<'a, T>> {
+        Ok(TensorView::owned(self))
+    }
+}
+
 impl<'a, T: Element> IntoView<'a, T> for &'a Tensor<T> {
     fn into_view(self) -> Result<TensorView<'a, T>> {
-        let elements = Elements::Borrowed(self.as_slice());
-        Ok(TensorView { shape: Cow::Borrowed(self.shape()), layout: self.layout(), elements })
+        Ok(self.into())
     }
 }
 
@@ -249,6 +262,9 @@ mod tests {
         let view = TensorView::nhwc([2, 4, 5, 3], slice).unwrap();
         fit((&view).into_view().unwrap(), Layout::ChannelsLast, slice.as_ptr());
         fit(view.into_layout(Layout::ChannelsLast).unwrap(), Layout::ChannelsLast, slice.as_ptr());
+        let address = tensor.as_slice().as_ptr();
+        let handed_over = tensor.into_view().unwrap().into_tensor().unwrap();
+        assert_eq!(handed_over.as_slice().as_ptr(), address);
         // One channel lies in both ways at once.
         let gray = counted([2, 1, 4, 5]);
         let last = gray.view().into_view().unwrap().into_layout(Layout::ChannelsLast).unwrap();

@@ -4,9 +4,9 @@
 use arbitrary::{Result, Unstructured};
 use ndarray::{Array4, ArrayView4, Ix4};
 use residual_kernels::{
-    Conv2dGeometry, Pool2dGeometry,
+    Conv2dGeometry, Pool2dGeometry, avg_pool,
     conv2d::{self, Algorithm},
-    pool, reference,
+    max_pool, reference,
 };
 use residual_tensor::{Float, Generator, Shape, Tensor};
 
@@ -175,15 +175,15 @@ fn pooling<T: Float>(
         assert!(error <= tolerance, "{what} is off by {error:.1e}: {geometry:?} over {x_shape:?}");
     };
 
-    let (y, indices) = pool::max_forward(&x, geometry).map_err(say)?;
+    let (y, indices) = max_pool::forward(&x, geometry).map_err(say)?;
     let (exact_y, from) = reference::max_pool::forward(exact_x, geometry).map_err(say)?;
     check("the maximum", &y, exact_y);
-    let dx = pool::max_backward(&dy, &indices, &shape).map_err(say)?;
+    let dx = max_pool::backward(&dy, &indices, &shape).map_err(say)?;
     check("its gradient", &dx, reference::max_pool::backward(exact_dy, from.view(), x_shape).map_err(say)?);
 
-    let y = pool::avg_forward(&x, geometry).map_err(say)?;
+    let y = avg_pool::forward(&x, geometry).map_err(say)?;
     check("the average", &y, reference::avg_pool::forward(exact_x, geometry).map_err(say)?);
-    let dx = pool::avg_backward(&dy, &shape, geometry).map_err(say)?;
+    let dx = avg_pool::backward(&dy, &shape, geometry).map_err(say)?;
     check("its gradient", &dx, reference::avg_pool::backward(exact_dy, x_shape, geometry).map_err(say)?);
     Ok(())
 }

@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use residual_kernels::batch_norm::{self, BatchStatistics, Followed, Fused};
+use residual_kernels::{
+    BatchStatistics, batch_norm,
+    fused::{self, Followed, Fused},
+};
 use residual_tensor::{Float, Tensor};
 
 use super::BuiltIn;
@@ -85,11 +88,11 @@ impl<T: Float> Var<T> {
     ) -> Result<Self> {
         let [x, gammas, betas] = [self, gamma, beta].map(|var| var.value().clone());
         let (output, statistics) = match addend {
-            None => (None, batch_norm::statistics_for(&x, given, &gammas, &betas)?),
+            None => (None, fused::batch_norm::statistics_for(&x, given, &gammas, &betas)?),
             Some(addend) => {
                 let addend = Some(addend.value());
                 let (y, statistics) =
-                    batch_norm::forward_fused(&x, given, &gammas, &betas, eps, addend, relu)?;
+                    fused::batch_norm::forward(&x, given, &gammas, &betas, eps, addend, relu)?;
                 (Some(y), statistics)
             }
         };

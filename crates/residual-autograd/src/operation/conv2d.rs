@@ -2,7 +2,10 @@
 
 use std::rc::Rc;
 
-use residual_kernels::{BatchStatistics, Conv2dGeometry, batch_norm::Fused, conv2d};
+use residual_kernels::{
+    BatchStatistics, Conv2dGeometry, conv2d,
+    fused::{self, Fused},
+};
 use residual_tensor::{Float, Tensor};
 
 use super::{BuiltIn, arrive_each, when};
@@ -29,7 +32,7 @@ impl<T: Float> Input<T> {
         }
     }
 
-    fn read(&self) -> conv2d::Input<'_, T> {
+    fn read(&self) -> fused::Input<'_, T> {
         match self {
             Self::Kept(value) => value.into(),
             Self::Normalized(recipe) => (&**recipe).into(),
@@ -46,7 +49,7 @@ impl<T: Float> Var<T> {
     /// If channels, groups and kernel do not fit each other or the input.
     pub fn conv2d(&self, weight: &Self, geometry: &Conv2dGeometry) -> Result<Self> {
         let input = Input::of(self);
-        let output = conv2d::forward(input.read(), weight.value(), geometry)?;
+        let output = fused::conv2d::forward(input.read(), weight.value(), geometry)?;
         self.record_conv2d(input, weight, geometry, output)
     }
 
@@ -61,7 +64,8 @@ impl<T: Float> Var<T> {
         geometry: &Conv2dGeometry,
     ) -> Result<(Self, BatchStatistics)> {
         let input = Input::of(self);
-        let (output, statistics) = conv2d::forward_with_statistics(input.read(), weight.value(), geometry)?;
+        let (output, statistics) =
+            fused::conv2d::forward_with_statistics(input.read(), weight.value(), geometry)?;
         Ok((self.record_conv2d(input, weight, geometry, output)?, statistics))
     }
 
@@ -87,7 +91,7 @@ impl<T: Float> BuiltIn<T> for Conv2d<T> {
         Ok(vec![
             when(wanted[0], || conv2d::backward_data(&upstream, &weight, input.read().shape(), &geometry))?,
             when(wanted[1], || -> Result<_> {
-                Ok(conv2d::backward_weights(input.read(), &upstream, weight.shape(), &geometry)?)
+                Ok(fused::conv2d::backward_weights(input.read(), &upstream, weight.shape(), &geometry)?)
             })?,
         ])
     }
@@ -102,7 +106,7 @@ impl<T: Float> BuiltIn<T> for Conv2d<T> {
     ) -> Result<()> {
         let mut rest = [wanted[0], wanted[1]];
         if let (true, Some(dx)) = (wanted[0], &mut arrived[0]) {
-            conv2d::accumulate_backward_data(&upstream, &self.weight, dx, &self.geometry)?;
+            fused::conv2d::accumulate_backward_data(&upstream, &self.weight, dx, &self.geometry)?;
             rest[0] = false;
         }
         arrive_each("conv2d", arrived, BuiltIn::backward(self, upstream, &rest)?)

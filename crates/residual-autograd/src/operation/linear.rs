@@ -17,7 +17,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// If the shapes do not fit.
     pub fn linear(&self, weight: &Self, bias: &Self) -> Result<Self> {
-        let output = linear::forward(self.value(), weight.value(), Some(bias.value()))?;
+        let output = linear::forward(self.value(), weight.value(), bias.value())?;
         let operation = Linear { input: self.value().clone(), weight: weight.value().clone() };
         self.record_own(operation, &[self, weight, bias], output)
     }

@@ -1,6 +1,6 @@
 //! Pooling: the largest value or the mean of a window, or of the whole picture.
 
-use residual_kernels::pool::{self, MaxIndices, Pool2dGeometry};
+use residual_kernels::{MaxIndices, Pool2dGeometry, avg_pool, global_avg_pool, max_pool};
 use residual_tensor::{Float, Shape, Tensor};
 
 use super::BuiltIn;
@@ -26,7 +26,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// If the window does not fit.
     pub fn max_pool2d(&self, geometry: &Pool2dGeometry) -> Result<Self> {
-        let (output, indices) = pool::max_forward(self.value(), geometry)?;
+        let (output, indices) = max_pool::forward(self.value(), geometry)?;
         self.record_own(MaxPool2d { indices, input: self.shape().clone() }, &[self], output)
     }
 
@@ -35,7 +35,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// If the window does not fit.
     pub fn avg_pool2d(&self, geometry: &Pool2dGeometry) -> Result<Self> {
-        let output = pool::avg_forward(self.value(), geometry)?;
+        let output = avg_pool::forward(self.value(), geometry)?;
         let operation = AvgPool2d { geometry: *geometry, input: self.shape().clone() };
         self.record_own(operation, &[self], output)
     }
@@ -45,7 +45,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// If there are not four axes.
     pub fn global_avg_pool(&self) -> Result<Self> {
-        let output = pool::global_avg_forward(self.value())?;
+        let output = global_avg_pool::forward(self.value())?;
         self.record_own(GlobalAvgPool { input: self.shape().clone() }, &[self], output)
     }
 }
@@ -55,7 +55,7 @@ impl<T: Float> BuiltIn<T> for MaxPool2d {
 
     /// Each output's gradient goes to the position that won.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
-        Ok(vec![Some(pool::max_backward(&upstream, &self.indices, &self.input)?)])
+        Ok(vec![Some(max_pool::backward(&upstream, &self.indices, &self.input)?)])
     }
 
     fn sample(draw: &mut Draw) -> Sample {
@@ -69,7 +69,7 @@ impl<T: Float> BuiltIn<T> for AvgPool2d {
 
     /// Each output's gradient is shared out evenly over its window.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
-        Ok(vec![Some(pool::avg_backward(&upstream, &self.input, &self.geometry)?)])
+        Ok(vec![Some(avg_pool::backward(&upstream, &self.input, &self.geometry)?)])
     }
 
     fn sample(draw: &mut Draw) -> Sample {
@@ -83,7 +83,7 @@ impl<T: Float> BuiltIn<T> for GlobalAvgPool {
 
     /// Each channel's gradient is shared out evenly over all positions.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
-        Ok(vec![Some(pool::global_avg_backward(&upstream, &self.input)?)])
+        Ok(vec![Some(global_avg_pool::backward(&upstream, &self.input)?)])
     }
 
     fn sample(draw: &mut Draw) -> Sample {

@@ -14,9 +14,9 @@ impl<T: Float> Var<T> {
     /// `max(x, 0)`, of any shape.
     ///
     /// # Errors
-    /// None of its own.
+    /// If there is no memory for the output.
     pub fn relu(&self) -> Result<Self> {
-        let output = relu::forward(self.value());
+        let output = relu::forward(self.value())?;
         self.record_own(Relu { output: output.clone() }, &[self], output)
     }
 }

@@ -1,6 +1,6 @@
 //! The parameter-free shortcut between blocks of different shape (He et al. 2015, option A).
 
-use residual_kernels::shortcut;
+use residual_kernels::subsample_pad;
 use residual_tensor::{Float, Shape, Tensor};
 
 use super::BuiltIn;
@@ -18,7 +18,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// If there are fewer channels than the input has, or the stride is zero.
     pub fn subsample_pad(&self, stride: usize, channels: usize) -> Result<Self> {
-        let output = shortcut::subsample_pad_forward(self.value(), stride, channels)?;
+        let output = subsample_pad::forward(self.value(), stride, channels)?;
         self.record_own(SubsamplePad { stride, input: self.shape().clone() }, &[self], output)
     }
 }
@@ -28,7 +28,7 @@ impl<T: Float> BuiltIn<T> for SubsamplePad {
 
     /// Gradients return to the pixels that were taken; the others get zero.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
-        Ok(vec![Some(shortcut::subsample_pad_backward(&upstream, self.stride, &self.input)?)])
+        Ok(vec![Some(subsample_pad::backward(&upstream, self.stride, &self.input)?)])
     }
 
     fn sample(draw: &mut Draw) -> Sample {

@@ -38,12 +38,17 @@ pub(crate) fn zip_map<T: Float>(a: &Tensor<T>, b: &Tensor<T>, f: impl Fn(T, T) -
     debug_assert_eq!(a.shape(), b.shape());
     let b = b.to_layout(a.layout());
     let mut y = Tensor::unfilled(a.shape(), a.layout());
-    let (a, b) = (a.as_slice(), b.as_slice());
-    for_each_run(y.as_mut_slice(), CHUNK, |run, y| {
+    zip_into(a.as_slice(), b.as_slice(), y.as_mut_slice(), f);
+    y
+}
+
+/// `y = f(a, b)` for each triple of elements of slices that are equally long.
+pub(crate) fn zip_into<T: Float>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync) {
+    debug_assert!(a.len() == y.len() && b.len() == y.len());
+    for_each_run(y, CHUNK, |run, y| {
         let (a, b) = (&a[run.clone()], &b[run]);
         vectorized(Zip { y, a, b, f: |_, a, b| f(a, b) });
     });
-    y
 }
 
 /// `y = f(y, x)` for each pair of elements of slices that are equally long.

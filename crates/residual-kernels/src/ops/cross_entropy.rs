@@ -3,7 +3,7 @@
 //! With smoothing ε the target is 1 − ε + ε/c for the label and ε/c for every other of the c
 //! classes, as in PyTorch's `CrossEntropyLoss`.
 
-use residual_tensor::{Float, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Shape, Tensor, TensorView};
 
 use crate::{KernelError, Result, ops::softmax};
 
@@ -15,9 +15,14 @@ use crate::{KernelError, Result, ops::softmax};
 /// # Errors
 /// If there are no logits, their number is not that of the labels, a label is not a class, or
 /// the smoothing is not between 0 and 1.
-pub fn forward<T: Float>(logits: &Tensor<T>, labels: &[usize], smoothing: f64) -> Result<(T, Tensor<T>)> {
-    let [n, classes] = check("cross_entropy", logits, labels, smoothing)?;
-    let probabilities = softmax::forward(logits)?;
+pub fn forward<'a, T: Float>(
+    logits: impl IntoView<'a, T>,
+    labels: &[usize],
+    smoothing: f64,
+) -> Result<(T, Tensor<T>)> {
+    let logits = logits.into_view()?;
+    let [n, classes] = check("cross_entropy", &logits, labels, smoothing)?;
+    let probabilities = softmax::forward(&logits)?;
     let mut loss = 0.0;
     for (logits, &label) in logits.as_slice().chunks_exact(classes).zip(labels) {
         // −ln p[j] = ln Σ exp(logits) − logits[j]
@@ -36,16 +41,17 @@ pub fn forward<T: Float>(logits: &Tensor<T>, labels: &[usize], smoothing: f64) -
 ///
 /// # Errors
 /// As [`forward`].
-pub fn backward<T: Float>(
+pub fn backward<'a, T: Float>(
     upstream: T,
-    probabilities: &Tensor<T>,
+    probabilities: impl IntoView<'a, T>,
     labels: &[usize],
     smoothing: f64,
 ) -> Result<Tensor<T>> {
-    let [n, classes] = check("cross_entropy backward", probabilities, labels, smoothing)?;
+    let probabilities = probabilities.into_view()?;
+    let [n, classes] = check("cross_entropy backward", &probabilities, labels, smoothing)?;
     let scale = upstream / T::of(n as f64);
     let (on_label, on_all) = (T::of(1.0 - smoothing), T::of(smoothing / classes as f64));
-    let mut gradient = probabilities.clone();
+    let mut gradient = probabilities.into_tensor()?;
     for (row, &label) in gradient.as_mut_slice().chunks_exact_mut(classes).zip(labels) {
         row[label] -= on_label;
         for value in row {
@@ -57,7 +63,7 @@ pub fn backward<T: Float>(
 
 fn check<T: Float>(
     operation: &'static str,
-    rows: &Tensor<T>,
+    rows: &TensorView<'_, T>,
     labels: &[usize],
     smoothing: f64,
 ) -> Result<[usize; 2]> {

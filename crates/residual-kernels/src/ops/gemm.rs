@@ -17,7 +17,7 @@ const SERIAL: usize = 1 << 18;
 
 /// A matrix to read: a slice with a row stride and a column stride.
 #[derive(Debug, Clone, Copy)]
-pub struct Matrix<'a, T> {
+pub(crate) struct Matrix<'a, T> {
     data: &'a [T],
     rows: usize,
     columns: usize,
@@ -30,13 +30,13 @@ impl<'a, T: Float> Matrix<'a, T> {
     ///
     /// # Errors
     /// If the slice is too short for it.
-    pub fn new(data: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Result<Self> {
+    pub(crate) fn new(data: &'a [T], rows: usize, columns: usize, row_stride: usize) -> Result<Self> {
         check_extent(data.len(), rows, columns, row_stride)?;
         Ok(Self { data, rows, columns, row_stride, column_stride: 1 })
     }
 
     /// The same elements with rows and columns exchanged.
-    pub fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -55,7 +55,7 @@ impl<'a, T: Float> Matrix<'a, T> {
 
 /// A matrix to write: like [`Matrix`], with elements of a row next to each other.
 #[derive(Debug)]
-pub struct MatrixMut<'a, T> {
+pub(crate) struct MatrixMut<'a, T> {
     data: &'a mut [T],
     rows: usize,
     columns: usize,
@@ -67,7 +67,7 @@ impl<'a, T: Float> MatrixMut<'a, T> {
     ///
     /// # Errors
     /// If the slice is too short for it, or the rows overlap.
-    pub fn new(data: &'a mut [T], rows: usize, columns: usize, row_stride: usize) -> Result<Self> {
+    pub(crate) fn new(data: &'a mut [T], rows: usize, columns: usize, row_stride: usize) -> Result<Self> {
         check_extent(data.len(), rows, columns, row_stride)?;
         if rows > 1 && row_stride < columns {
             return Err(KernelError::MatrixOutOfBounds { rows, columns, row_stride, elements: data.len() });
@@ -94,7 +94,7 @@ fn check_extent(elements: usize, rows: usize, columns: usize, row_stride: usize)
 ///
 /// # Errors
 /// If the sizes do not fit.
-pub fn gemm<T: Float>(
+pub(crate) fn gemm<T: Float>(
     alpha: T,
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
@@ -120,7 +120,7 @@ pub fn gemm<T: Float>(
 ///
 /// # Errors
 /// If the sizes do not fit.
-pub fn gemm_on_this_thread<T: Float>(
+pub(crate) fn gemm_on_this_thread<T: Float>(
     alpha: T,
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,

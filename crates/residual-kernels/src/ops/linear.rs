@@ -1,6 +1,6 @@
 //! The fully connected layer, `y = x·weightᵀ + bias`.
 
-use residual_tensor::{Float, Layout, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Tensor, TensorView};
 
 use crate::{
     KernelError, Result,
@@ -15,27 +15,29 @@ use crate::{
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn forward<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor<T>>) -> Result<Tensor<T>> {
+pub fn forward<'a, T: Float>(
+    x: impl IntoView<'a, T>,
+    weight: impl IntoView<'a, T>,
+    bias: impl IntoView<'a, T>,
+) -> Result<Tensor<T>> {
+    let (x, weight, bias) = (x.into_view()?, weight.into_view()?, bias.into_view()?);
     let [n, inputs] = x.dims("linear")?;
     let [outputs, weight_inputs] = weight.dims("linear")?;
     if inputs != weight_inputs {
         let rule = "axis 1 of the weight must be axis 1 of x";
         return Err(KernelError::mismatch("linear", ("weight", weight.shape()), ("x", x.shape()), rule));
     }
-    let mut y = Tensor::try_unfilled([n, outputs], Layout::Contiguous)?;
-    if let Some(bias) = bias {
-        if **bias.shape() != [outputs] {
-            let rule = "the bias must have one element for each row of the weight";
-            let (bias, weight) = (("bias", bias.shape()), ("weight", weight.shape()));
-            return Err(KernelError::mismatch("linear", bias, weight, rule));
-        }
-        for row in y.as_mut_slice().chunks_exact_mut(outputs.max(1)) {
-            row.copy_from_slice(bias.as_slice());
-        }
+    if **bias.shape() != [outputs] {
+        let rule = "the bias must have one element for each row of the weight";
+        let (bias, weight) = (("bias", bias.shape()), ("weight", weight.shape()));
+        return Err(KernelError::mismatch("linear", bias, weight, rule));
     }
-    let beta = if bias.is_some() { T::one() } else { T::zero() };
-    // x [n, in] · weight [out, in]ᵀ = y [n, out]
-    gemm(T::one(), matrix(x)?, matrix(weight)?.transposed(), beta, matrix_mut(&mut y)?)?;
+    let mut y = Tensor::try_unfilled([n, outputs], Layout::Contiguous)?;
+    for row in y.as_mut_slice().chunks_exact_mut(outputs.max(1)) {
+        row.copy_from_slice(bias.as_slice());
+    }
+    // x [n, in] · weight [out, in]ᵀ + y [n, out] = y [n, out]
+    gemm(T::one(), matrix(&x)?, matrix(&weight)?.transposed(), T::one(), matrix_mut(&mut y)?)?;
     Ok(y)
 }
 
@@ -46,7 +48,11 @@ pub fn forward<T: Float>(x: &Tensor<T>, weight: &Tensor<T>, bias: Option<&Tensor
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn backward_data<T: Float>(dy: &Tensor<T>, weight: &Tensor<T>) -> Result<Tensor<T>> {
+pub fn backward_data<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    weight: impl IntoView<'a, T>,
+) -> Result<Tensor<T>> {
+    let (dy, weight) = (&dy.into_view()?, &weight.into_view()?);
     let [n, outputs] = dy.dims("linear backward")?;
     let [weight_outputs, inputs] = weight.dims("linear backward")?;
     if outputs != weight_outputs {
@@ -67,7 +73,11 @@ pub fn backward_data<T: Float>(dy: &Tensor<T>, weight: &Tensor<T>) -> Result<Ten
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn backward_weights<T: Float>(x: &Tensor<T>, dy: &Tensor<T>) -> Result<Tensor<T>> {
+pub fn backward_weights<'a, T: Float>(
+    x: impl IntoView<'a, T>,
+    dy: impl IntoView<'a, T>,
+) -> Result<Tensor<T>> {
+    let (x, dy) = (&x.into_view()?, &dy.into_view()?);
     let [n, inputs] = x.dims("linear backward")?;
     let [dy_n, outputs] = dy.dims("linear backward")?;
     if n != dy_n {
@@ -87,7 +97,8 @@ pub fn backward_weights<T: Float>(x: &Tensor<T>, dy: &Tensor<T>) -> Result<Tenso
 ///
 /// # Errors
 /// If `dy` does not have two axes.
-pub fn backward_bias<T: Float>(dy: &Tensor<T>) -> Result<Tensor<T>> {
+pub fn backward_bias<'a, T: Float>(dy: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    let dy = dy.into_view()?;
     let [_, outputs] = dy.dims("linear backward")?;
     let mut db = Tensor::zeros([outputs]);
     let sums = db.as_mut_slice();
@@ -97,10 +108,10 @@ pub fn backward_bias<T: Float>(dy: &Tensor<T>) -> Result<Tensor<T>> {
     Ok(db)
 }
 
-/// A tensor with two axes, which is always row-major, as a matrix.
-fn matrix<T: Float>(tensor: &Tensor<T>) -> Result<Matrix<'_, T>> {
-    let [rows, columns] = tensor.dims("linear")?;
-    Matrix::new(tensor.as_slice(), rows, columns, columns)
+/// A view with two axes, which is always row-major, as a matrix.
+fn matrix<'a, T: Float>(view: &'a TensorView<'_, T>) -> Result<Matrix<'a, T>> {
+    let [rows, columns] = view.dims("linear")?;
+    Matrix::new(view.as_slice(), rows, columns, columns)
 }
 
 fn matrix_mut<T: Float>(tensor: &mut Tensor<T>) -> Result<MatrixMut<'_, T>> {

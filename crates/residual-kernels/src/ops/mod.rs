@@ -1,7 +1,9 @@
 //! One room per operation: its forward pass, and its backward pass right below.
+//!
+//! The forward pass has the operation's name, too: [`conv2d()`] is [`conv2d::forward`].
 
 pub mod add;
-pub mod affine;
+pub mod avg_pool;
 pub mod batch_norm;
 pub mod broadcast;
 pub mod concatenate;
@@ -9,14 +11,22 @@ pub mod conv2d;
 pub mod cross_entropy;
 pub mod elementwise;
 pub(crate) mod function;
-pub mod gemm;
-pub mod images;
+pub(crate) mod gemm;
+pub mod global_avg_pool;
 pub mod linear;
 pub mod matmul;
-pub mod pool;
+pub mod max_pool;
+pub(crate) mod pool;
 pub mod reduce;
 pub mod relu;
 pub mod sgd;
-pub mod shortcut;
 pub mod softmax;
+pub mod subsample_pad;
 pub(crate) mod window;
+
+pub use {
+    add::forward as add, avg_pool::forward as avg_pool, conv2d::forward as conv2d,
+    cross_entropy::forward as cross_entropy, global_avg_pool::forward as global_avg_pool,
+    linear::forward as linear, max_pool::forward as max_pool, relu::forward as relu,
+    softmax::forward as softmax, subsample_pad::forward as subsample_pad,
+};

@@ -1,15 +1,21 @@
 //! The rectified linear unit, `max(x, 0)`. NaN stays NaN.
 
-use residual_tensor::{Float, Tensor};
+use residual_tensor::{Float, IntoView, Tensor};
 
 use crate::{
     KernelError, Result,
-    engine::parallel::{map, zip_map},
+    engine::parallel::{zip_into, zip_update},
 };
 
 /// `y = max(x, 0)`, in the layout of `x`.
-pub fn forward<T: Float>(x: &Tensor<T>) -> Tensor<T> {
-    map(x, |x| if x < T::zero() { T::zero() } else { x })
+///
+/// # Errors
+/// As [`IntoView::into_view`].
+pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    let x = x.into_view()?;
+    let mut y = Tensor::try_unfilled(x.shape(), x.layout())?;
+    zip_update(y.as_mut_slice(), x.as_slice(), |_, x| if x < T::zero() { T::zero() } else { x });
+    Ok(y)
 }
 
 /// `dx = dy` where `y > 0`, and 0 elsewhere; the derivative at 0 is taken to be 0.
@@ -18,7 +24,12 @@ pub fn forward<T: Float>(x: &Tensor<T>) -> Tensor<T> {
 ///
 /// # Errors
 /// If the shapes differ.
-pub fn backward<T: Float>(dy: &Tensor<T>, y: &Tensor<T>) -> Result<Tensor<T>> {
+pub fn backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    let (dy, y) = (dy.into_view()?, y.into_view()?);
     KernelError::unless_same("relu backward", ("dy", dy.shape()), ("y", y.shape()))?;
-    Ok(zip_map(y, dy, |y, dy| if y <= T::zero() { T::zero() } else { dy }))
+    let dy = dy.into_layout(y.layout())?;
+    let mut dx = Tensor::try_unfilled(y.shape(), y.layout())?;
+    let pass = |y, dy| if y <= T::zero() { T::zero() } else { dy };
+    zip_into(y.as_slice(), dy.as_slice(), dx.as_mut_slice(), pass);
+    Ok(dx)
 }

@@ -1,7 +1,7 @@
 //! One step of stochastic gradient descent on one parameter, in one pass over memory.
 //! Which parameters there are, and how the learning rate changes, is decided above.
 
-use residual_tensor::{Float, Tensor};
+use residual_tensor::{Float, IntoView, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -35,14 +35,15 @@ pub struct SgdRule {
 ///
 /// # Errors
 /// If the shapes differ, or there is momentum but no velocity.
-pub fn step<T: Float>(
+pub fn step<'a, T: Float>(
     parameter: &mut Tensor<T>,
-    gradient: &Tensor<T>,
+    gradient: impl IntoView<'a, T>,
     velocity: Option<&mut Tensor<T>>,
     rule: &SgdRule,
 ) -> Result<()> {
+    let gradient = gradient.into_view()?;
     KernelError::unless_same("sgd", ("gradient", gradient.shape()), ("parameter", parameter.shape()))?;
-    let gradient = gradient.to_layout(parameter.layout());
+    let gradient = gradient.into_layout(parameter.layout())?;
     let [rate, momentum, decay] = [rule.learning_rate, rule.momentum, rule.weight_decay].map(T::of);
 
     let Some(velocity) = velocity else {

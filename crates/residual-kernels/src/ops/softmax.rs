@@ -4,7 +4,7 @@
 //! The largest score is subtracted first, so that no exponential overflows. A row with a NaN or +∞ in
 //! it, or of nothing but −∞, gives NaN, as in PyTorch.
 
-use residual_tensor::{Float, Tensor};
+use residual_tensor::{Float, IntoView, Tensor, TensorView};
 
 use crate::{
     KernelError, Result,
@@ -26,7 +26,8 @@ use crate::{
 ///
 /// # Errors
 /// If there are not two axes.
-pub fn forward<T: Float>(logits: &Tensor<T>) -> Result<Tensor<T>> {
+pub fn forward<'a, T: Float>(logits: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    let logits = logits.into_view()?;
     let [_, _] = logits.dims("softmax")?;
     forward_along(logits, 1)
 }
@@ -35,7 +36,8 @@ pub fn forward<T: Float>(logits: &Tensor<T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// If there is no such axis.
-pub fn forward_along<T: Float>(x: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
+pub fn forward_along<'a, T: Float>(x: impl IntoView<'a, T>, axis: usize) -> Result<Tensor<T>> {
+    let x = &x.into_view()?;
     each_row("softmax", x, x, axis, |x, _, y| {
         let largest = fold_run(x, Largest);
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = exp(x - largest));
@@ -48,7 +50,12 @@ pub fn forward_along<T: Float>(x: &Tensor<T>, axis: usize) -> Result<Tensor<T>> 
 ///
 /// # Errors
 /// If the shapes differ, or there is no such axis.
-pub fn backward_along<T: Float>(dy: &Tensor<T>, y: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
+pub fn backward_along<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    y: impl IntoView<'a, T>,
+    axis: usize,
+) -> Result<Tensor<T>> {
+    let (dy, y) = (&dy.into_view()?, &y.into_view()?);
     each_row("softmax backward", y, dy, axis, |y, dy, dx| {
         dx.iter_mut().zip(y.iter().zip(dy)).for_each(|(dx, (&y, &dy))| *dx = dy * y);
         let sum = fold_run(dx, Sum);
@@ -61,7 +68,8 @@ pub fn backward_along<T: Float>(dy: &Tensor<T>, y: &Tensor<T>, axis: usize) -> R
 ///
 /// # Errors
 /// If there is no such axis.
-pub fn log_forward_along<T: Float>(x: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
+pub fn log_forward_along<'a, T: Float>(x: impl IntoView<'a, T>, axis: usize) -> Result<Tensor<T>> {
+    let x = &x.into_view()?;
     each_row("log_softmax", x, x, axis, |x, _, y| {
         let largest = fold_run(x, Largest);
         y.iter_mut().zip(x).for_each(|(y, &x)| *y = exp(x - largest));
@@ -74,7 +82,12 @@ pub fn log_forward_along<T: Float>(x: &Tensor<T>, axis: usize) -> Result<Tensor<
 ///
 /// # Errors
 /// If the shapes differ, or there is no such axis.
-pub fn log_backward_along<T: Float>(dy: &Tensor<T>, y: &Tensor<T>, axis: usize) -> Result<Tensor<T>> {
+pub fn log_backward_along<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    y: impl IntoView<'a, T>,
+    axis: usize,
+) -> Result<Tensor<T>> {
+    let (dy, y) = (&dy.into_view()?, &y.into_view()?);
     each_row("log_softmax backward", y, dy, axis, |y, dy, dx| {
         let sum = fold_run(dy, Sum);
         dx.iter_mut().zip(y.iter().zip(dy)).for_each(|(dx, (&y, &dy))| *dx = dy - exp(y) * sum);
@@ -85,8 +98,8 @@ pub fn log_backward_along<T: Float>(dy: &Tensor<T>, y: &Tensor<T>, axis: usize) 
 /// another axis than the innermost in memory are brought together first.
 fn each_row<T: Float>(
     operation: &'static str,
-    a: &Tensor<T>,
-    b: &Tensor<T>,
+    a: &TensorView<'_, T>,
+    b: &TensorView<'_, T>,
     axis: usize,
     row: impl Fn(&[T], &[T], &mut [T]) + Sync,
 ) -> Result<Tensor<T>> {
@@ -98,10 +111,10 @@ fn each_row<T: Float>(
     if stored_axes(a.layout(), rank).last() != Some(&axis) {
         let mut swapped: Vec<usize> = (0..rank).collect();
         swapped.swap(axis, rank - 1);
-        let (a, b) = (a.permute(&swapped)?, b.permute(&swapped)?);
-        return Ok(each_row(operation, &a, &b, rank - 1, row)?.permute(&swapped)?);
+        let [a, b] = [a, b].map(|view| view.clone().into_tensor()?.permute(&swapped)?.into_view());
+        return Ok(each_row(operation, &a?, &b?, rank - 1, row)?.permute(&swapped)?);
     }
-    let b = b.to_layout(a.layout());
+    let b = b.clone().into_layout(a.layout())?;
     let mut to = Tensor::try_unfilled(a.shape(), a.layout())?;
     let (a, b, length) = (a.as_slice(), b.as_slice(), a.shape()[axis].max(1));
     for_each_run(to.as_mut_slice(), length * (CHUNK / length).max(1), |run, to| {

@@ -18,29 +18,25 @@ use crate::Result;
 /// use residual_kernels::reference::linear;
 ///
 /// let (x, weight, bias) = (array![[1.0, 2.0]], array![[3.0, 4.0], [5.0, 6.0]], array![100.0, 200.0]);
-/// let y = linear::forward(x.view(), weight.view(), Some(bias.view()))?;
+/// let y = linear::forward(x.view(), weight.view(), bias.view())?;
 /// assert_eq!(y, array![[1.0 * 3.0 + 2.0 * 4.0 + 100.0, 1.0 * 5.0 + 2.0 * 6.0 + 200.0]]);
 /// # Ok::<(), residual_kernels::KernelError>(())
 /// ```
 pub fn forward(
     x: ArrayView2<'_, f64>,
     weight: ArrayView2<'_, f64>,
-    bias: Option<ArrayView1<'_, f64>>,
+    bias: ArrayView1<'_, f64>,
 ) -> Result<Array2<f64>> {
     let ((batch, inputs), outputs) = (x.dim(), weight.nrows());
     unless_same("linear", ("weight", weight.shape()), ("outputs and inputs", &[outputs, inputs]))?;
-    if let Some(bias) = bias {
-        unless_same("linear", ("bias", bias.shape()), ("the outputs", &[outputs]))?;
-    }
+    unless_same("linear", ("bias", bias.shape()), ("the outputs", &[outputs]))?;
     let mut y = Array2::zeros([batch, outputs]);
     for n in 0..batch {
         for o in 0..outputs {
             for i in 0..inputs {
                 y[[n, o]] += x[[n, i]] * weight[[o, i]];
             }
-            if let Some(bias) = bias {
-                y[[n, o]] += bias[o];
-            }
+            y[[n, o]] += bias[o];
         }
     }
     Ok(y)

@@ -116,7 +116,7 @@ fn matrices() {
 
     let (weight, bias) = (random(4, [2, 4]), random(5, [2]));
     let layer = |x: &Array2<f64>, weight: &Array2<f64>, bias: &Array1<f64>| {
-        linear::forward(x.view(), weight.view(), Some(bias.view())).unwrap()
+        linear::forward(x.view(), weight.view(), bias.view()).unwrap()
     };
     let (dx, dweight, dbias) = linear::backward(a.view(), weight.view(), dy.view()).unwrap();
     check(&a, &dx, |x| dot(&layer(x, &weight, &bias), &dy));
@@ -187,7 +187,7 @@ fn what_does_not_fit_is_an_error() {
             "subsample_pad: x [2] does not fit the output [1]: channels can be added, but not taken away",
         ),
         (
-            linear::forward(flat.view(), flat.view(), Some(three.view())).unwrap_err(),
+            linear::forward(flat.view(), flat.view(), three.view()).unwrap_err(),
             "linear: bias [3] does not fit the outputs [2]: both must have the same shape",
         ),
         (

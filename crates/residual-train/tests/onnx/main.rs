@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use model::{Attribute, Dimension, Model, Node};
 use prost::Message;
 use residual_autograd::Tape;
-use residual_kernels::{Conv2dGeometry, Pool2dGeometry, add, batch_norm, conv2d, linear, pool, relu};
+use residual_kernels::{
+    Conv2dGeometry, Pool2dGeometry, add, batch_norm, conv2d, global_avg_pool, linear, max_pool, relu,
+};
 use residual_nn::{Mode, Module, Role};
 use residual_tensor::{Float, Generator, Layout, Tensor};
 use residual_train::onnx_graph;
@@ -191,14 +193,14 @@ fn operate(
             assert!((epsilon - 1e-5).abs() < 1e-12);
             batch_norm::forward_eval(at(0), at(1), at(2), at(3), at(4), 1e-5).unwrap()
         }
-        "Relu" => relu::forward(at(0)),
+        "Relu" => relu::forward(at(0)).unwrap(),
         "Add" => add::forward(at(0), at(1)).unwrap(),
-        "MaxPool" => pool::max_forward(at(0), &window()).unwrap().0,
-        "GlobalAveragePool" => pool::global_avg_forward(at(0)).unwrap(),
+        "MaxPool" => max_pool::forward(at(0), &window()).unwrap().0,
+        "GlobalAveragePool" => global_avg_pool::forward(at(0)).unwrap(),
         "Flatten" => at(0).clone(), // the kernel has dropped the axes of length 1 already
         "Gemm" => {
             assert_eq!(node.attribute("transB").i(), 1);
-            linear::forward(at(0), at(1), Some(at(2))).unwrap()
+            linear::forward(at(0), at(1), at(2)).unwrap()
         }
         "Slice" => {
             let [starts, ends, axes, steps] =

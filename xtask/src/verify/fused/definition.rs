@@ -154,7 +154,7 @@ impl Definition {
                 Op::GlobalAvgPool => global_avg_pool::forward(four(x(0))?)?.into_dyn(),
                 Op::Linear { weight, bias } => {
                     let [weight, bias] = [weight, bias].map(of_state);
-                    linear::forward(two(x(0))?, two(&weight)?, Some(one(&bias)?))?.into_dyn()
+                    linear::forward(two(x(0))?, two(&weight)?, one(&bias)?)?.into_dyn()
                 }
                 Op::SubsamplePad { stride, channels } => {
                     subsample_pad::forward(four(x(0))?, *stride, *channels)?.into_dyn()

@@ -9,17 +9,13 @@
 //! precision, and what the mean loses when it is rounded to a `centre` of the element's type
 //! goes into `shift`, so that a large mean costs no accuracy.
 
-mod fused;
-mod pass;
+pub(crate) mod pass;
 mod reduce;
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
-
-pub use fused::{Followed, Fused, FusedGradients, forward_fused, statistics_for};
-pub(crate) use pass::Affine;
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 use crate::{KernelError, Result};
-use pass::{Gate, Gradient};
+use pass::{Affine, Gate, Gradient};
 
 /// Mean and variance of each channel over a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,31 +36,33 @@ pub struct BatchStatistics {
 /// # Errors
 /// If the shapes do not fit, or a channel has fewer than two values: their variance would say
 /// nothing.
-pub fn forward_train<T: Float>(
-    x: &Tensor<T>,
-    gamma: &Tensor<T>,
-    beta: &Tensor<T>,
+pub fn forward_train<'a, T: Float>(
+    x: impl IntoView<'a, T>,
+    gamma: impl IntoView<'a, T>,
+    beta: impl IntoView<'a, T>,
     eps: f64,
 ) -> Result<(Tensor<T>, BatchStatistics)> {
+    let (x, gamma, beta) = (x.into_view()?, gamma.into_view()?, beta.into_view()?);
     let operation = "batch_norm";
-    check(operation, x, &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
+    check(operation, &x, &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
     let count = x.len() / gamma.len().max(1);
     require_two(operation, x.shape(), count)?;
-    let x = x.to_layout(Layout::ChannelsLast);
+    let x = x.into_layout(Layout::ChannelsLast)?;
     let statistics = statistics(&x)?;
-    let y = Normalizer::of_batch(&statistics, eps).affine(gamma, beta).apply(&x, None, false);
-    Ok((y, statistics))
+    let affine = Normalizer::of_batch(&statistics, eps).affine(gamma.as_slice(), beta.as_slice());
+    Ok((affine.apply(&x, None, false)?, statistics))
 }
 
-/// The statistics of a channels-last tensor.
-pub(crate) fn statistics<T: Float>(x: &Tensor<T>) -> Result<BatchStatistics> {
+/// The statistics of channels-last numbers.
+pub(crate) fn statistics<T: Float>(x: &TensorView<'_, T>) -> Result<BatchStatistics> {
     let [_, channels, ..] = x.dims::<4>("batch_norm")?;
     let (mean, variance) = reduce::moments(x.as_slice(), channels);
     let count = x.len() / channels.max(1);
     Ok(BatchStatistics { mean: vector(&mean)?, variance: vector(&variance)?, count })
 }
 
-/// The gradients with respect to x, γ and β of [`forward_train`], whose statistics are given.
+/// The gradients with respect to x, γ and β of [`forward_train`], whose statistics are given. Works in
+/// the memory of `dy` if that is a tensor handed over by value and nothing else shares it.
 ///
 /// With `x̂ = (x − mean) / √(variance + eps)`, and means over the batch:
 ///
@@ -77,20 +75,22 @@ pub(crate) fn statistics<T: Float>(x: &Tensor<T>) -> Result<BatchStatistics> {
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn backward_train<T: Float>(
-    x: &Tensor<T>,
-    dy: Tensor<T>,
-    gamma: &Tensor<T>,
+pub fn backward_train<'a, T: Float>(
+    x: impl IntoView<'a, T>,
+    dy: impl IntoView<'a, T>,
+    gamma: impl IntoView<'a, T>,
     statistics: &BatchStatistics,
     eps: f64,
 ) -> Result<(Tensor<T>, Tensor<T>, Tensor<T>)> {
+    let (x, dy, gamma) = (x.into_view()?, dy.into_view()?, gamma.into_view()?);
     let BatchStatistics { mean, variance, .. } = statistics;
     let vectors = [("gamma", gamma.shape()), ("mean", mean.shape()), ("variance", variance.shape())];
-    check_backward(x, &dy, &vectors)?;
-    let (x, mut dx) = (x.to_layout(Layout::ChannelsLast), into_channels_last(dy));
+    check_backward(&x, &dy, &vectors)?;
+    let x = x.into_layout(Layout::ChannelsLast)?;
+    let mut dx = dy.into_layout(Layout::ChannelsLast)?.into_tensor()?;
     let normalizer = Normalizer::of_batch(statistics, eps);
-    let [dgamma, dbeta] = normalizer.parameter_gradients(&x, dx.as_slice(), Gate::Open);
-    let gradient = normalizer.gradient(gamma, [&dgamma, &dbeta], statistics.count);
+    let [dgamma, dbeta] = normalizer.parameter_gradients(x.as_slice(), dx.as_slice(), Gate::Open);
+    let gradient = normalizer.gradient(gamma.as_slice(), [&dgamma, &dbeta], statistics.count);
     gradient.apply(x.as_slice(), Gate::Open, dx.as_mut_slice());
     Ok((dx, vector(&dgamma)?, vector(&dbeta)?))
 }
@@ -102,18 +102,21 @@ pub fn backward_train<T: Float>(
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn forward_eval<T: Float>(
-    x: &Tensor<T>,
-    gamma: &Tensor<T>,
-    beta: &Tensor<T>,
-    running_mean: &Tensor<T>,
-    running_var: &Tensor<T>,
+pub fn forward_eval<'a, T: Float>(
+    x: impl IntoView<'a, T>,
+    gamma: impl IntoView<'a, T>,
+    beta: impl IntoView<'a, T>,
+    running_mean: impl IntoView<'a, T>,
+    running_var: impl IntoView<'a, T>,
     eps: f64,
 ) -> Result<Tensor<T>> {
+    let (x, gamma, beta) = (x.into_view()?, gamma.into_view()?, beta.into_view()?);
+    let (running_mean, running_var) = (running_mean.into_view()?, running_var.into_view()?);
     let [mean, variance] = [("running_mean", running_mean.shape()), ("running_var", running_var.shape())];
-    check("batch_norm", x, &[("gamma", gamma.shape()), ("beta", beta.shape()), mean, variance])?;
-    let normalizer = Normalizer::new(&doubles(running_mean), &doubles(running_var), eps);
-    Ok(normalizer.affine(gamma, beta).apply(&x.to_layout(Layout::ChannelsLast), None, false))
+    check("batch_norm", &x, &[("gamma", gamma.shape()), ("beta", beta.shape()), mean, variance])?;
+    let normalizer = Normalizer::new(&doubles(&running_mean), &doubles(&running_var), eps);
+    let affine = normalizer.affine(gamma.as_slice(), beta.as_slice());
+    affine.apply(&x.into_layout(Layout::ChannelsLast)?, None, false)
 }
 
 /// The gradients with respect to x, γ and β of [`forward_eval`], whose statistics are
@@ -125,21 +128,23 @@ pub fn forward_eval<T: Float>(
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn backward_eval<T: Float>(
-    x: &Tensor<T>,
-    dy: &Tensor<T>,
-    gamma: &Tensor<T>,
-    running_mean: &Tensor<T>,
-    running_var: &Tensor<T>,
+pub fn backward_eval<'a, T: Float>(
+    x: impl IntoView<'a, T>,
+    dy: impl IntoView<'a, T>,
+    gamma: impl IntoView<'a, T>,
+    running_mean: impl IntoView<'a, T>,
+    running_var: impl IntoView<'a, T>,
     eps: f64,
 ) -> Result<(Tensor<T>, Tensor<T>, Tensor<T>)> {
+    let (x, dy, gamma) = (x.into_view()?, dy.into_view()?, gamma.into_view()?);
+    let (running_mean, running_var) = (running_mean.into_view()?, running_var.into_view()?);
     let [mean, variance] = [("running_mean", running_mean.shape()), ("running_var", running_var.shape())];
-    check_backward(x, dy, &[("gamma", gamma.shape()), mean, variance])?;
-    let [x, dy] = [x, dy].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
-    let normalizer = Normalizer::<T>::new(&doubles(running_mean), &doubles(running_var), eps);
-    let [dgamma, dbeta] = normalizer.parameter_gradients(&x, dy.as_slice(), Gate::Open);
-    let scales = normalizer.scales(gamma);
-    let dx = Affine::new(gamma.len(), |channel| [0.0, scales[channel], 0.0]).apply(&dy, None, false);
+    check_backward(&x, &dy, &[("gamma", gamma.shape()), mean, variance])?;
+    let (x, dy) = (x.into_layout(Layout::ChannelsLast)?, dy.into_layout(Layout::ChannelsLast)?);
+    let normalizer = Normalizer::<T>::new(&doubles(&running_mean), &doubles(&running_var), eps);
+    let [dgamma, dbeta] = normalizer.parameter_gradients(x.as_slice(), dy.as_slice(), Gate::Open);
+    let scales = normalizer.scales(gamma.as_slice());
+    let dx = Affine::new(gamma.len(), |channel| [0.0, scales[channel], 0.0]).apply(&dy, None, false)?;
     Ok((dx, vector(&dgamma)?, vector(&dbeta)?))
 }
 
@@ -172,7 +177,7 @@ pub fn update_running<T: Float>(
 }
 
 /// What turns a channel into `x̂ = (x − centre − lost) · inverse_deviation`.
-struct Normalizer<T> {
+pub(crate) struct Normalizer<T> {
     /// The mean, rounded to the element's type.
     centre: Vec<T>,
     /// What the mean lost by that.
@@ -181,7 +186,7 @@ struct Normalizer<T> {
 }
 
 impl<T: Float> Normalizer<T> {
-    fn of_batch(BatchStatistics { mean, variance, .. }: &BatchStatistics, eps: f64) -> Self {
+    pub(crate) fn of_batch(BatchStatistics { mean, variance, .. }: &BatchStatistics, eps: f64) -> Self {
         Self::new(mean.as_slice(), variance.as_slice(), eps)
     }
 
@@ -193,27 +198,22 @@ impl<T: Float> Normalizer<T> {
     }
 
     /// `γ · inverse_deviation`
-    fn scales(&self, gamma: &Tensor<T>) -> Vec<f64> {
-        gamma
-            .as_slice()
-            .iter()
-            .zip(&self.inverse_deviation)
-            .map(|(&gamma, inverse)| gamma.to_f64() * inverse)
-            .collect()
+    fn scales(&self, gamma: &[T]) -> Vec<f64> {
+        gamma.iter().zip(&self.inverse_deviation).map(|(&gamma, inverse)| gamma.to_f64() * inverse).collect()
     }
 
     /// `γ · x̂ + β`
-    fn affine(&self, gamma: &Tensor<T>, beta: &Tensor<T>) -> Affine<T> {
+    pub(crate) fn affine(&self, gamma: &[T], beta: &[T]) -> Affine<T> {
         let scales = self.scales(gamma);
         Affine::new(gamma.len(), |channel| {
-            let shift = beta.as_slice()[channel].to_f64() - self.lost[channel] * scales[channel];
+            let shift = beta[channel].to_f64() - self.lost[channel] * scales[channel];
             [self.centre[channel].to_f64(), scales[channel], shift]
         })
     }
 
     /// `[Σ g · x̂, Σ g]`, where g is dy as far as the gate lets it through.
-    fn parameter_gradients(&self, x: &Tensor<T>, dy: &[T], gate: Gate<'_, T>) -> [Vec<f64>; 2] {
-        let [dbeta, mut dgamma] = reduce::gradient_sums(dy, x.as_slice(), &self.centre, gate);
+    pub(crate) fn parameter_gradients(&self, x: &[T], dy: &[T], gate: Gate<'_, T>) -> [Vec<f64>; 2] {
+        let [dbeta, mut dgamma] = reduce::gradient_sums(dy, x, &self.centre, gate);
         for (channel, dgamma) in dgamma.iter_mut().enumerate() {
             *dgamma = (*dgamma - self.lost[channel] * dbeta[channel]) * self.inverse_deviation[channel];
         }
@@ -221,7 +221,7 @@ impl<T: Float> Normalizer<T> {
     }
 
     /// dx where the statistics are those of the batch, of `count` values.
-    fn gradient(&self, gamma: &Tensor<T>, [dgamma, dbeta]: [&Vec<f64>; 2], count: usize) -> Gradient<T> {
+    pub(crate) fn gradient(&self, gamma: &[T], [dgamma, dbeta]: [&Vec<f64>; 2], count: usize) -> Gradient<T> {
         let scales = self.scales(gamma);
         let share = 1.0 / count as f64;
         Gradient::new(gamma.len(), |channel| {
@@ -232,21 +232,20 @@ impl<T: Float> Normalizer<T> {
     }
 }
 
-/// The tensor itself, which can be changed in place if nobody else holds it, or a copy.
-fn into_channels_last<T: Float>(tensor: Tensor<T>) -> Tensor<T> {
-    if tensor.layout() == Layout::ChannelsLast { tensor } else { tensor.to_layout(Layout::ChannelsLast) }
-}
-
-fn vector<T: Float>(values: &[f64]) -> Result<Tensor<T>> {
+pub(crate) fn vector<T: Float>(values: &[f64]) -> Result<Tensor<T>> {
     Ok(Tensor::from_vec([values.len()], values.iter().map(|&value| T::of(value)).collect())?)
 }
 
-fn doubles<T: Float>(values: &Tensor<T>) -> Vec<f64> {
+fn doubles<T: Float>(values: &TensorView<'_, T>) -> Vec<f64> {
     values.as_slice().iter().map(|&value| value.to_f64()).collect()
 }
 
 /// An error unless `x` has four axes, and each vector one element for each of its channels.
-fn check<T: Float>(operation: &'static str, x: &Tensor<T>, vectors: &[(&'static str, &Shape)]) -> Result<()> {
+pub(crate) fn check<T: Float>(
+    operation: &'static str,
+    x: &TensorView<'_, T>,
+    vectors: &[(&'static str, &Shape)],
+) -> Result<()> {
     let [_, channels, _, _] = x.dims(operation)?;
     for &(name, shape) in vectors {
         if **shape != [channels] {
@@ -257,13 +256,17 @@ fn check<T: Float>(operation: &'static str, x: &Tensor<T>, vectors: &[(&'static 
     Ok(())
 }
 
-fn check_backward<T: Float>(x: &Tensor<T>, dy: &Tensor<T>, vectors: &[(&'static str, &Shape)]) -> Result<()> {
+pub(crate) fn check_backward<T: Float>(
+    x: &TensorView<'_, T>,
+    dy: &TensorView<'_, T>,
+    vectors: &[(&'static str, &Shape)],
+) -> Result<()> {
     let operation = "batch_norm backward";
     check(operation, x, vectors)?;
     KernelError::unless_same(operation, ("dy", dy.shape()), ("x", x.shape()))
 }
 
-fn require_two(operation: &'static str, shape: &Shape, count: usize) -> Result<()> {
+pub(crate) fn require_two(operation: &'static str, shape: &Shape, count: usize) -> Result<()> {
     if count >= 2 {
         return Ok(());
     }

@@ -1,10 +1,13 @@
 //! The passes over memory: normalization and its gradient, with what may be done at the same time.
 
-use residual_tensor::{Float, Layout, Tensor};
+use residual_tensor::{Float, Layout, Tensor, TensorView};
 
-use crate::engine::{
-    isa::{Loop, fetch_to_write, vectorized},
-    parallel::{CHUNK, for_each_run, for_each_run_of_two},
+use crate::{
+    Result,
+    engine::{
+        isa::{Loop, fetch_to_write, vectorized},
+        parallel::{CHUNK, for_each_run, for_each_run_of_two},
+    },
 };
 
 /// `(x − centre) · scale + shift` in each channel.
@@ -23,9 +26,17 @@ impl<T: Float> Affine<T> {
 
     /// A new tensor with the result for a channels-last `x`, plus `addend`, negative values cut
     /// off if `relu`.
-    pub(super) fn apply(&self, x: &Tensor<T>, addend: Option<&Tensor<T>>, relu: bool) -> Tensor<T> {
-        let mut y = Tensor::unfilled(x.shape(), Layout::ChannelsLast);
-        let addend = addend.map(Tensor::as_slice);
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    pub(crate) fn apply(
+        &self,
+        x: &TensorView<'_, T>,
+        addend: Option<&TensorView<'_, T>>,
+        relu: bool,
+    ) -> Result<Tensor<T>> {
+        let mut y = Tensor::try_unfilled(x.shape(), Layout::ChannelsLast)?;
+        let addend = addend.map(TensorView::as_slice);
         let x = x.as_slice();
         for_each_run(y.as_mut_slice(), run_of(self.centre.len()), |run, y| {
             let (x, addend) = (&x[run.clone()], addend.map(|addend| &addend[run]));
@@ -37,7 +48,7 @@ impl<T: Float> Affine<T> {
                 (Some(_), true) => vectorized(Normalize::<T, true, true> { affine, x, added, y }),
             }
         });
-        y
+        Ok(y)
     }
 
     /// The coefficients of the first `length` elements of a period.
@@ -104,7 +115,7 @@ impl<T: Float, const ADD: bool, const RELU: bool> Loop for Normalize<'_, T, ADD,
 
 /// Which gradients a ReLU after the normalization lets through.
 #[derive(Clone, Copy)]
-pub(super) enum Gate<'a, T> {
+pub(crate) enum Gate<'a, T> {
     /// All: there is no ReLU.
     Open,
     /// Those whose output was positive, which is computed again.
@@ -120,7 +131,7 @@ pub(super) const OUTPUT: u8 = 2;
 
 /// `dx = scale · g + slope · (x − centre) + shift` in each channel, where g is dy as far as the
 /// gate lets it through.
-pub(super) struct Gradient<T> {
+pub(crate) struct Gradient<T> {
     scale: Vec<T>,
     /// Of the distance from the centre.
     distance: Affine<T>,
@@ -134,7 +145,7 @@ impl<T: Float> Gradient<T> {
     }
 
     /// Turns dy into dx.
-    pub(super) fn apply(&self, x: &[T], gate: Gate<'_, T>, dy: &mut [T]) {
+    pub(crate) fn apply(&self, x: &[T], gate: Gate<'_, T>, dy: &mut [T]) {
         for_each_run(dy, run_of(self.scale.len()), |run, dy| {
             let x = &x[run.clone()];
             let (gradient, forward) = (self, &self.distance);
@@ -152,7 +163,7 @@ impl<T: Float> Gradient<T> {
     }
 
     /// Writes dx to new memory, and leaves in dy what a ReLU with output `y` let through.
-    pub(super) fn apply_beside(&self, x: &[T], y: Option<&[T]>, dy: &mut [T], dx: &mut [T]) {
+    pub(crate) fn apply_beside(&self, x: &[T], y: Option<&[T]>, dy: &mut [T], dx: &mut [T]) {
         for_each_run_of_two(dx, dy, run_of(self.scale.len()), |run, dx, dy| {
             let (gradient, x) = (self, &x[run.clone()]);
             match y.map(|y| &y[run]) {

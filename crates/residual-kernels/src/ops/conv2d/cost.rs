@@ -42,7 +42,7 @@ impl Weights {
 }
 
 /// The algorithm for a forward pass.
-pub(super) fn forward<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
+pub(crate) fn forward<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     correlation(&Correlation::forward(shape), Weights::Given, isa)
 }
 
@@ -52,7 +52,7 @@ pub(super) fn forward_packed<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Alg
 }
 
 /// The algorithm for the gradient with respect to the data.
-pub(super) fn backward_data<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
+pub(crate) fn backward_data<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     let parts = Correlation::backward_data(shape);
     if let [whole] = &parts[..] {
         return correlation(whole, Weights::Given, isa);
@@ -82,7 +82,7 @@ fn without_tiles<T: Float>(correlation: &Correlation, weights: Weights, isa: &Is
 }
 
 /// The algorithm for the gradient with respect to the weights.
-pub(super) fn backward_weights<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
+pub(crate) fn backward_weights<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     let correlation = Correlation::forward(shape);
     // Sums are written, read again and transformed back.
     let sums = |elements: f64, cycles: f64| {

@@ -21,28 +21,23 @@
 
 mod blocked;
 mod correlation;
-mod cost;
-mod epilogue;
+pub(crate) mod cost;
+pub(crate) mod epilogue;
 mod geometry;
 mod grouped;
 mod im2col;
-mod plan;
+pub(crate) mod plan;
 mod reference;
 mod shared;
-mod source;
+pub(crate) mod source;
 mod units;
 mod winograd;
 
 use std::sync::OnceLock;
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
-pub use {
-    epilogue::Epilogue,
-    geometry::{Conv2dGeometry, Conv2dShape},
-    plan::PackedConv2d,
-    source::Input,
-};
+pub use geometry::{Conv2dGeometry, Conv2dShape};
 
 use crate::{
     BatchStatistics, KernelError, Result,
@@ -50,10 +45,10 @@ use crate::{
         environment,
         isa::{self, Isa},
     },
-    ops::batch_norm,
 };
+use epilogue::Epilogue;
 use plan::Plan;
-use source::Source;
+use source::Input;
 
 /// How a convolution is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,42 +118,9 @@ impl Algorithm {
     }
 
     /// Whether this is one of the algorithms that a [`Plan`] runs.
-    fn is_fast(self) -> bool {
+    pub(crate) fn is_fast(self) -> bool {
         matches!(self, Self::Blocked | Self::Grouped | Self::Winograd2 | Self::Winograd4)
     }
-}
-
-/// Packs the weight for this one call.
-fn run_plan<T: Float>(
-    plan: &Plan<T>,
-    x: Source<'_, T>,
-    weight: &[T],
-    y: &mut [T],
-    epilogue: &Epilogue<'_, T>,
-    with_statistics: bool,
-) -> Option<BatchStatistics> {
-    plan.run(x, &plan.pack(weight), y, epilogue, with_statistics)
-}
-
-/// Brings the operands of a kernel into its layout, and runs it.
-fn run<T: Float>(
-    kernel: impl FnOnce(&[T], &[T], &mut [T], &Conv2dShape) -> Result<()>,
-    left: &Tensor<T>,
-    right: &Tensor<T>,
-    result: Shape,
-    shape: &Conv2dShape,
-) -> Result<Tensor<T>> {
-    let [left, right] = [left, right].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
-    let mut result = Tensor::try_unfilled(result, Layout::ChannelsLast)?;
-    kernel(left.as_slice(), right.as_slice(), result.as_mut_slice(), shape)?;
-    Ok(result)
-}
-
-/// What every algorithm gives where an operand is empty: sums of no products, which are zeros.
-fn no_products<T: Float>(result: Shape) -> Result<Tensor<T>> {
-    let mut zeros = Tensor::try_unfilled(result, Layout::ChannelsLast)?;
-    zeros.as_mut_slice().fill(T::zero());
-    Ok(zeros)
 }
 
 /// The convolution of `x` with `weight`.
@@ -169,37 +131,36 @@ fn no_products<T: Float>(result: Shape) -> Result<Tensor<T>> {
 /// # Errors
 /// As [`Conv2dGeometry::resolve`].
 pub fn forward<'a, T: Float>(
-    x: impl Into<Input<'a, T>>,
-    weight: &Tensor<T>,
+    x: impl IntoView<'a, T>,
+    weight: impl IntoView<'a, T>,
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
-    let x = x.into();
+    let (x, weight) = (x.into_view()?, weight.into_view()?);
     let shape = geometry.resolve(x.shape(), weight.shape())?;
-    Ok(forward_by(choose(&shape, cost::forward::<T>)?, x, weight, &shape, false)?.0)
+    Ok(run_forward(choose(&shape, cost::forward::<T>)?, Input::View(x), weight, &shape, false)?.0)
 }
 
-/// [`forward`], with the statistics of its output that batch normalization needs. They cost next
-/// to nothing: they are taken while results are in registers.
+/// [`forward`] by a given algorithm.
 ///
 /// # Errors
-/// As [`forward`].
-pub fn forward_with_statistics<'a, T: Float>(
-    x: impl Into<Input<'a, T>>,
-    weight: &Tensor<T>,
+/// As [`forward`], or if the algorithm cannot compute this convolution ([`Algorithm::check`]).
+pub fn forward_with<'a, T: Float>(
+    algorithm: Algorithm,
+    x: impl IntoView<'a, T>,
+    weight: impl IntoView<'a, T>,
     geometry: &Conv2dGeometry,
-) -> Result<(Tensor<T>, BatchStatistics)> {
-    let x = x.into();
+) -> Result<Tensor<T>> {
+    let (x, weight) = (x.into_view()?, weight.into_view()?);
     let shape = geometry.resolve(x.shape(), weight.shape())?;
-    let (y, statistics) = forward_by(choose(&shape, cost::forward::<T>)?, x, weight, &shape, true)?;
-    let statistics = statistics.map_or_else(|| batch_norm::statistics(&y), Ok)?;
-    Ok((y, statistics))
+    algorithm.check(&shape)?;
+    Ok(run_forward(algorithm, Input::View(x), weight, &shape, false)?.0)
 }
 
 /// The output, and its statistics if they are wanted and are to be had on the way.
-fn forward_by<T: Float>(
+pub(crate) fn run_forward<T: Float>(
     algorithm: Algorithm,
     x: Input<'_, T>,
-    weight: &Tensor<T>,
+    weight: TensorView<'_, T>,
     shape: &Conv2dShape,
     with_statistics: bool,
 ) -> Result<(Tensor<T>, Option<BatchStatistics>)> {
@@ -208,17 +169,18 @@ fn forward_by<T: Float>(
     }
     let fast = match algorithm {
         Algorithm::Reference => {
-            return Ok((run(reference::forward, &x.value()?, weight, shape.y(), shape)?, None));
+            return Ok((run(reference::forward, x.value()?, weight, shape.y(), shape)?, None));
         }
-        Algorithm::Im2col => return Ok((run(im2col::forward, &x.value()?, weight, shape.y(), shape)?, None)),
+        Algorithm::Im2col => return Ok((run(im2col::forward, x.value()?, weight, shape.y(), shape)?, None)),
         fast => fast,
     };
-    let (x, weight) = (x.prepare()?, weight.to_layout(Layout::ChannelsLast));
+    let (x, weight) = (x.prepare()?, weight.into_layout(Layout::ChannelsLast)?);
     let source = x.source();
     let mut y = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
     let plan = Plan::forward(shape, fast, source.normalization.is_some(), isa::active()?);
     let plain = Epilogue::default();
-    let statistics = run_plan(&plan, source, weight.as_slice(), y.as_mut_slice(), &plain, with_statistics);
+    let statistics =
+        plan.run(source, &plan.pack(weight.as_slice()), y.as_mut_slice(), &plain, with_statistics);
     Ok((y, statistics))
 }
 
@@ -229,52 +191,68 @@ fn forward_by<T: Float>(
 ///
 /// # Errors
 /// As [`Conv2dGeometry::resolve`], or if `dy` does not have the output's shape.
-pub fn backward_data<T: Float>(
-    dy: &Tensor<T>,
-    weight: &Tensor<T>,
-    x_shape: &Shape,
+pub fn backward_data<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    weight: impl IntoView<'a, T>,
+    x_shape: &[usize],
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
-    let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
-    let algorithm = choose(&shape, cost::backward_data::<T>)?;
-    backward_data_with(algorithm, dy, weight, x_shape, geometry)
+    let (dy, weight) = (dy.into_view()?, weight.into_view()?);
+    let shape = resolve_backward(&dy, &Shape::new(x_shape)?, weight.shape(), geometry)?;
+    run_backward_data(choose(&shape, cost::backward_data::<T>)?, dy, weight, &shape)
 }
 
-/// [`backward_data`], added to `dx`, a gradient that came another way. That saves a pass over memory.
+/// [`backward_data`] by a given algorithm.
 ///
 /// # Errors
-/// As [`backward_data`].
-pub fn accumulate_backward_data<T: Float>(
-    dy: &Tensor<T>,
-    weight: &Tensor<T>,
-    dx: &mut Tensor<T>,
+/// As [`backward_data`], or if the algorithm cannot compute this convolution
+/// ([`Algorithm::check`]).
+pub fn backward_data_with<'a, T: Float>(
+    algorithm: Algorithm,
+    dy: impl IntoView<'a, T>,
+    weight: impl IntoView<'a, T>,
+    x_shape: &[usize],
     geometry: &Conv2dGeometry,
-) -> Result<()> {
-    let shape = resolve_backward(dy, dx.shape(), weight.shape(), geometry)?;
-    let algorithm = choose(&shape, cost::backward_data::<T>)?;
+) -> Result<Tensor<T>> {
+    let (dy, weight) = (dy.into_view()?, weight.into_view()?);
+    let shape = resolve_backward(&dy, &Shape::new(x_shape)?, weight.shape(), geometry)?;
+    algorithm.check(&shape)?;
+    run_backward_data(algorithm, dy, weight, &shape)
+}
+
+pub(crate) fn run_backward_data<T: Float>(
+    algorithm: Algorithm,
+    dy: TensorView<'_, T>,
+    weight: TensorView<'_, T>,
+    shape: &Conv2dShape,
+) -> Result<Tensor<T>> {
     if dy.is_empty() || weight.is_empty() {
-        return Ok(());
+        return no_products(shape.x());
     }
-    if !algorithm.is_fast() || dx.layout() != Layout::ChannelsLast {
-        let other = backward_data_with(algorithm, dy, weight, dx.shape(), geometry)?;
-        return crate::ops::add::accumulate(dx, &other);
+    match algorithm {
+        Algorithm::Reference => run(reference::backward_data, dy, weight, shape.x(), shape),
+        Algorithm::Im2col => run(im2col::backward_data, dy, weight, shape.x(), shape),
+        fast => {
+            let mut dx = Tensor::try_unfilled(shape.x(), Layout::ChannelsLast)?;
+            write_backward_data(fast, dy, weight, &mut dx, shape, false)?;
+            Ok(dx)
+        }
     }
-    run_backward_data(algorithm, dy, weight, dx, &shape, true)
 }
 
 /// Writes the gradient to a channels-last `dx`, or adds it, by one of the fast algorithms.
-fn run_backward_data<T: Float>(
+pub(crate) fn write_backward_data<T: Float>(
     fast: Algorithm,
-    dy: &Tensor<T>,
-    weight: &Tensor<T>,
+    dy: TensorView<'_, T>,
+    weight: TensorView<'_, T>,
     dx: &mut Tensor<T>,
     shape: &Conv2dShape,
     accumulate: bool,
 ) -> Result<()> {
-    let [dy, weight] = [dy, weight].map(|tensor| tensor.to_layout(Layout::ChannelsLast));
+    let (dy, weight) = (dy.into_layout(Layout::ChannelsLast)?, weight.into_layout(Layout::ChannelsLast)?);
     let plan = Plan::backward_data(shape, fast, isa::active()?);
     let epilogue = Epilogue { accumulate, ..Epilogue::default() };
-    run_plan(&plan, dy.as_slice().into(), weight.as_slice(), dx.as_mut_slice(), &epilogue, false);
+    plan.run(dy.as_slice().into(), &plan.pack(weight.as_slice()), dx.as_mut_slice(), &epilogue, false);
     Ok(())
 }
 
@@ -286,79 +264,14 @@ fn run_backward_data<T: Float>(
 /// # Errors
 /// As [`Conv2dGeometry::resolve`], or if `dy` does not have the output's shape.
 pub fn backward_weights<'a, T: Float>(
-    x: impl Into<Input<'a, T>>,
-    dy: &Tensor<T>,
-    weight_shape: &Shape,
+    x: impl IntoView<'a, T>,
+    dy: impl IntoView<'a, T>,
+    weight_shape: &[usize],
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
-    let x = x.into();
-    let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
-    backward_weights_by(choose(&shape, cost::backward_weights::<T>)?, x, dy, &shape)
-}
-
-fn backward_weights_by<T: Float>(
-    algorithm: Algorithm,
-    x: Input<'_, T>,
-    dy: &Tensor<T>,
-    shape: &Conv2dShape,
-) -> Result<Tensor<T>> {
-    if x.shape().elements() == 0 || dy.is_empty() {
-        return no_products(shape.weight());
-    }
-    let fast = match algorithm {
-        Algorithm::Reference => {
-            return run(reference::backward_weights, &x.value()?, dy, shape.weight(), shape);
-        }
-        Algorithm::Im2col => return run(im2col::backward_weights, &x.value()?, dy, shape.weight(), shape),
-        fast => fast,
-    };
-    let (x, dy) = (x.prepare()?, dy.to_layout(Layout::ChannelsLast));
-    let mut dw = Tensor::try_unfilled(shape.weight(), Layout::ChannelsLast)?;
-    plan::backward_weights(x.source(), dy.as_slice(), dw.as_mut_slice(), shape, fast, isa::active()?);
-    Ok(dw)
-}
-
-/// [`forward`] by a given algorithm.
-///
-/// # Errors
-/// As [`forward`], or if the algorithm cannot compute this convolution ([`Algorithm::check`]).
-pub fn forward_with<T: Float>(
-    algorithm: Algorithm,
-    x: &Tensor<T>,
-    weight: &Tensor<T>,
-    geometry: &Conv2dGeometry,
-) -> Result<Tensor<T>> {
-    let shape = geometry.resolve(x.shape(), weight.shape())?;
-    algorithm.check(&shape)?;
-    Ok(forward_by(algorithm, x.into(), weight, &shape, false)?.0)
-}
-
-/// [`backward_data`] by a given algorithm.
-///
-/// # Errors
-/// As [`backward_data`], or if the algorithm cannot compute this convolution
-/// ([`Algorithm::check`]).
-pub fn backward_data_with<T: Float>(
-    algorithm: Algorithm,
-    dy: &Tensor<T>,
-    weight: &Tensor<T>,
-    x_shape: &Shape,
-    geometry: &Conv2dGeometry,
-) -> Result<Tensor<T>> {
-    let shape = resolve_backward(dy, x_shape, weight.shape(), geometry)?;
-    algorithm.check(&shape)?;
-    if dy.is_empty() || weight.is_empty() {
-        return no_products(shape.x());
-    }
-    match algorithm {
-        Algorithm::Reference => run(reference::backward_data, dy, weight, shape.x(), &shape),
-        Algorithm::Im2col => run(im2col::backward_data, dy, weight, shape.x(), &shape),
-        fast => {
-            let mut dx = Tensor::try_unfilled(shape.x(), Layout::ChannelsLast)?;
-            run_backward_data(fast, dy, weight, &mut dx, &shape, false)?;
-            Ok(dx)
-        }
-    }
+    let (x, dy) = (x.into_view()?, dy.into_view()?);
+    let shape = resolve_backward(&dy, x.shape(), &Shape::new(weight_shape)?, geometry)?;
+    run_backward_weights(choose(&shape, cost::backward_weights::<T>)?, Input::View(x), dy, &shape)
 }
 
 /// [`backward_weights`] by a given algorithm.
@@ -366,21 +279,65 @@ pub fn backward_data_with<T: Float>(
 /// # Errors
 /// As [`backward_weights`], or if the algorithm cannot compute this convolution
 /// ([`Algorithm::check`]).
-pub fn backward_weights_with<T: Float>(
+pub fn backward_weights_with<'a, T: Float>(
     algorithm: Algorithm,
-    x: &Tensor<T>,
-    dy: &Tensor<T>,
-    weight_shape: &Shape,
+    x: impl IntoView<'a, T>,
+    dy: impl IntoView<'a, T>,
+    weight_shape: &[usize],
     geometry: &Conv2dGeometry,
 ) -> Result<Tensor<T>> {
-    let shape = resolve_backward(dy, x.shape(), weight_shape, geometry)?;
+    let (x, dy) = (x.into_view()?, dy.into_view()?);
+    let shape = resolve_backward(&dy, x.shape(), &Shape::new(weight_shape)?, geometry)?;
     algorithm.check(&shape)?;
-    backward_weights_by(algorithm, x.into(), dy, &shape)
+    run_backward_weights(algorithm, Input::View(x), dy, &shape)
+}
+
+pub(crate) fn run_backward_weights<T: Float>(
+    algorithm: Algorithm,
+    x: Input<'_, T>,
+    dy: TensorView<'_, T>,
+    shape: &Conv2dShape,
+) -> Result<Tensor<T>> {
+    if x.shape().elements() == 0 || dy.is_empty() {
+        return no_products(shape.weight());
+    }
+    let fast = match algorithm {
+        Algorithm::Reference => {
+            return run(reference::backward_weights, x.value()?, dy, shape.weight(), shape);
+        }
+        Algorithm::Im2col => return run(im2col::backward_weights, x.value()?, dy, shape.weight(), shape),
+        fast => fast,
+    };
+    let (x, dy) = (x.prepare()?, dy.into_layout(Layout::ChannelsLast)?);
+    let mut dw = Tensor::try_unfilled(shape.weight(), Layout::ChannelsLast)?;
+    plan::backward_weights(x.source(), dy.as_slice(), dw.as_mut_slice(), shape, fast, isa::active()?);
+    Ok(dw)
+}
+
+/// What every algorithm gives where an operand is empty: sums of no products, which are zeros.
+fn no_products<T: Float>(result: Shape) -> Result<Tensor<T>> {
+    let mut zeros = Tensor::try_unfilled(result, Layout::ChannelsLast)?;
+    zeros.as_mut_slice().fill(T::zero());
+    Ok(zeros)
+}
+
+/// Brings the operands of a kernel into its layout, and runs it.
+fn run<T: Float>(
+    kernel: impl FnOnce(&[T], &[T], &mut [T], &Conv2dShape) -> Result<()>,
+    left: TensorView<'_, T>,
+    right: TensorView<'_, T>,
+    result: Shape,
+    shape: &Conv2dShape,
+) -> Result<Tensor<T>> {
+    let (left, right) = (left.into_layout(Layout::ChannelsLast)?, right.into_layout(Layout::ChannelsLast)?);
+    let mut result = Tensor::try_unfilled(result, Layout::ChannelsLast)?;
+    kernel(left.as_slice(), right.as_slice(), result.as_mut_slice(), shape)?;
+    Ok(result)
 }
 
 /// The algorithm for a convolution that none is given for: the preferred one where it can compute
 /// it, or what `cost` says.
-fn choose<T: Float>(
+pub(crate) fn choose<T: Float>(
     shape: &Conv2dShape,
     cost: impl FnOnce(&Conv2dShape, &Isa<T>) -> Algorithm,
 ) -> Result<Algorithm> {
@@ -391,8 +348,8 @@ fn choose<T: Float>(
 }
 
 /// Resolves the geometry, and holds the gradient of the output against it.
-fn resolve_backward<T: Float>(
-    dy: &Tensor<T>,
+pub(crate) fn resolve_backward<T: Float>(
+    dy: &TensorView<'_, T>,
     x: &Shape,
     weight: &Shape,
     geometry: &Conv2dGeometry,

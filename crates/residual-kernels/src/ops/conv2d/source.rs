@@ -1,29 +1,25 @@
-//! What a convolution reads: a tensor, or one that is still to be normalized.
+//! What a convolution reads: numbers, or numbers that are still to be normalized.
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
-use crate::{
-    Result,
-    engine::isa::Normalize,
-    ops::batch_norm::{Affine, Fused},
-};
+use crate::{Result, engine::isa::Normalize, fused::Fused, ops::batch_norm::pass::Affine};
 
 /// The input of a convolution.
 ///
 /// In a residual network most convolutions read what a normalization gives. The fast algorithms
 /// copy or transform their input anyway, and normalize it on the way: the result need not be written
 /// to memory and read again. The bits are the same.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Input<'a, T: Float> {
-    /// A tensor, `[n, c, h, w]`.
-    Tensor(&'a Tensor<T>),
+    /// Numbers, `[n, c, h, w]`.
+    View(TensorView<'a, T>),
     /// What a normalization gives to which nothing is added, `[n, c, h, w]`.
     Normalized(&'a Fused<T>),
 }
 
 impl<'a, T: Float> From<&'a Tensor<T>> for Input<'a, T> {
     fn from(tensor: &'a Tensor<T>) -> Self {
-        Self::Tensor(tensor)
+        Self::View(tensor.into())
     }
 }
 
@@ -35,38 +31,38 @@ impl<'a, T: Float> From<&'a Fused<T>> for Input<'a, T> {
 
 impl<'a, T: Float> Input<'a, T> {
     /// Its shape.
-    pub fn shape(&self) -> &'a Shape {
+    pub fn shape(&self) -> &Shape {
         match self {
-            Self::Tensor(tensor) => tensor.shape(),
+            Self::View(view) => view.shape(),
             Self::Normalized(fused) => fused.x.shape(),
         }
     }
 
     /// The numbers themselves, for any algorithm.
-    pub(super) fn value(&self) -> Result<Tensor<T>> {
+    pub(super) fn value(self) -> Result<TensorView<'a, T>> {
         match self {
-            Self::Tensor(tensor) => Ok((*tensor).clone()),
-            Self::Normalized(fused) => fused.forward(),
+            Self::View(view) => Ok(view),
+            Self::Normalized(fused) => Ok(fused.forward()?.into_view()?),
         }
     }
 
     /// Makes them ready for the fast algorithms.
-    pub(super) fn prepare(&self) -> Result<Prepared<T>> {
-        let (tensor, affine) = match self {
-            Self::Tensor(tensor) => (*tensor, None),
-            Self::Normalized(fused) => (&fused.x, Some((fused.affine()?, fused.has_relu()))),
+    pub(super) fn prepare(self) -> Result<Prepared<'a, T>> {
+        let (view, affine) = match self {
+            Self::View(view) => (view, None),
+            Self::Normalized(fused) => ((&fused.x).into(), Some((fused.affine()?, fused.has_relu()))),
         };
-        Ok(Prepared { numbers: tensor.to_layout(Layout::ChannelsLast), affine })
+        Ok(Prepared { numbers: view.into_layout(Layout::ChannelsLast)?, affine })
     }
 }
 
 /// What a [`Source`] refers to.
-pub(super) struct Prepared<T: Float> {
-    numbers: Tensor<T>,
+pub(super) struct Prepared<'a, T: Float> {
+    numbers: TensorView<'a, T>,
     affine: Option<(Affine<T>, bool)>,
 }
 
-impl<T: Float> Prepared<T> {
+impl<T: Float> Prepared<'_, T> {
     /// For the fast algorithms.
     pub(super) fn source(&self) -> Source<'_, T> {
         let normalization = self.affine.as_ref().map(|(affine, relu)| {

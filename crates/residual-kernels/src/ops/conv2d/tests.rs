@@ -7,7 +7,8 @@ use residual_tensor::{Generator, Layout, Shape, Tensor};
 use super::*;
 use crate::{
     engine::isa::{Isa, available},
-    ops::batch_norm::{Followed, Fused},
+    fused::{Followed, Fused, PackedConv2d},
+    ops::{batch_norm, conv2d::source::Source},
 };
 
 const FAST: [Algorithm; 4] =
@@ -270,7 +271,7 @@ fn check_normalized_inputs<T: Float>() {
         let Case { shape, x, weight, dy } = &case;
         let mut vector = || generator.normal_tensor::<T>([shape.in_channels], 1.0);
         let (gamma, beta) = (vector(), vector());
-        let (statistics, eps) = (batch_norm::statistics(x).unwrap(), 0.1);
+        let (statistics, eps) = (batch_norm::statistics(&x.into()).unwrap(), 0.1);
         let followed = if index % 2 == 0 { Followed::Relu } else { Followed::Nothing };
         let fused = Fused { x: x.clone(), gamma, beta, statistics, eps, followed };
         let (before, on_the_way) = (fused.forward().unwrap(), Input::from(&fused).prepare().unwrap());

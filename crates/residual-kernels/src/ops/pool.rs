@@ -1,20 +1,13 @@
-//! Pooling: the largest or the average value under a window, and over a whole image.
+//! Where the window of a pooling goes: the geometry that a layer has, and what it becomes for a given
+//! shape. No arithmetic on elements, which is in [`max_pool`](mod@super::max_pool) and
+//! [`avg_pool`](mod@super::avg_pool).
 //!
-//! The windows of [`Pool2dGeometry`] see each channel alone and have no weights. Padding adds
-//! −∞ for the maximum and zeros for the average, as PyTorch does.
-
-mod average;
-mod global;
-mod max;
+//! Windows see each channel alone and have no weights.
 
 use std::ops::Range;
 
 use residual_tensor::Shape;
 use serde::{Deserialize, Serialize};
-
-pub use average::{avg_backward, avg_forward, avg_into};
-pub use global::{global_avg_backward, global_avg_forward, global_avg_into};
-pub use max::{MaxIndices, max_backward, max_forward, max_into};
 
 use crate::{
     KernelError, Result,
@@ -94,11 +87,11 @@ impl Pool2dGeometry {
 /// on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool2dShape {
-    batch: usize,
-    channels: usize,
-    input: [usize; 2],
-    output: [usize; 2],
-    geometry: Pool2dGeometry,
+    pub(super) batch: usize,
+    pub(super) channels: usize,
+    pub(super) input: [usize; 2],
+    pub(super) output: [usize; 2],
+    pub(super) geometry: Pool2dGeometry,
 }
 
 impl Pool2dShape {
@@ -138,7 +131,7 @@ impl Pool2dShape {
     }
 
     /// An error unless slices have as many elements as input and output.
-    fn check<T>(&self, x: &[T], y: &[T]) -> Result<()> {
+    pub(super) fn check<T>(&self, x: &[T], y: &[T]) -> Result<()> {
         let &Self { batch, channels, input, output, .. } = self;
         crate::error::check_length([batch, channels, input[0], input[1]], x.len())?;
         crate::error::check_length([batch, channels, output[0], output[1]], y.len())
@@ -147,7 +140,7 @@ impl Pool2dShape {
     /// The rows and the columns of the input under the window of output pixel `[i, j]`, without
     /// those in the padding. There is at least one of each: the padding is at most half of the
     /// kernel, and the input has pixels.
-    fn window(&self, i: usize, j: usize) -> [Range<usize>; 2] {
+    pub(super) fn window(&self, i: usize, j: usize) -> [Range<usize>; 2] {
         let inside = |axis: usize, at: usize| {
             let start = at * self.geometry.stride[axis];
             let end = (start + self.geometry.kernel[axis]).saturating_sub(self.geometry.padding[axis]);
@@ -157,7 +150,7 @@ impl Pool2dShape {
     }
 
     /// The pixels of [`window`](Self::window), as `row · width + column` within an image.
-    fn window_pixels(&self, i: usize, j: usize) -> impl Iterator<Item = usize> + use<> {
+    pub(super) fn window_pixels(&self, i: usize, j: usize) -> impl Iterator<Item = usize> + use<> {
         let ([rows, columns], width) = (self.window(i, j), self.input[1]);
         rows.flat_map(move |row| columns.clone().map(move |column| row * width + column))
     }

@@ -1,16 +1,16 @@
-//! The largest value under each window.
+//! The largest value under each window. Padding never wins: it counts as −∞.
 
 use std::ops::Range;
 
-use residual_tensor::{Float, Layout, Shape, Tensor, TensorError};
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorError};
 
-use super::{Pool2dGeometry, Pool2dShape};
 use crate::{
     KernelError, Result,
     engine::{
         isa::{self, Largest},
         parallel::{for_each_chunk, for_each_run_of_two},
     },
+    ops::pool::{Pool2dGeometry, Pool2dShape},
 };
 
 /// Channels that are compared at the same time, in registers.
@@ -32,12 +32,16 @@ pub struct MaxIndices {
 ///
 /// # Errors
 /// As [`Pool2dGeometry::resolve`], or if an image has more pixels than `i32` can number.
-pub fn max_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result<(Tensor<T>, MaxIndices)> {
+pub fn forward<'a, T: Float>(
+    x: impl IntoView<'a, T>,
+    geometry: &Pool2dGeometry,
+) -> Result<(Tensor<T>, MaxIndices)> {
+    let x = x.into_view()?;
     let shape = geometry.resolve(x.shape())?;
     if shape.input[0] * shape.input[1] > i32::MAX as usize {
         return Err(TensorError::TooLarge { axes: x.shape().to_vec() }.into());
     }
-    let x = x.to_layout(Layout::ChannelsLast);
+    let x = x.into_layout(Layout::ChannelsLast)?;
     let mut y = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
     let mut pixels = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
     let (channels, [rows, columns]) = (shape.channels, shape.output);
@@ -62,11 +66,11 @@ pub fn max_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result
     Ok((y, MaxIndices { x: shape.x(), pixels }))
 }
 
-/// [`max_forward`] between slices of channels-last memory, without indices.
+/// [`forward`] between slices of channels-last memory, without indices.
 ///
 /// # Errors
 /// If a slice does not have as many elements as its shape.
-pub fn max_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
+pub fn forward_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
     shape.check(x, y)?;
     let (isa, channels, [rows, columns]) = (isa::active::<T>()?, shape.channels, shape.output);
     for_each_chunk(y, columns * channels, |line, y| {
@@ -125,12 +129,17 @@ fn largest<T: Float>(
 ///
 /// # Errors
 /// If `indices` come from an input of another shape, or `dy` does not have their shape.
-pub fn max_backward<T: Float>(dy: &Tensor<T>, indices: &MaxIndices, x_shape: &Shape) -> Result<Tensor<T>> {
+pub fn backward<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    indices: &MaxIndices,
+    x_shape: &[usize],
+) -> Result<Tensor<T>> {
+    let (dy, x_shape) = (dy.into_view()?, &Shape::new(x_shape)?);
     let operation = "max_pool backward";
     KernelError::unless_same(operation, ("x", x_shape), ("the indices' input", &indices.x))?;
     KernelError::unless_same(operation, ("dy", dy.shape()), ("the indices", indices.pixels.shape()))?;
     let [batch, channels, _, _] = x_shape.dims(operation)?;
-    let dy = dy.to_layout(Layout::ChannelsLast);
+    let dy = dy.into_layout(Layout::ChannelsLast)?;
     let mut dx = Tensor::try_unfilled(x_shape, Layout::ChannelsLast)?;
     if dx.is_empty() {
         return Ok(dx);
@@ -157,17 +166,17 @@ mod tests {
     fn ties_take_the_first_and_nan_stays() {
         let x = Tensor::from_vec([1, 1, 2, 4], vec![1.0, 3.0, f32::NAN, 0.0, 3.0, 3.0, 5.0, 7.0]).unwrap();
         let geometry = Pool2dGeometry::new(2, 2);
-        let (y, indices) = max_forward(&x, &geometry).unwrap();
+        let (y, indices) = forward(&x, &geometry).unwrap();
         assert!(y.to_vec()[0] == 3.0 && y.to_vec()[1].is_nan());
         let dy = Tensor::from_vec([1, 1, 1, 2], vec![10.0, 20.0]).unwrap();
-        let dx = max_backward(&dy, &indices, x.shape()).unwrap();
+        let dx = backward(&dy, &indices, x.shape()).unwrap();
         assert_eq!(dx.to_vec(), [0.0, 10.0, 20.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]
     fn padding_never_wins() {
         let x = Tensor::full([1, 2, 3, 3], -5.0f32);
-        let (y, _) = max_forward(&x, &Pool2dGeometry::new(3, 3).stride(2).padding(1)).unwrap();
+        let (y, _) = forward(&x, &Pool2dGeometry::new(3, 3).stride(2).padding(1)).unwrap();
         assert_eq!(y.to_vec(), [-5.0; 8]);
     }
 
@@ -177,9 +186,10 @@ mod tests {
         for channels in [1, 16, 19, 64] {
             let x = residual_tensor::Generator::new(1).normal_tensor::<f32>([2, channels, 7, 6], 1.0);
             let x = x.to_layout(Layout::ChannelsLast);
-            let (y, _) = max_forward(&x, &geometry).unwrap();
+            let (y, _) = forward(&x, &geometry).unwrap();
             let mut without = y.map(|_| 0.0);
-            max_into(x.as_slice(), without.as_mut_slice(), &geometry.resolve(x.shape()).unwrap()).unwrap();
+            forward_into(x.as_slice(), without.as_mut_slice(), &geometry.resolve(x.shape()).unwrap())
+                .unwrap();
             assert_eq!(without, y);
         }
     }
@@ -187,8 +197,8 @@ mod tests {
     #[test]
     fn foreign_indices_are_an_error() {
         let geometry = Pool2dGeometry::new(2, 2);
-        let (y, indices) = max_forward(&Tensor::<f32>::zeros([1, 1, 4, 4]), &geometry).unwrap();
-        let error = max_backward(&y, &indices, &Shape::new([1, 1, 2, 8]).unwrap()).unwrap_err();
+        let (y, indices) = forward(&Tensor::<f32>::zeros([1, 1, 4, 4]), &geometry).unwrap();
+        let error = backward(&y, &indices, &Shape::new([1, 1, 2, 8]).unwrap()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "max_pool backward: x [1, 1, 2, 8] does not fit the indices' input [1, 1, 4, 4]: \

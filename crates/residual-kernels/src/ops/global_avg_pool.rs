@@ -1,6 +1,6 @@
 //! The average over a whole image: what stands between the last block and the classifier.
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor};
 
 use crate::{
     KernelError, Result,
@@ -15,19 +15,20 @@ use crate::{
 ///
 /// # Errors
 /// If `x` does not have four axes or its images have no pixels.
-pub fn global_avg_forward<T: Float>(x: &Tensor<T>) -> Result<Tensor<T>> {
+pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    let x = x.into_view()?;
     let [batch, channels, height, width] = x.dims("global_avg_pool")?;
-    let x = x.to_layout(Layout::ChannelsLast);
+    let x = x.into_layout(Layout::ChannelsLast)?;
     let mut y = Tensor::try_unfilled([batch, channels], Layout::Contiguous)?;
-    global_avg_into(x.as_slice(), y.as_mut_slice(), [batch, channels, height, width])?;
+    forward_into(x.as_slice(), y.as_mut_slice(), [batch, channels, height, width])?;
     Ok(y)
 }
 
-/// [`global_avg_forward`] between slices of channels-last memory.
+/// [`forward`] between slices of channels-last memory.
 ///
 /// # Errors
 /// If a slice does not have as many elements as its shape, or images have no pixels.
-pub fn global_avg_into<T: Float>(
+pub fn forward_into<T: Float>(
     x: &[T],
     y: &mut [T],
     [batch, channels, height, width]: [usize; 4],
@@ -50,8 +51,9 @@ pub fn global_avg_into<T: Float>(
 /// `dy [n, c]` → `x_shape`, which is `[n, c, h, w]`.
 ///
 /// # Errors
-/// If `dy` is not `[n, c]`, or as [`global_avg_forward`].
-pub fn global_avg_backward<T: Float>(dy: &Tensor<T>, x_shape: &Shape) -> Result<Tensor<T>> {
+/// If `dy` is not `[n, c]`, or as [`forward`].
+pub fn backward<'a, T: Float>(dy: impl IntoView<'a, T>, x_shape: &[usize]) -> Result<Tensor<T>> {
+    let (dy, x_shape) = (dy.into_view()?, &Shape::new(x_shape)?);
     let operation = "global_avg_pool backward";
     let [batch, channels, height, width] = x_shape.dims(operation)?;
     KernelError::unless_same(operation, ("dy", dy.shape()), ("the output", &Shape::new([batch, channels])?))?;

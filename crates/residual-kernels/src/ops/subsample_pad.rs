@@ -2,7 +2,7 @@
 //! and adds channels, the identity takes every other pixel and fills the new channels with
 //! zeros, half before and half after the old ones.
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor};
 
 use crate::{KernelError, Result, engine::parallel::for_each_chunk, error::check_length};
 
@@ -13,31 +13,32 @@ use crate::{KernelError, Result, engine::parallel::for_each_chunk, error::check_
 ///
 /// # Errors
 /// If `x` does not have four axes or has more channels than `out_channels`, or the stride is 0.
-pub fn subsample_pad_forward<T: Float>(
-    x: &Tensor<T>,
+pub fn forward<'a, T: Float>(
+    x: impl IntoView<'a, T>,
     stride: usize,
     out_channels: usize,
 ) -> Result<Tensor<T>> {
-    let sizes = Sizes::new("shortcut", x.shape(), stride, out_channels)?;
-    let x = x.to_layout(Layout::ChannelsLast);
+    let x = x.into_view()?;
+    let sizes = Sizes::new("subsample_pad", x.shape(), stride, out_channels)?;
+    let x = x.into_layout(Layout::ChannelsLast)?;
     let mut y = Tensor::try_unfilled(sizes.y(), Layout::ChannelsLast)?;
     sizes.subsample_pad(x.as_slice(), y.as_mut_slice());
     Ok(y)
 }
 
-/// [`subsample_pad_forward`] between slices of channels-last memory.
+/// [`forward`] between slices of channels-last memory.
 ///
 /// # Errors
-/// As [`subsample_pad_forward`] for an input of shape `x_shape`, and if a slice does not have as
+/// As [`forward`] for an input of shape `x_shape`, and if a slice does not have as
 /// many elements as its shape.
-pub fn subsample_pad_into<T: Float>(
+pub fn forward_into<T: Float>(
     x: &[T],
     y: &mut [T],
     x_shape: [usize; 4],
     stride: usize,
     out_channels: usize,
 ) -> Result<()> {
-    let sizes = Sizes::of("shortcut", x_shape, stride, out_channels)?;
+    let sizes = Sizes::of("subsample_pad", x_shape, stride, out_channels)?;
     let [rows, columns] = sizes.output;
     check_length(x_shape, x.len())?;
     check_length([sizes.batch, out_channels, rows, columns], y.len())?;
@@ -51,12 +52,17 @@ pub fn subsample_pad_into<T: Float>(
 /// `dy [n, out_channels, ⌈h / stride⌉, ⌈w / stride⌉]` → `x_shape`, which is `[n, c, h, w]`.
 ///
 /// # Errors
-/// As [`subsample_pad_forward`], or if `dy` does not have the output's shape.
-pub fn subsample_pad_backward<T: Float>(dy: &Tensor<T>, stride: usize, x_shape: &Shape) -> Result<Tensor<T>> {
-    let [_, out_channels, _, _] = dy.dims("shortcut backward")?;
-    let sizes = Sizes::new("shortcut backward", x_shape, stride, out_channels)?;
-    KernelError::unless_same("shortcut backward", ("dy", dy.shape()), ("the output", &sizes.y()))?;
-    let dy = dy.to_layout(Layout::ChannelsLast);
+/// As [`forward`], or if `dy` does not have the output's shape.
+pub fn backward<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    stride: usize,
+    x_shape: &[usize],
+) -> Result<Tensor<T>> {
+    let (dy, x_shape) = (dy.into_view()?, &Shape::new(x_shape)?);
+    let [_, out_channels, _, _] = dy.dims("subsample_pad backward")?;
+    let sizes = Sizes::new("subsample_pad backward", x_shape, stride, out_channels)?;
+    KernelError::unless_same("subsample_pad backward", ("dy", dy.shape()), ("the output", &sizes.y()))?;
+    let dy = dy.into_layout(Layout::ChannelsLast)?;
     let mut dx = Tensor::try_unfilled(x_shape, Layout::ChannelsLast)?;
     dx.as_mut_slice().fill(T::zero());
     let to = dx.as_mut_slice();

@@ -1,11 +1,11 @@
 //! The average value under each window. Padding counts as zeros, as by PyTorch's default.
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor};
 
-use super::{Pool2dGeometry, Pool2dShape};
 use crate::{
     KernelError, Result,
     engine::parallel::{add_assign, for_each_chunk},
+    ops::pool::{Pool2dGeometry, Pool2dShape},
 };
 
 /// The average of each channel under each window.
@@ -15,19 +15,20 @@ use crate::{
 ///
 /// # Errors
 /// As [`Pool2dGeometry::resolve`].
-pub fn avg_forward<T: Float>(x: &Tensor<T>, geometry: &Pool2dGeometry) -> Result<Tensor<T>> {
+pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>, geometry: &Pool2dGeometry) -> Result<Tensor<T>> {
+    let x = x.into_view()?;
     let shape = geometry.resolve(x.shape())?;
-    let x = x.to_layout(Layout::ChannelsLast);
+    let x = x.into_layout(Layout::ChannelsLast)?;
     let mut y = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
-    avg_into(x.as_slice(), y.as_mut_slice(), &shape)?;
+    forward_into(x.as_slice(), y.as_mut_slice(), &shape)?;
     Ok(y)
 }
 
-/// [`avg_forward`] between slices of channels-last memory.
+/// [`forward`] between slices of channels-last memory.
 ///
 /// # Errors
 /// If a slice does not have as many elements as its shape.
-pub fn avg_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
+pub fn forward_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
     shape.check(x, y)?;
     let (channels, [rows, columns]) = (shape.channels, shape.output);
     for_each_chunk(y, columns * channels, |row, y| {
@@ -49,15 +50,16 @@ pub fn avg_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<(
 /// `dy [n, c, oh, ow]` → `x_shape`, which is `[n, c, h, w]`.
 ///
 /// # Errors
-/// As [`avg_forward`], or if `dy` does not have the output's shape.
-pub fn avg_backward<T: Float>(
-    dy: &Tensor<T>,
-    x_shape: &Shape,
+/// As [`forward`], or if `dy` does not have the output's shape.
+pub fn backward<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    x_shape: &[usize],
     geometry: &Pool2dGeometry,
 ) -> Result<Tensor<T>> {
+    let (dy, x_shape) = (dy.into_view()?, &Shape::new(x_shape)?);
     let shape = geometry.resolve(x_shape)?;
     KernelError::unless_same("avg_pool backward", ("dy", dy.shape()), ("the output", &shape.y()))?;
-    let dy = dy.to_layout(Layout::ChannelsLast);
+    let dy = dy.into_layout(Layout::ChannelsLast)?;
     let mut dx = Tensor::try_unfilled(x_shape, Layout::ChannelsLast)?;
     if dx.is_empty() {
         return Ok(dx);
@@ -90,7 +92,7 @@ mod tests {
     fn padding_counts_as_zeros() {
         // The corner window of 3×3 with padding 1 holds four ones and five zeros.
         let x = Tensor::full([1, 2, 4, 4], 1.0f64);
-        let y = avg_forward(&x, &Pool2dGeometry::new(3, 3).stride(1).padding(1)).unwrap();
+        let y = forward(&x, &Pool2dGeometry::new(3, 3).stride(1).padding(1)).unwrap();
         let y = y.view();
         assert!((y[[0, 1, 0, 0]] - 4.0 / 9.0).abs() < 1e-15);
         assert!((y[[0, 1, 0, 1]] - 6.0 / 9.0).abs() < 1e-15);

@@ -5,16 +5,19 @@
 //! is added, whether an output was positive is computed again from x; where something is, the
 //! output is kept for the next convolution anyway.
 
-use residual_tensor::{Float, Layout, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Tensor, TensorView};
 
-use super::{
-    Affine, BatchStatistics, Gate, Normalizer, check, check_backward, into_channels_last, require_two,
-    statistics, vector,
+use crate::{
+    BatchStatistics, KernelError, Result,
+    ops::batch_norm::{
+        Normalizer, check, check_backward,
+        pass::{Affine, Gate},
+        require_two, statistics, vector,
+    },
 };
-use crate::{KernelError, Result};
 
-/// The statistics of `x` that [`forward_fused`] normalizes by: the given ones, if they fit (a
-/// convolution [takes them](crate::ops::conv2d::forward_with_statistics) as it goes), or ones taken here.
+/// The statistics of `x` that [`forward`] normalizes by: the given ones, if they fit (a
+/// convolution [takes them](super::conv2d::forward_with_statistics) as it goes), or ones taken here.
 ///
 /// # Shapes
 /// `x [n, c, h, w]`, `gamma [c]`, `beta [c]` → statistics of `c` channels.
@@ -32,12 +35,13 @@ pub fn statistics_for<T: Float>(
     if let Some(BatchStatistics { mean, variance, .. }) = &given {
         vectors.extend([("mean", mean.shape()), ("variance", variance.shape())]);
     }
-    check(operation, x, &vectors)?;
+    let x = x.into_view()?;
+    check(operation, &x, &vectors)?;
     require_two(operation, x.shape(), x.len() / gamma.len().max(1))?;
-    given.map_or_else(|| statistics(&x.to_layout(Layout::ChannelsLast)), Ok)
+    given.map_or_else(|| statistics(&x.into_layout(Layout::ChannelsLast)?), Ok)
 }
 
-/// [`forward_train`](super::forward_train) by the [statistics](statistics_for) of x; then `addend`
+/// [`forward_train`](crate::batch_norm::forward_train) by the [statistics](statistics_for) of x; then `addend`
 /// is added, and negative values become zero if `relu`.
 ///
 /// # Shapes
@@ -46,7 +50,7 @@ pub fn statistics_for<T: Float>(
 ///
 /// # Errors
 /// If the shapes do not fit, or a channel has fewer than two values.
-pub fn forward_fused<T: Float>(
+pub fn forward<T: Float>(
     x: &Tensor<T>,
     given: Option<BatchStatistics>,
     gamma: &Tensor<T>,
@@ -58,10 +62,10 @@ pub fn forward_fused<T: Float>(
     let statistics = statistics_for(x, given, gamma, beta)?;
     let addend = addend.map(|addend| {
         KernelError::unless_same("batch_norm", ("the addend", addend.shape()), ("x", x.shape()))?;
-        Ok::<_, KernelError>(addend.to_layout(Layout::ChannelsLast))
+        channels_last(addend)
     });
-    let affine = Normalizer::of_batch(&statistics, eps).affine(gamma, beta);
-    let y = affine.apply(&x.to_layout(Layout::ChannelsLast), addend.transpose()?.as_ref(), relu);
+    let affine = Normalizer::of_batch(&statistics, eps).affine(gamma.as_slice(), beta.as_slice());
+    let y = affine.apply(&channels_last(x)?, addend.transpose()?.as_ref(), relu)?;
     Ok((y, statistics))
 }
 
@@ -90,7 +94,7 @@ impl<T: Float> Followed<T> {
     }
 }
 
-/// What the gradient of [`forward_fused`] needs.
+/// What the gradient of [`forward`] needs.
 #[derive(Debug)]
 pub struct Fused<T: Float> {
     /// The input, `[n, c, h, w]`.
@@ -121,7 +125,7 @@ pub struct FusedGradients<T: Float> {
 }
 
 impl<T: Float> Fused<T> {
-    /// The output, bit for bit what [`forward_fused`] gave, if nothing was added: it takes a pass over
+    /// The output, bit for bit what [`forward`] gave, if nothing was added: it takes a pass over
     /// memory to compute, and as much memory as the input to keep.
     ///
     /// # Errors
@@ -129,7 +133,7 @@ impl<T: Float> Fused<T> {
     pub fn forward(&self) -> Result<Tensor<T>> {
         let Self { x, gamma, beta, statistics, eps, .. } = self;
         let given = Some(statistics.clone());
-        Ok(forward_fused(x, given, gamma, beta, *eps, None, self.has_relu())?.0)
+        Ok(forward(x, given, gamma, beta, *eps, None, self.has_relu())?.0)
     }
 
     /// Whether negative values became zero.
@@ -145,9 +149,10 @@ impl<T: Float> Fused<T> {
         let Self { x, gamma, beta, statistics, eps, .. } = self;
         let BatchStatistics { mean, variance, .. } = statistics;
         let vectors = [("mean", mean.shape()), ("variance", variance.shape())];
-        check("batch_norm", x, &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
-        check("batch_norm", x, &vectors)?;
-        Ok(Normalizer::of_batch(statistics, *eps).affine(gamma, beta))
+        let x = x.into_view()?;
+        check("batch_norm", &x, &[("gamma", gamma.shape()), ("beta", beta.shape())])?;
+        check("batch_norm", &x, &vectors)?;
+        Ok(Normalizer::of_batch(statistics, *eps).affine(gamma.as_slice(), beta.as_slice()))
     }
 
     /// The gradients. Works in the memory of `dy` if nobody else holds it.
@@ -158,28 +163,29 @@ impl<T: Float> Fused<T> {
         let Self { x, gamma, beta, statistics, followed, .. } = self;
         let BatchStatistics { mean, variance, count } = statistics;
         let vectors = [("gamma", gamma), ("beta", beta)].map(|(name, vector)| (name, vector.shape()));
-        check_backward(x, &dy, &vectors)?;
-        check_backward(x, &dy, &[("mean", mean.shape()), ("variance", variance.shape())])?;
-        let x = x.to_layout(Layout::ChannelsLast);
+        let (x, dy) = (x.into_view()?, dy.into_view()?);
+        check_backward(&x, &dy, &vectors)?;
+        check_backward(&x, &dy, &[("mean", mean.shape()), ("variance", variance.shape())])?;
+        let x = x.into_layout(Layout::ChannelsLast)?;
         let y = match followed {
             Followed::AddendAndRelu(y) => {
                 KernelError::unless_same("batch_norm backward", ("dy", dy.shape()), ("y", y.shape()))?;
-                Some(y.to_layout(Layout::ChannelsLast))
+                Some(channels_last(y)?)
             }
             _ => None,
         };
-        let y = y.as_ref().map(Tensor::as_slice);
-        let mut dy = into_channels_last(dy);
+        let y = y.as_ref().map(TensorView::as_slice);
+        let mut dy = dy.into_layout(Layout::ChannelsLast)?.into_tensor()?;
 
         let normalizer = Normalizer::of_batch(statistics, self.eps);
-        let forward = normalizer.affine(gamma, beta);
+        let forward = normalizer.affine(gamma.as_slice(), beta.as_slice());
         let gate = match (followed, y) {
             (Followed::Relu, _) => Gate::Recomputed(&forward),
             (_, Some(y)) => Gate::Output(y),
             (_, None) => Gate::Open,
         };
-        let [dgamma, dbeta] = normalizer.parameter_gradients(&x, dy.as_slice(), gate);
-        let gradient = normalizer.gradient(gamma, [&dgamma, &dbeta], *count);
+        let [dgamma, dbeta] = normalizer.parameter_gradients(x.as_slice(), dy.as_slice(), gate);
+        let gradient = normalizer.gradient(gamma.as_slice(), [&dgamma, &dbeta], *count);
         let (dx, addend) = match followed {
             Followed::Nothing | Followed::Relu => {
                 gradient.apply(x.as_slice(), gate, dy.as_mut_slice());
@@ -193,4 +199,9 @@ impl<T: Float> Fused<T> {
         };
         Ok(FusedGradients { x: dx, gamma: vector(&dgamma)?, beta: vector(&dbeta)?, addend })
     }
+}
+
+/// A tensor where it is, or a copy of it in channels-last memory.
+fn channels_last<T: Float>(tensor: &Tensor<T>) -> Result<TensorView<'_, T>> {
+    Ok(TensorView::from(tensor).into_layout(Layout::ChannelsLast)?)
 }

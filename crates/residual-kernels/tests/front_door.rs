@@ -1,0 +1,117 @@
+//! Operations read tensors, arrays, views and slices, and the results are the same bits.
+
+use ndarray::{Array2, Array4, s};
+use residual_kernels::*;
+use residual_tensor::{Generator, Layout, Tensor, TensorView};
+
+fn random(seed: u64, shape: [usize; 4]) -> Tensor<f32> {
+    Generator::new(seed).normal_tensor(shape, 1.0).to_layout(Layout::ChannelsLast)
+}
+
+/// The value of an expression with four-dimensional `$x` in every form in which it can be given.
+macro_rules! in_every_form {
+    ($x:ident, $run:expr) => {{
+        let tensor: &Tensor<f32> = &$x;
+        let array: Array4<f32> = tensor.to_array().into_dimensionality().unwrap();
+        let [n, c, h, w]: [usize; 4] = tensor.dims("test").unwrap();
+        let (nchw, nhwc) = (tensor.to_layout(Layout::Contiguous), tensor.as_slice());
+        let mut sparse = Array4::<f32>::from_elem([n, 2 * c, h, 3 * w], f32::NAN);
+        sparse.slice_mut(s![.., ..;2, .., ..;3]).assign(&array);
+        let backwards = array.slice(s![.., .., ..;-1, ..]).to_owned();
+        let mut results = Vec::new();
+        { let $x = tensor; results.push($run.unwrap()); }
+        { let $x = &nchw; results.push($run.unwrap()); }
+        { let $x = tensor.view(); results.push($run.unwrap()); }
+        { let $x = array.view(); results.push($run.unwrap()); }
+        { let $x = &array; results.push($run.unwrap()); }
+        { let $x = sparse.slice(s![.., ..;2, .., ..;3]); results.push($run.unwrap()); }
+        { let $x = backwards.slice(s![.., .., ..;-1, ..]); results.push($run.unwrap()); }
+        { let $x = TensorView::nhwc([n, h, w, c], nhwc).unwrap(); results.push($run.unwrap()); }
+        { let $x = TensorView::from_slice([n, c, h, w], nchw.as_slice()).unwrap(); results.push($run.unwrap()); }
+        results
+    }};
+}
+
+#[track_caller]
+fn assert_same<R: PartialEq + std::fmt::Debug>(results: Vec<R>) {
+    for result in &results {
+        assert_eq!(result, &results[0]);
+    }
+}
+
+#[test]
+fn convolutions_read_everything() {
+    let geometry = Conv2dGeometry::new(3, 3).padding(1).stride(2);
+    let (x, weight) = (random(1, [2, 5, 9, 8]), random(2, [6, 5, 3, 3]));
+    let (x_shape, weight_shape) = (x.shape().clone(), weight.shape().clone());
+    let dy = random(3, [2, 6, 5, 4]);
+    assert_same(in_every_form!(x, conv2d(x, &weight, &geometry)));
+    assert_same(in_every_form!(weight, conv2d(&x, weight, &geometry)));
+    assert_same(in_every_form!(dy, conv2d::backward_data(dy, &weight, &x_shape, &geometry)));
+    assert_same(in_every_form!(weight, conv2d::backward_data(&dy, weight, &x_shape, &geometry)));
+    assert_same(in_every_form!(x, conv2d::backward_weights(x, &dy, &weight_shape, &geometry)));
+    assert_same(in_every_form!(dy, conv2d::backward_weights(&x, dy, &weight_shape, &geometry)));
+}
+
+#[test]
+fn the_other_operations_read_everything() {
+    let (x, other) = (random(1, [2, 5, 6, 8]), random(2, [2, 5, 6, 8]));
+    let x_shape = x.shape().clone();
+    assert_same(in_every_form!(x, relu(x)));
+    assert_same(in_every_form!(x, relu::backward(x, &other)));
+    assert_same(in_every_form!(x, relu::backward(&other, x)));
+    assert_same(in_every_form!(x, add(x, &other)));
+    assert_same(in_every_form!(x, add(&other, x)));
+    assert_same(in_every_form!(x, subsample_pad(x, 2, 9)));
+    let dy = random(3, [2, 9, 3, 4]);
+    assert_same(in_every_form!(dy, subsample_pad::backward(dy, 2, &x_shape)));
+
+    let geometry = Pool2dGeometry::new(3, 2).stride(2).padding(1);
+    let (y, indices) = max_pool(&x, &geometry).unwrap();
+    assert_same(in_every_form!(x, max_pool(x, &geometry).map(|(y, _)| y)));
+    assert_same(in_every_form!(y, max_pool::backward(y, &indices, &x_shape)));
+    assert_same(in_every_form!(x, avg_pool(x, &geometry)));
+    assert_same(in_every_form!(y, avg_pool::backward(y, &x_shape, &geometry)));
+    assert_same(in_every_form!(x, global_avg_pool(x)));
+
+    let [gamma, beta, mean] = [4, 5, 6].map(|seed| random(seed, [1, 5, 1, 1]).reshape([5]).unwrap());
+    let variance = mean.map(|mean| mean * mean + 0.5);
+    let (_, statistics) = batch_norm::forward_train(&x, &gamma, &beta, 1e-5).unwrap();
+    assert_same(in_every_form!(x, batch_norm::forward_train(x, &gamma, &beta, 1e-5)));
+    assert_same(in_every_form!(x, batch_norm::backward_train(x, &other, &gamma, &statistics, 1e-5)));
+    assert_same(in_every_form!(x, batch_norm::backward_train(&other, x, &gamma, &statistics, 1e-5)));
+    assert_same(in_every_form!(x, batch_norm::forward_eval(x, &gamma, &beta, &mean, &variance, 1e-5)));
+    assert_same(in_every_form!(x, batch_norm::backward_eval(x, &other, &gamma, &mean, &variance, 1e-5)));
+    assert_same(in_every_form!(x, batch_norm::backward_eval(&other, x, &gamma, &mean, &variance, 1e-5)));
+}
+
+#[test]
+fn classifiers_read_matrices_of_any_strides() {
+    let mut generator = Generator::new(1);
+    let mut random =
+        |rows, columns| Array2::from_shape_simple_fn([rows, columns], || generator.normal() as f32);
+    let (x, weight, dy) = (random(4, 6), random(3, 6), random(4, 3));
+    let bias = dy.row(0).to_owned();
+    // Fortran's order: the same matrices, column by column.
+    let [x_f, weight_f, dy_f] = [&x, &weight, &dy].map(|matrix| matrix.t().as_standard_layout().into_owned());
+
+    let y = linear(&x, &weight, &bias).unwrap();
+    assert_eq!(y, linear(x_f.t(), weight_f.t(), bias.view()).unwrap());
+    assert_eq!(
+        linear::backward_data(&dy, &weight).unwrap(),
+        linear::backward_data(dy_f.t(), weight_f.t()).unwrap()
+    );
+    assert_eq!(
+        linear::backward_weights(&x, &dy).unwrap(),
+        linear::backward_weights(x_f.t(), dy_f.t()).unwrap()
+    );
+    assert_eq!(linear::backward_bias(&dy).unwrap(), linear::backward_bias(dy_f.t()).unwrap());
+    assert_eq!(softmax(&dy).unwrap(), softmax(dy_f.t()).unwrap());
+    let labels = [0, 2, 1, 1];
+    assert_eq!(cross_entropy(&dy, &labels, 0.1).unwrap(), cross_entropy(dy_f.t(), &labels, 0.1).unwrap());
+    let (_, probabilities) = cross_entropy(&dy, &labels, 0.1).unwrap();
+    assert_eq!(
+        cross_entropy::backward(1.0, &probabilities, &labels, 0.1).unwrap(),
+        cross_entropy::backward(1.0, probabilities.view(), &labels, 0.1).unwrap()
+    );
+}
