@@ -1,8 +1,12 @@
 //! The machine: what it is, and the limits that every figure is held against.
 
+use std::{path::Path, process::Command};
+
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use residual_kernels::{isa::InstructionSet, machine};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::Failure;
 
 /// What was found out about the machine.
 #[derive(Serialize)]
@@ -18,7 +22,6 @@ pub(super) struct Machine {
 pub(super) struct Limits {
     pub(super) threads: usize,
     pub(super) fma_peaks: Vec<Peak>,
-    /// In bytes per second.
     pub(super) memory: Memory,
 }
 
@@ -29,7 +32,8 @@ pub(super) struct Peak {
     pub(super) gflops: f64,
 }
 
-#[derive(Serialize)]
+/// What `residual bench --memory` measures, in bytes per second.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Memory {
     pub(super) read: f64,
     pub(super) write: f64,
@@ -37,16 +41,14 @@ pub(super) struct Memory {
     pub(super) triad: f64,
 }
 
-/// Three arrays of this size are much for any cache.
-const ARRAY_BYTES: usize = 512 << 20;
-
 impl Machine {
-    /// Measures the limits.
-    pub(super) fn measure(threads: usize) -> Self {
+    /// Measures the limits, those of memory by the `residual` command.
+    pub(super) fn measure(threads: usize, residual: &Path) -> Result<Self, Failure> {
         anstream::eprintln!("measuring the machine");
         let mut counts = vec![1, threads];
         counts.dedup();
-        Self { about: residual_train::Machine::here(), limits: counts.into_iter().map(Limits::of).collect() }
+        let limits = counts.into_iter().map(|threads| Limits::of(threads, residual));
+        Ok(Self { about: residual_train::Machine::here(), limits: limits.collect::<Result<_, _>>()? })
     }
 
     /// Measures the multiply-adds once more and keeps what is more: a limit is not lower because
@@ -69,11 +71,15 @@ impl Machine {
 }
 
 impl Limits {
-    fn of(threads: usize) -> Self {
-        Self::pool(threads).install(|| {
-            let machine::Bandwidth { read, write, copy, triad } = machine::bandwidth(ARRAY_BYTES);
-            Self { threads, fma_peaks: Peak::all(), memory: Memory { read, write, copy, triad } }
-        })
+    fn of(threads: usize, residual: &Path) -> Result<Self, Failure> {
+        let told = ["bench", "--memory", "--json", "--threads", &threads.to_string()];
+        let output = Command::new(residual).args(told).output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(format!("the speed of memory cannot be measured: {}", said.trim()).into());
+        }
+        let memory = serde_json::from_slice(&output.stdout)?;
+        Ok(Self { threads, fma_peaks: Self::pool(threads).install(Peak::all), memory })
     }
 
     fn pool(threads: usize) -> ThreadPool {

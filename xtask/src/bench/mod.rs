@@ -54,7 +54,7 @@ pub(crate) fn run(root: PathBuf, options: Options) -> Result<(), Failure> {
     let threads = options.threads.map_or(cores, usize::from);
     let works = work::selected(&options.models, options.only)?;
     let peers = Peers::prepare(&root, &options.peers, options.before, options.python, threads)?;
-    let machine = Machine::measure(threads);
+    let machine = Machine::measure(threads, &peers.residual())?;
     report::print_machine(&machine);
     let mut report = Report { machine, works: Vec::new() };
     for work in works {

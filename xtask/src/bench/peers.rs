@@ -155,6 +155,11 @@ impl Peers {
         Ok(this)
     }
 
+    /// The present build of the `residual` command.
+    pub(super) fn residual(&self) -> PathBuf {
+        executable(&self.target, "residual")
+    }
+
     fn sources(&self) -> PathBuf {
         self.root.join("xtask/peers")
     }
@@ -191,7 +196,7 @@ impl Peers {
 
     /// Everyone who takes part in a work, this project first.
     pub(super) fn launches(&self, work: &Work) -> Result<Vec<Launch>, Failure> {
-        let now = executable(&self.target, "residual");
+        let now = self.residual();
         let mut launches = vec![self.ours(OURS, &now, work, self.threads)];
         if self.threads > 1 {
             launches.push(self.ours(SINGLE, &now, work, 1));

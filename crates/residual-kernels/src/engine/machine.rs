@@ -1,9 +1,7 @@
-//! What this machine can do at best: multiply-adds in registers, and bytes to and from memory.
-//! Measured, not looked up; a kernel's speed is judged against it. Not here: any kernel.
+//! How many multiply-adds the registers of this machine can do at best. Measured, not looked up; a
+//! kernel's speed is judged against it. Not here: any kernel.
 
 use std::{hint::black_box, time::Instant};
-
-use rayon::prelude::*;
 
 use crate::engine::isa::{InstructionSet, Instructions};
 
@@ -95,63 +93,6 @@ fn portable(rounds: usize) {
     black_box(sums);
 }
 
-/// Bytes per second between processor and memory, on all threads of the pool that this was
-/// measured in. Bytes that a program asks for: a processor that first reads the line that it is
-/// about to write moves more.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bandwidth {
-    /// `s += a[i]`
-    pub read: f64,
-    /// `a[i] = s`
-    pub write: f64,
-    /// `a[i] = b[i]`, both counted.
-    pub copy: f64,
-    /// `a[i] = b[i] + s · c[i]`, all three counted (McCalpin's STREAM).
-    pub triad: f64,
-}
-
-/// Measures [`Bandwidth`] with three arrays of `bytes` each, which should not fit into any cache.
-pub fn bandwidth(bytes: usize) -> Bandwidth {
-    /// Numbers that a thread takes at a time.
-    const CHUNK: usize = 1 << 18;
-    let length = bytes.div_ceil(size_of::<f32>()).max(1);
-    let [mut a, mut b, mut c] = [1.0_f32, 2.0, 3.0].map(|x| vec![x; length]);
-    let rate = |arrays: usize, seconds: f64| (arrays * length * size_of::<f32>()) as f64 / seconds;
-    // Every thread has touched its part before anything is timed.
-    for array in [&mut a, &mut b, &mut c] {
-        array.par_chunks_mut(CHUNK).for_each(|chunk| chunk.fill(1.0));
-    }
-    let read = best_seconds(|| {
-        black_box(b.par_chunks(CHUNK).map(sum).sum::<f32>());
-    });
-    let write = best_seconds(|| a.par_chunks_mut(CHUNK).for_each(|a| a.fill(black_box(0.5))));
-    let copy = best_seconds(|| {
-        a.par_chunks_mut(CHUNK).zip(b.par_chunks(CHUNK)).for_each(|(a, b)| a.copy_from_slice(b));
-    });
-    let triad = best_seconds(|| {
-        let s = black_box(0.5_f32);
-        let from = b.par_chunks(CHUNK).zip(c.par_chunks(CHUNK));
-        a.par_chunks_mut(CHUNK).zip(from).for_each(|(a, (b, c))| {
-            for ((a, &b), &c) in a.iter_mut().zip(b).zip(c) {
-                *a = b + s * c;
-            }
-        });
-    });
-    black_box(a);
-    Bandwidth { read: rate(1, read), write: rate(1, write), copy: rate(2, copy), triad: rate(3, triad) }
-}
-
-/// A sum that does not wait for each of its additions.
-fn sum(numbers: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; 64];
-    for numbers in numbers.chunks_exact(64) {
-        for (sum, &number) in sums.iter_mut().zip(numbers) {
-            *sum += number;
-        }
-    }
-    sums.iter().sum()
-}
-
 /// The least of several times, in seconds.
 fn best_seconds(mut run: impl FnMut()) -> f64 {
     let timed = |_| {
@@ -170,14 +111,6 @@ mod tests {
     fn every_instruction_set_has_a_peak() {
         for set in InstructionSet::available() {
             assert!(fma_peak(set).is_finite() && fma_peak(set) > 0.0, "{}", set.name());
-        }
-    }
-
-    #[test]
-    fn bandwidth_of_arrays_of_any_size_can_be_measured() {
-        for bytes in [0, 4, 1 << 20] {
-            let Bandwidth { read, write, copy, triad } = bandwidth(bytes);
-            assert!([read, write, copy, triad].into_iter().all(|rate| rate.is_finite() && rate > 0.0));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `residual bench`: how fast a network runs here. What a step is, is in `workload.rs`; what
-//! reading pictures costs it, in `loading.rs`.
+//! reading pictures costs it, in `loading.rs`; how fast memory is, in `memory.rs`.
 
 mod loading;
+mod memory;
 mod workload;
 
 use std::{
@@ -36,8 +37,11 @@ GFLOPS count 2 operations per multiply-add of the network for inference and 6 fo
 (forward, loss, backward, SGD with momentum), whatever the algorithms really execute.")]
 pub(crate) struct Args {
     /// A name (`residual summary --list`) or a TOML file that describes a network.
-    #[arg(value_name = "MODEL")]
-    model: String,
+    #[arg(value_name = "MODEL", required_unless_present = "memory")]
+    model: Option<String>,
+    /// Measure how fast memory is read and written, and no network.
+    #[arg(long, conflicts_with = "model")]
+    memory: bool,
     /// What to measure.
     #[arg(long, value_enum, default_value_t = Task::Infer)]
     mode: Task,
@@ -77,11 +81,15 @@ const WARM_UP: u32 = 2;
 const LEAST: usize = 3;
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
+    let Some(model) = &args.model else {
+        memory::run(context);
+        return Ok(());
+    };
     let of_training = [(args.data.is_some(), "--data"), (args.profile.is_some(), "--profile")];
     if let Some((_, option)) = of_training.iter().find(|(given, _)| *given && args.mode == Task::Infer) {
         return Err(Error::Usage(format!("{option} is about training; add --mode train")));
     }
-    let model = ModelSpec::open(&args.model)?;
+    let model = ModelSpec::open(model)?;
     let mut config = model.config()?;
     let batch = args.batch as usize;
     let mut input = args.input.map(|[channels, height, width]| ImageShape::new(channels, height, width));

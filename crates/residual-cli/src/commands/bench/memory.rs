@@ -1,9 +1,18 @@
-//! How fast this machine moves memory: the limit of whatever computes little per number.
+//! `residual bench --memory`: how fast this machine moves memory, which is the limit of whatever computes
+//! little per number.
 
 use std::{hint::black_box, time::Instant};
 
 use rayon::prelude::*;
 use serde::Serialize;
+
+use crate::{
+    Context,
+    output::{self, line, table},
+};
+
+/// Three arrays of this size are much for any cache.
+const ARRAY_BYTES: usize = 512 << 20;
 
 /// Measurements, the best of which counts: whatever else runs can only make one slower.
 const REPEATS: usize = 24;
@@ -12,20 +21,33 @@ const REPEATS: usize = 24;
 /// measured in. Bytes that a program asks for: a processor that first reads the line that it is
 /// about to write moves more.
 #[derive(Serialize)]
-pub(super) struct Bandwidth {
+struct Bandwidth {
     /// `s += a[i]`
-    pub(super) read: f64,
+    read: f64,
     /// `a[i] = s`
-    pub(super) write: f64,
+    write: f64,
     /// `a[i] = b[i]`, both counted.
-    pub(super) copy: f64,
+    copy: f64,
     /// `a[i] = b[i] + s · c[i]`, all three counted (McCalpin's STREAM).
-    pub(super) triad: f64,
+    triad: f64,
+}
+
+/// Measures and prints it.
+pub(super) fn run(context: &Context) {
+    let bandwidth = Bandwidth::measure(ARRAY_BYTES);
+    if context.json {
+        return output::json(&bandwidth);
+    }
+    let Bandwidth { read, write, copy, triad } = bandwidth;
+    let rows = [("read", read), ("write", write), ("copy", copy), ("triad", triad)];
+    let rows = rows.map(|(name, rate)| vec![name.to_owned(), format!("{:.1}", rate / 1e9)]);
+    line(table(&["memory", "GB/s"], 1, rows));
+    line(format_args!("\n{} threads", rayon::current_num_threads()));
 }
 
 impl Bandwidth {
     /// Measured with three arrays of `bytes` each, which should not fit into any cache.
-    pub(super) fn measure(bytes: usize) -> Self {
+    fn measure(bytes: usize) -> Self {
         /// Numbers that a thread takes at a time.
         const CHUNK: usize = 1 << 18;
         let length = bytes.div_ceil(size_of::<f32>()).max(1);
