@@ -62,9 +62,10 @@ impl Sanitizer {
 
     /// What the sanitizer itself is told.
     fn variable(self) -> (&'static str, &'static str) {
+        // Tests ask for more memory than there is, and expect to be refused.
         match self {
-            Self::Address => ("ASAN_OPTIONS", "detect_stack_use_after_return=1"),
-            Self::Thread => ("TSAN_OPTIONS", "second_deadlock_stack=1"),
+            Self::Address => ("ASAN_OPTIONS", "detect_stack_use_after_return=1:allocator_may_return_null=1"),
+            Self::Thread => ("TSAN_OPTIONS", "second_deadlock_stack=1:allocator_may_return_null=1"),
         }
     }
 }
