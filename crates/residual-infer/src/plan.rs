@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use residual_kernels::{KernelError, fused::channels_last_into, together};
+use residual_kernels::{KernelError, fused::channels_last_into};
 use residual_nn::{Error, Graph, Module, Result};
 use residual_tensor::{IntoShape, Layout, Shape, Tensor};
 
@@ -119,7 +119,7 @@ impl Plan {
     /// # Errors
     /// As [`run`](Self::run), and if the tensor does not have the answer's shape and layout.
     pub fn run_into(&mut self, images: &Tensor<f32>, answer: &mut Tensor<f32>) -> Result<()> {
-        together(|| self.execute(images, answer, |_, _| ()))
+        self.execute(images, answer, |_, _| ())
     }
 
     /// How long each step takes: the median over `rounds` runs.
@@ -131,10 +131,8 @@ impl Plan {
         let mut times = vec![Vec::with_capacity(rounds); self.steps.len()];
         for _ in 0..rounds.max(1) {
             times.iter_mut().for_each(|times| times.push(Duration::ZERO));
-            together(|| {
-                self.execute(images, &mut answer, |step, time| {
-                    times[step].last_mut().into_iter().for_each(|sum| *sum += time);
-                })
+            self.execute(images, &mut answer, |step, time| {
+                times[step].last_mut().into_iter().for_each(|sum| *sum += time);
             })?;
         }
         let steps = self.steps.iter().zip(&mut times).enumerate().map(|(index, (step, times))| {

@@ -66,7 +66,7 @@
 //!
 //! **Not here.** Parameters, graphs, saved tensors, generators: a backward pass is told all
 //! that it needs. No bias in convolutions, which batch normalization has (once that is folded
-//! away, [`fused::Epilogue`] adds it); no file, no global state but rayon's pool, the
+//! away, [`fused::Epilogue`] adds it); no file, no global state but its threads, the
 //! tensors' buffer pool and the choice of the instruction set.
 
 pub mod engine;
@@ -75,7 +75,7 @@ pub mod fused;
 pub mod ops;
 pub mod reference;
 
-pub use engine::{isa, machine, together};
+pub use engine::{isa, machine};
 pub use error::KernelError;
 pub use ops::{
     add, avg_pool, batch_norm, broadcast, concatenate, conv2d, cross_entropy, elementwise, global_avg_pool,

@@ -4,7 +4,6 @@
 use std::{cell::RefCell, collections::BTreeMap, mem, rc::Rc, time::Instant};
 
 use residual_autograd::{Pass, Tape, Timing};
-use residual_kernels::together;
 use residual_nn::{Mode, Module, Role, State};
 use residual_tensor::Tensor;
 use residual_zoo::ResNet;
@@ -121,9 +120,9 @@ impl Profile {
         let (mut whole, mut frozen) = (Vec::new(), Vec::new());
         // The first of each kind is there to start threads and to make buffers.
         for _ in 0..=steps.max(1) {
-            whole.push(together(|| step(net, images, labels, &mut sgd))?);
+            whole.push(step(net, images, labels, &mut sgd)?);
             kernels.iter().for_each(|kernel| kernel.set_frozen(true));
-            let other = together(|| step(net, images, labels, &mut sgd));
+            let other = step(net, images, labels, &mut sgd);
             kernels.iter().zip(&trained).for_each(|(kernel, &trained)| kernel.set_frozen(!trained));
             frozen.push(other?);
         }

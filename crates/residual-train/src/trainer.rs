@@ -13,7 +13,6 @@ use std::{
 
 use residual_autograd::Tape;
 use residual_data::{Batch, Corrupt, DataSpec, Dataset, Loader, LoaderConfig, Preprocess, Split};
-use residual_kernels::together;
 use residual_nn::{Mode, Module, State, Trace};
 use residual_tensor::{Float, Generator, Shape};
 use residual_zoo::ZooError;
@@ -267,7 +266,7 @@ impl<T: Float> Trainer<T> {
             }
             let batch = batch?;
             let in_batch = batch.labels.len();
-            together(|| self.step(batch, folder))?;
+            self.step(batch, folder)?;
             self.pace.add(in_batch);
             images += in_batch;
             let Training { tally, position, .. } = &self.state.training;

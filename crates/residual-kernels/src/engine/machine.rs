@@ -3,7 +3,11 @@
 
 use std::{hint::black_box, time::Instant};
 
-use crate::engine::isa::{InstructionSet, Instructions};
+use crate::engine::{
+    isa::{InstructionSet, Instructions},
+    parallel::for_each_task,
+    threads,
+};
 
 /// Sums that are independent of each other: enough to keep two units of four cycles' latency busy.
 const SUMS: usize = 12;
@@ -44,8 +48,9 @@ pub fn fma_peak(set: InstructionSet) -> f64 {
         ),
         _ => (portable, PORTABLE_LANES),
     };
-    let operations = 2 * ROUNDS * SUMS * lanes * rayon::current_num_threads();
-    operations as f64 / 1e9 / best_seconds(|| drop(rayon::broadcast(|_| kernel(ROUNDS))))
+    let threads = threads::count();
+    let operations = 2 * ROUNDS * SUMS * lanes * threads;
+    operations as f64 / 1e9 / best_seconds(|| for_each_task(threads, |_| kernel(ROUNDS)))
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -112,5 +117,11 @@ mod tests {
         for set in InstructionSet::available() {
             assert!(fma_peak(set).is_finite() && fma_peak(set) > 0.0, "{}", set.name());
         }
+    }
+
+    #[test]
+    fn a_peak_can_be_measured_within_a_loop() {
+        let set = InstructionSet::active().unwrap();
+        for_each_task(2, |_| assert!(fma_peak(set) > 0.0));
     }
 }

@@ -12,16 +12,16 @@ use residual_tensor::{Float, Tensor};
 use crate::{
     Result,
     engine::{
-        crew,
         isa::{Loop, vectorized},
+        threads,
     },
 };
 
 /// Elements in a chunk of an element-wise loop: they fit the second cache.
 pub(crate) const CHUNK: usize = 16 << 10;
 
-/// How many neighbouring chunks of `elements` each should stay on one thread, for rayon's
-/// `with_min_len`. Two [`CHUNK`]s are not worth waking another thread for.
+/// How many neighbouring chunks of `elements` each make a task. Two [`CHUNK`]s are not worth waking
+/// another thread for.
 pub(crate) fn chunks_per_task(elements: usize) -> usize {
     (2 * CHUNK).div_ceil(elements.max(1))
 }
@@ -89,14 +89,7 @@ pub(crate) fn add_assign<T: Float>(to: &mut [T], from: &[T]) {
 /// Calls `run` for each task below `count`, on all threads. Tasks are independent, and
 /// neighbours tend to run on the same thread, one after the other.
 pub(crate) fn for_each_task(count: usize, run: impl Fn(usize) + Sync) {
-    if crew::for_each_task(count, &run) {
-        return;
-    }
-    /// Pieces per thread: more make up for unequal speeds, but each costs some microseconds.
-    const PIECES: usize = 4;
-    let threads = rayon::current_num_threads();
-    let piece = if threads == 1 { count } else { count.div_ceil(threads * PIECES) };
-    halve(0, count, piece.max(1), &run);
+    threads::for_each(count, &run);
 }
 
 /// Calls `run` for each chunk of `size` elements, with its number, on all threads.
@@ -189,12 +182,4 @@ impl<T> Start<T> {
     fn at(&self, index: usize) -> *mut T {
         self.0.wrapping_add(index)
     }
-}
-
-fn halve(start: usize, end: usize, piece: usize, run: &(impl Fn(usize) + Sync)) {
-    if end - start <= piece {
-        return (start..end).for_each(run);
-    }
-    let middle = start + (end - start) / 2;
-    rayon::join(|| halve(start, middle, piece, run), || halve(middle, end, piece, run));
 }

@@ -2,7 +2,7 @@
 //!
 //! `matrixmultiply` chooses its instruction set when it runs and packs both operands into
 //! panels, whatever their strides. Its own threads stay off; rows of the result are divided
-//! among rayon's threads here, in blocks of a fixed size.
+//! among threads here, in blocks of a fixed size.
 //!
 //! Not here: convolution, which brings its own blocking and calls [`gemm_on_this_thread`].
 

@@ -3,7 +3,6 @@
 use clap::ValueEnum;
 use residual_data::{Batch, ImageShape};
 use residual_infer::Plan;
-use residual_kernels::together;
 use residual_nn::{Mode, Module, Tape};
 use residual_tensor::{Generator, Layout, Tensor};
 use residual_train::{Profile, Sgd, SgdRule};
@@ -104,7 +103,7 @@ impl Workload {
     pub(super) fn step(&mut self) -> Result<()> {
         match &mut self.plan {
             Some(plan) => plan.run(&self.images).map(drop).map_err(Into::into),
-            None => together(|| self.train()),
+            None => self.train(),
         }
     }
 

@@ -22,6 +22,7 @@ use crate::{
     engine::{
         isa::{Ahead, Isa, Outer},
         parallel::for_each_task,
+        threads,
     },
     ops::conv2d::{correlation::near_equal, shared::Shared, source::Source, units::stretch},
 };
@@ -52,7 +53,7 @@ impl<T: Float> Blocking<T> {
         let shared = Shared::new(sums.as_mut_slice());
         // Where parts are few, panels are shared out as well: it costs copying the inputs again.
         let panels = correlation.groups * self.panels.len();
-        let shares = rayon::current_num_threads().div_ceil(parts).clamp(1, panels);
+        let shares = threads::count().div_ceil(parts).clamp(1, panels);
         for_each_task(parts * shares, |task| {
             let (part, share) = (task / shares, task % shares);
             let panels = share * panels / shares..(share + 1) * panels / shares;

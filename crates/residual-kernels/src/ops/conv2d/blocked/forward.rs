@@ -10,6 +10,7 @@ use crate::{
     engine::{
         isa::{Ahead, Finish, Isa, Tile},
         parallel::for_each_task,
+        threads,
     },
     ops::conv2d::{
         correlation::near_equal,
@@ -60,7 +61,7 @@ impl<T: Float> Blocking<T> {
 
         // Where units are few, panels are shared out as well, which may cost copying scratch again.
         let panels = correlation.groups * self.panels.len();
-        let tasks = if self.units.are_in_place() { 2 } else { 1 } * rayon::current_num_threads();
+        let tasks = if self.units.are_in_place() { 2 } else { 1 } * threads::count();
         let shares = tasks.div_ceil(units.max(1)).clamp(1, panels.max(1));
         let y = Shared::new(y);
         for_each_task(units * shares, |task| {

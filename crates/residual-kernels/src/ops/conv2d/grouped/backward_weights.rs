@@ -20,6 +20,7 @@ use crate::{
     engine::{
         isa::{Ahead, Isa, LaneOuter, TAPS},
         parallel::for_each_task,
+        threads,
     },
     ops::conv2d::{correlation::near_equal, shared::Shared, source::Source, units::stretch},
 };
@@ -46,7 +47,7 @@ impl<T: Float> Grouped<T> {
         let mut sums = Tensor::unfilled([parts, self.packed_len()], Layout::Contiguous);
         let shared = Shared::new(sums.as_mut_slice());
         // Where parts are few, blocks are shared out as well.
-        let shares = rayon::current_num_threads().div_ceil(parts).clamp(1, blocks);
+        let shares = threads::count().div_ceil(parts).clamp(1, blocks);
         for_each_task(parts * shares, |task| {
             let (part, share) = (task / shares, task % shares);
             let blocks = share * blocks / shares..(share + 1) * blocks / shares;

@@ -10,6 +10,7 @@ use crate::{
     engine::{
         isa::{Ahead, Finish, Isa, LaneTile},
         parallel::for_each_task,
+        threads,
     },
     ops::conv2d::{
         correlation::near_equal,
@@ -51,7 +52,7 @@ impl<T: Float> Grouped<T> {
             (Shared::new(sums), unit)
         });
         // Where units are few, blocks are shared out as well.
-        let shares = rayon::current_num_threads().div_ceil(units.max(1)).clamp(1, blocks.max(1));
+        let shares = threads::count().div_ceil(units.max(1)).clamp(1, blocks.max(1));
         let y = Shared::new(y);
         for_each_task(units * shares, |task| {
             let (unit, share) = (task / shares, task % shares);

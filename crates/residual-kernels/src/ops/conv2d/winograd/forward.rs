@@ -11,6 +11,7 @@ use crate::{
     engine::{
         isa::{Ahead, Emit, Filters, Finish, Isa, Segment, Tile, fetch_to_write},
         parallel::for_each_task,
+        threads,
     },
     ops::conv2d::{
         correlation::{Correlation, Panel, even, near_equal, near_equal_part},
@@ -157,7 +158,7 @@ impl<T: Float> Winograd<T> {
             finish
         };
 
-        if chunks < 2 * rayon::current_num_threads() {
+        if chunks < 2 * threads::count() {
             // So few chunks that threads share out the panels, once V is there.
             let pitch = Pitch::tiles_first(self.chunk, inputs, self.tiling.isa);
             let chunk_len = self.tiling.size.planes() * pitch.plane;
