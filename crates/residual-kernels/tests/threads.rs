@@ -30,6 +30,7 @@ fn convolutions() {
         (Conv2dGeometry::new(3, 3).padding(1), [1, 40, 23, 23], [40, 40, 3, 3]),
         (Conv2dGeometry::new(1, 1), [5, 20, 30, 30], [7, 20, 1, 1]),
         (Conv2dGeometry::new(3, 3).padding(1).groups(4), [4, 8, 40, 40], [8, 2, 3, 3]),
+        (Conv2dGeometry::new(3, 3).padding(1).groups(96), [1, 96, 9, 9], [96, 1, 3, 3]),
     ];
     for (geometry, x, weight) in geometries {
         let dy = geometry.resolve(&Shape::new(x).unwrap(), &Shape::new(weight).unwrap()).unwrap().y();

@@ -373,6 +373,28 @@ fn algorithms_are_chosen_as_measured() {
     assert_eq!(packed(strided), Algorithm::Blocked);
 }
 
+/// Kernels of lanes compute groups that share a register, in every direction, and no others.
+#[test]
+fn groups_of_few_channels_share_registers() {
+    for isa in available::<f32>() {
+        for (group, stride) in [1, 2, 4, 8, 16, 32, 64].into_iter().flat_map(|group| [(group, 1), (group, 2)])
+        {
+            let geometry = Conv2dGeometry::new(3, 3).padding(1).stride(stride).groups(32);
+            let [x, weight] = [[1, 32 * group, 28, 28], [32 * group, group, 3, 3]];
+            let shape = geometry.resolve(&Shape::new(x).unwrap(), &Shape::new(weight).unwrap()).unwrap();
+            let wanted = if 2 * group <= isa.lanes { Algorithm::Grouped } else { Algorithm::Blocked };
+            for chosen in [
+                cost::forward(&shape, isa),
+                cost::forward_packed(&shape, isa),
+                cost::backward_data(&shape, isa),
+                cost::backward_weights(&shape, isa),
+            ] {
+                assert_eq!(chosen, wanted, "{isa:?} {shape:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn packed_convolutions_check_what_they_are_given() {
     let geometry = Conv2dGeometry::new(3, 3).padding(1);
