@@ -11,6 +11,11 @@
 //! group alone: [`Pick`]s say where these are. (`blocked` leaves lanes without work where a group has
 //! fewer outputs than a register has lanes.)
 //!
+//! **Decision.** Lanes are rearranged in the kernels, once for three taps where these are neighbours.
+//! **Rejected.** Once for all taps, in the scratch: it would grow by as many times as a group has
+//! inputs, and no longer fit the first cache. Neighbouring groups as one, with weights of zero between
+//! them: of the products, 3 in 4 were with zeros for groups of four, 15 in 16 for groups of one.
+//!
 //! Handles every geometry, as [`Correlation`]s. Where a group fills a register by itself, `blocked`
 //! is faster: it reads an input once for several registers of outputs. Each output is summed in
 //! the same order whatever the units and threads are.
