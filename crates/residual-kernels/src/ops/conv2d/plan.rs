@@ -163,7 +163,7 @@ pub(super) fn backward_weights<T: Float>(
 /// kernels read it, for inputs of one shape.
 ///
 /// ```
-/// use residual_kernels::{Conv2dGeometry, conv2d::{Epilogue, PackedConv2d}};
+/// use residual_kernels::{Conv2dGeometry, fused::{Epilogue, PackedConv2d}};
 /// use residual_tensor::{Float, Layout, Tensor};
 ///
 /// let geometry = Conv2dGeometry::new(3, 3).padding(1);
