@@ -55,7 +55,7 @@
 //! that conversion happens once, at a network's edge. Work is divided into chunks whose size
 //! depends on the data alone and whose sums are added up in order: the same bits for any number
 //! of threads. Convolutions end in loops over registers that are compiled once per
-//! instruction set and per element ([`isa`](engine::isa)), `f32` or `f64`: what is checked in double
+//! instruction set and per element ([`isa`]), `f32` or `f64`: what is checked in double
 //! precision is the code that trains in single precision.
 //!
 //! **Rejected.** *Traits for operations*: a function says the same in one line, and the tape

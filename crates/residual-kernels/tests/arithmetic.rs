@@ -377,7 +377,7 @@ fn what_does_not_fit_is_an_error() {
             "matmul: a [2, 2, 3] does not fit b [3, 3, 2]: axes before the last two must be equal, counted from \
              the last, or one of them 1",
         ),
-        (softmax::forward_along(&x(&[2]), 1).unwrap_err(), "softmax: axes [1] must be different axes of [2]"),
+        (softmax::forward_along(x(&[2]), 1).unwrap_err(), "softmax: axes [1] must be different axes of [2]"),
         (concatenate::forward::<f32>(&[], 0).unwrap_err(), "concatenate: needs at least one tensor"),
         (
             concatenate::forward(&[&x(&[2, 3]), &x(&[2, 4])], 0).unwrap_err(),

@@ -194,8 +194,8 @@ fn what_does_not_fit_is_an_error_with_both_shapes() {
     let zeros = |shape: &[usize]| Tensor::<f32>::zeros(shape);
     let geometry = Conv2dGeometry::new(3, 3);
     let dy = conv2d::backward_data(
-        &zeros(&[1, 4, 2, 2]),
-        &zeros(&[4, 3, 3, 3]),
+        zeros(&[1, 4, 2, 2]),
+        zeros(&[4, 3, 3, 3]),
         &Shape::new([1, 3, 5, 5]).unwrap(),
         &geometry,
     );
@@ -205,34 +205,34 @@ fn what_does_not_fit_is_an_error_with_both_shapes() {
             "conv2d backward: dy [1, 4, 2, 2] does not fit the output [1, 4, 3, 3]: both must have the same shape",
         ),
         (
-            add::forward(&zeros(&[2, 3]), &zeros(&[3, 2])).unwrap_err(),
+            add::forward(zeros(&[2, 3]), zeros(&[3, 2])).unwrap_err(),
             "add: a [2, 3] does not fit b [3, 2]: both must have the same shape",
         ),
         (
-            relu::backward(&zeros(&[2]), &zeros(&[3])).unwrap_err(),
+            relu::backward(zeros(&[2]), zeros(&[3])).unwrap_err(),
             "relu backward: dy [2] does not fit y [3]: both must have the same shape",
         ),
         (
-            linear::forward(&zeros(&[2, 3]), &zeros(&[5, 4]), &zeros(&[5])).unwrap_err(),
+            linear::forward(zeros(&[2, 3]), zeros(&[5, 4]), zeros(&[5])).unwrap_err(),
             "linear: weight [5, 4] does not fit x [2, 3]: axis 1 of the weight must be axis 1 of x",
         ),
         (
-            linear::forward(&zeros(&[2, 3]), &zeros(&[5, 3]), &zeros(&[4])).unwrap_err(),
+            linear::forward(zeros(&[2, 3]), zeros(&[5, 3]), zeros(&[4])).unwrap_err(),
             "linear: bias [4] does not fit weight [5, 3]: the bias must have one element for each row of the weight",
         ),
         (
-            global_avg_pool::backward(&zeros(&[2, 3]), &Shape::new([2, 4, 5, 5]).unwrap()).unwrap_err(),
+            global_avg_pool::backward(zeros(&[2, 3]), &Shape::new([2, 4, 5, 5]).unwrap()).unwrap_err(),
             "global_avg_pool backward: dy [2, 3] does not fit the output [2, 4]: both must have the same shape",
         ),
         (
-            subsample_pad::forward(&zeros(&[1, 4, 6, 6]), 2, 3).unwrap_err(),
+            subsample_pad::forward(zeros(&[1, 4, 6, 6]), 2, 3).unwrap_err(),
             "subsample_pad: x [1, 4, 6, 6] does not fit the output [1, 3, 3, 3]: channels can be added, but not taken away",
         ),
         (
-            subsample_pad::forward(&zeros(&[1, 4, 6, 6]), 0, 4).unwrap_err(),
+            subsample_pad::forward(zeros(&[1, 4, 6, 6]), 0, 4).unwrap_err(),
             "subsample_pad: stride must be at least 1, but is [0, 0]",
         ),
-        (softmax::forward(&zeros(&[3])).unwrap_err(), "softmax needs 2 axes, but the shape is [3]"),
+        (softmax::forward(zeros(&[3])).unwrap_err(), "softmax needs 2 axes, but the shape is [3]"),
     ];
     for (error, expected) in messages {
         assert_eq!(error.to_string(), expected);

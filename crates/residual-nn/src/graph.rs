@@ -177,17 +177,17 @@ impl<T: Float> Graph<T> {
             let at = |i: usize| values[node.inputs[i].0].as_ref().expect("a result that is needed here");
             let value = match &node.op {
                 Op::Input => Ok(input.clone()),
-                Op::Conv2d { weight, geometry } => conv2d::forward(at(0), &weight.value(), geometry),
+                Op::Conv2d { weight, geometry } => conv2d::forward(at(0), weight.value(), geometry),
                 Op::BatchNorm2d { weight, bias, running_mean, running_var, eps } => {
                     let [mean, variance] = [running_mean, running_var].map(State::value);
-                    batch_norm::forward_eval(at(0), &weight.value(), &bias.value(), &mean, &variance, *eps)
+                    batch_norm::forward_eval(at(0), weight.value(), bias.value(), &mean, &variance, *eps)
                 }
                 Op::Relu => relu::forward(at(0)),
                 Op::Add => add::forward(at(0), at(1)),
                 Op::MaxPool2d(geometry) => max_pool::forward(at(0), geometry).map(|(y, _)| y),
                 Op::AvgPool2d(geometry) => avg_pool::forward(at(0), geometry),
                 Op::GlobalAvgPool => global_avg_pool::forward(at(0)),
-                Op::Linear { weight, bias } => linear::forward(at(0), &weight.value(), &bias.value()),
+                Op::Linear { weight, bias } => linear::forward(at(0), weight.value(), bias.value()),
                 Op::SubsamplePad { stride, channels } => subsample_pad::forward(at(0), *stride, *channels),
             };
             values.push(Some(value.map_err(|error| Error::from(error).at(&node.path))?));

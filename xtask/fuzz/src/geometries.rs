@@ -31,7 +31,8 @@ pub(crate) const POOLING: Target = Target {
         pooling::<f64>(&geometry, x, seed, 1e-13)?;
         pooling::<f32>(&geometry, x, seed, 1e-5)
     },
-    seeds: || seeds(16, 40),
+    // Most are refused: padding may be half of the window at most.
+    seeds: || seeds(256, 40),
     fixtures: None,
     most_memory: |_| 256 << 20,
 };

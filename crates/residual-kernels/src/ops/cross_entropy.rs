@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(message(&[0, 1], 1.5), "cross_entropy: smoothing must be between 0 and 1, but is 1.5");
         assert!(forward(&logits, &[0, 1], f64::NAN).is_err());
         assert_eq!(
-            forward(&Tensor::<f32>::zeros([0, 3]), &[], 0.0).unwrap_err().to_string(),
+            forward(Tensor::<f32>::zeros([0, 3]), &[], 0.0).unwrap_err().to_string(),
             "cross_entropy: [0, 3] has 0 values, but needs at least 1"
         );
     }

@@ -1,6 +1,6 @@
-//! Products of matrices, and of stacks of matrices, which [broadcast](crate::ops::broadcast).
+//! Products of matrices, and of stacks of matrices, which [broadcast].
 //!
-//! Not here: how one product is computed, which is in [`gemm`](crate::ops::gemm).
+//! Not here: how one product is computed, which is in `gemm`.
 
 use residual_tensor::{Float, Layout, Shape, Tensor};
 

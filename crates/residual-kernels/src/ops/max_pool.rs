@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn foreign_indices_are_an_error() {
         let geometry = Pool2dGeometry::new(2, 2);
-        let (y, indices) = forward(&Tensor::<f32>::zeros([1, 1, 4, 4]), &geometry).unwrap();
+        let (y, indices) = forward(Tensor::<f32>::zeros([1, 1, 4, 4]), &geometry).unwrap();
         let error = backward(&y, &indices, &Shape::new([1, 1, 2, 8]).unwrap()).unwrap_err();
         assert_eq!(
             error.to_string(),

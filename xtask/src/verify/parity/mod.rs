@@ -32,8 +32,11 @@ const F32: Precision = Precision { tolerance: 1e-4, roundings: 64.0 };
 /// kernels are.
 const OWN: [&str; 2] = ["xtask/fixtures", "crates/residual-kernels/tests/data"];
 
-/// Every fixture by name, or why it cannot be read.
-pub(super) fn fixtures(settings: &Settings) -> Result<Vec<(String, Result<Fixture, Failure>)>, Failure> {
+/// A fixture's name and what it holds, or why it cannot be read.
+type Named = (String, Result<Fixture, Failure>);
+
+/// Every fixture.
+pub(super) fn fixtures(settings: &Settings) -> Result<Vec<Named>, Failure> {
     let folders = match &settings.fixtures {
         Some(folder) => vec![folder.clone()],
         None => OWN.map(|folder| settings.root.join(folder)).to_vec(),

@@ -18,8 +18,9 @@ const MOST_LEVELS: f64 = 1.0;
 const MOST_OFF: f64 = 0.2;
 /// What the differences may come to on average, up and down: they must cancel.
 const MOST_BIAS: f64 = 0.02;
-/// A level in some of the pixels of a normalised picture.
-const DIGEST: f64 = 2e-2;
+/// A digest also holds single values, the largest of which may be as small as 25 levels, and a level
+/// is what they may differ by.
+const DIGEST: f64 = 1.0 / 20.0;
 
 /// All pictures of a file.
 pub(super) fn preprocessing(fixture: &Pictures) -> Outcome {

@@ -322,9 +322,9 @@ mod tests {
             "batch_norm: [1, 3, 1, 1] has 1 values, but needs at least 2"
         );
         assert_eq!(
-            forward_train(&x, &Tensor::zeros([4]), &three, 1e-5).unwrap_err().to_string(),
+            forward_train(&x, Tensor::zeros([4]), &three, 1e-5).unwrap_err().to_string(),
             "batch_norm: gamma [4] does not fit x [1, 3, 1, 1]: there must be one value for each channel of x"
         );
-        assert!(forward_eval(&x, &three, &three, &three, &Tensor::zeros([1, 3]), 1e-5).is_err());
+        assert!(forward_eval(&x, &three, &three, &three, Tensor::zeros([1, 3]), 1e-5).is_err());
     }
 }
