@@ -123,7 +123,6 @@ impl<T: Float> Units<T> {
         if correlation.terms() == 0 {
             return;
         }
-        let runs: Vec<Run> = self.runs(1, columns).collect();
         assert!(scratch.len() >= self.scratch_len() && copied.len() <= self.channels());
         for (index, start) in copied.clone().step_by(block_len).enumerate() {
             let block = start..copied.end.min(start + block_len);
@@ -140,7 +139,7 @@ impl<T: Float> Units<T> {
                         continue;
                     };
                     let mut filled = 0;
-                    for run in &runs {
+                    for run in self.runs(1, columns) {
                         to[filled * block_len..run.to.start * block_len].fill(T::zero());
                         filled = run.to.end;
                         let pixel = (image * input[0] + row) * input[1] + run.from;
