@@ -123,8 +123,14 @@ impl Drop for Resident {
     }
 }
 
+/// As aligned as every block.
+#[repr(align(64))]
+struct Line;
+
 /// Initialised memory, owned.
 pub(crate) enum Block {
+    /// No bytes: nothing is allocated.
+    Empty,
     /// Less than a grain: the global allocator is as fast.
     Small(Memory),
     /// Cut from an arena.
@@ -136,7 +142,8 @@ impl Block {
     /// system has no more.
     pub(crate) fn acquire(bytes: usize) -> Option<Self> {
         let step = if bytes < GRAIN { ALIGNMENT } else { GRAIN };
-        match bytes.max(1).checked_next_multiple_of(step)? {
+        match bytes.checked_next_multiple_of(step)? {
+            0 => Some(Self::Empty),
             bytes @ ..GRAIN => Memory::zeroed(bytes).map(Self::Small),
             bytes => {
                 let home = Home::of_thread();
@@ -153,6 +160,7 @@ impl Block {
     /// Returns the block to where it came from.
     pub(crate) fn release(self) {
         match self {
+            Self::Empty => {}
             Self::Small(memory) => drop(memory),
             Self::Piece(piece, home) => {
                 let mut arena = home.arena();
@@ -166,6 +174,7 @@ impl Block {
 
     pub(crate) fn pointer(&self) -> NonNull<u8> {
         match self {
+            Self::Empty => NonNull::<Line>::dangling().cast(),
             Self::Small(memory) => memory.pointer(),
             Self::Piece(piece, _) => piece.pointer(),
         }
