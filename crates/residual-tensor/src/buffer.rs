@@ -7,7 +7,10 @@ use std::{
     ops::{Deref, DerefMut},
 };
 
-use crate::{Element, Result, Shape, TensorError, memory::Block};
+use crate::{
+    Element, Result, Shape, TensorError,
+    memory::{Block, GRAIN},
+};
 
 /// Like a boxed slice, but 64-byte aligned and from [memory](crate::memory) that is recycled: what
 /// tensors are made of, and room for intermediate results of kernels.
@@ -33,7 +36,23 @@ impl<T: Element> Buffer<T> {
     /// [`TensorError::TooLarge`] if memory cannot address so many elements,
     /// [`TensorError::OutOfMemory`] if the system has no memory for them.
     pub fn try_unfilled(len: usize) -> Result<Self> {
-        let bytes = Shape::count(&[len])? * size_of::<T>();
+        Self::in_block(len, 0)
+    }
+
+    /// [`unfilled`](Self::unfilled) for room that is needed again and again: however small, it comes
+    /// from memory that this crate recycles, and not from the global allocator.
+    ///
+    /// # Panics
+    /// As [`unfilled`](Self::unfilled).
+    #[track_caller]
+    pub fn recycled(len: usize) -> Self {
+        let least = if len == 0 { 0 } else { GRAIN };
+        Self::in_block(len, least).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// In a block of at least `least` bytes.
+    fn in_block(len: usize, least: usize) -> Result<Self> {
+        let bytes = (Shape::count(&[len])? * size_of::<T>()).max(least);
         match Block::acquire(bytes) {
             Some(block) => Ok(Self { block: ManuallyDrop::new(block), len, element: PhantomData }),
             None => Err(TensorError::OutOfMemory { shape: Shape::new([len])?, bytes }),

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, ops::Range, ptr::NonNull};
 use super::{Statistics, system::Memory};
 
 /// Every piece is so many bytes, or a multiple: a page of most systems.
-pub(super) const GRAIN: usize = 4 << 10;
+pub(crate) const GRAIN: usize = 4 << 10;
 /// Each region is as large as all others of its arena together, so that a small program takes
 /// little, but within these bounds, unless a piece is larger.
 const SMALLEST_REGION: usize = 256 << 10;

@@ -35,7 +35,8 @@ use std::{
     },
 };
 
-use arena::{Arena, GRAIN, Piece};
+pub(crate) use arena::GRAIN;
+use arena::{Arena, Piece};
 use system::Memory;
 
 pub use idle::{IDLE_PERIOD, set_idle_period};

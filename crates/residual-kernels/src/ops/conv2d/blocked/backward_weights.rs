@@ -77,8 +77,8 @@ impl<T: Float> Blocking<T> {
         let panel = |index: usize| (index / self.panels.len(), &self.panels[index % self.panels.len()]);
         for (index, unit) in units.clone().map(|unit| self.units.ranges(unit)).enumerate() {
             let pixels = unit.iter().map(|range| range.len()).product::<usize>();
-            let mut scratch = Buffer::unfilled(self.units.scratch_len());
-            let mut gradients = Buffer::unfilled(pixels * self.widest());
+            let mut scratch = Buffer::recycled(self.units.scratch_len());
+            let mut gradients = Buffer::recycled(pixels * self.widest());
             let next = units.clone().nth(index + 1).map(|next| self.units.ranges(next));
             let ahead = next.map_or([&[][..]; 2], |next| {
                 let Correlation { output, .. } = self.correlation;
@@ -116,7 +116,8 @@ impl<T: Float> Blocking<T> {
         add: bool,
     ) {
         let kernels = panel.family(self.isa).outer;
-        let (lines, columns, strides) = (self.units.lines(unit), unit[2].len(), self.units.strides());
+        let lines: Vec<usize> = self.units.lines(unit).collect();
+        let (columns, strides) = (unit[2].len(), self.units.strides());
         let Some(last) = lines.last() else { return };
         let last = last + columns.saturating_sub(1) * strides.pixel;
         assert!(self.segments.iter().all(|segment| last + segment.offset + segment.length <= source.len()));

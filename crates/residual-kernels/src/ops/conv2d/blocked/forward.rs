@@ -98,7 +98,7 @@ impl<T: Float> Blocking<T> {
         y: Shared<'_, T>,
         finish: Finish<T>,
     ) {
-        let mut scratch = Buffer::unfilled(self.units.scratch_len());
+        let mut scratch = Buffer::recycled(self.units.scratch_len());
         let mut current = None;
         for index in panels {
             let (group, panel) = (index / self.panels.len(), &self.panels[index % self.panels.len()]);

@@ -67,11 +67,11 @@ impl<T: Float> Grouped<T> {
         sums: &Shared<'_, T>,
         first: usize,
     ) {
-        let mut scratch = Buffer::unfilled(self.scratch_len());
+        let mut scratch = Buffer::recycled(self.scratch_len());
         for index in units.clone() {
             let unit = self.units.ranges(index);
             let pixels = unit.iter().map(|range| range.len()).product::<usize>();
-            let mut gradients = Buffer::unfilled(pixels * self.isa.lanes);
+            let mut gradients = Buffer::recycled(pixels * self.isa.lanes);
             let mut ahead = [&[][..]; 2];
             if index + 1 < units.end {
                 let next = self.units.ranges(index + 1);
@@ -99,7 +99,8 @@ impl<T: Float> Grouped<T> {
         sums: *mut T,
         add: bool,
     ) {
-        let (lines, columns, strides) = (self.units.lines(unit), unit[2].len(), self.units.strides());
+        let lines: Vec<usize> = self.units.lines(unit).collect();
+        let (columns, strides) = (unit[2].len(), self.units.strides());
         let Some(last) = lines.last() else { return };
         let (last, pixels) = (last + columns.saturating_sub(1) * strides.pixel, lines.len() * columns);
         assert!(last + self.reach() <= scratch.len());

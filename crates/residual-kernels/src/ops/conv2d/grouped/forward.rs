@@ -66,7 +66,7 @@ impl<T: Float> Grouped<T> {
                 .then(|| self.units.seen(&self.units.ranges(unit + 1), x.numbers));
             let mut ahead = Ahead::new(next.unwrap_or_default());
             let unit = self.units.ranges(unit);
-            let mut scratch = Buffer::unfilled(self.scratch_len());
+            let mut scratch = Buffer::recycled(self.scratch_len());
             for block in share * blocks / shares..(share + 1) * blocks / shares {
                 self.units.copy(&unit, self.inputs(block), x, &mut scratch);
                 self.tiles(&unit, block, &scratch, &mut ahead, packed, y, finish);
@@ -98,11 +98,11 @@ impl<T: Float> Grouped<T> {
         let kernels = self.isa.of_lanes.tile;
         let weights = &packed[block * self.block_len()..][..self.block_len()];
         let lines = self.units.lines(unit);
-        let last = lines.last().unwrap_or(&0) + columns.len().saturating_sub(1) * strides.pixel;
+        let last = lines.clone().last().unwrap_or(0) + columns.len().saturating_sub(1) * strides.pixel;
         assert!(self.picks.is_empty() || last + self.reach() <= scratch.len());
         let mut first = true;
         let at = images.clone().flat_map(|image| rows.clone().map(move |row| (image, row)));
-        for (from, (image, row)) in lines.iter().zip(at) {
+        for (from, (image, row)) in lines.zip(at) {
             let to_row = image * output[0] + vertical.first + row * vertical.step;
             for pixels in near_equal(columns.len(), kernels.len()) {
                 let column = horizontal.first + (columns.start + pixels.start) * horizontal.step;

@@ -90,10 +90,13 @@ impl<T: Float> Units<T> {
     }
 
     /// Where each row of a unit's outputs has its first inputs, from [`start`](Self::start) on.
-    pub(in crate::ops::conv2d) fn lines(&self, [images, rows, _]: &[Range<usize>; 3]) -> Vec<usize> {
+    pub(in crate::ops::conv2d) fn lines(
+        &self,
+        [images, rows, _]: &[Range<usize>; 3],
+    ) -> impl Iterator<Item = usize> + Clone + use<T> {
         let Strides { image, row, .. } = self.strides;
-        let of_image = |at| (0..rows.len()).map(move |line| at * image + line * row);
-        (0..images.len()).flat_map(of_image).collect()
+        let rows = rows.len();
+        (0..images.len()).flat_map(move |at| (0..rows).map(move |line| at * image + line * row))
     }
 
     /// How far the input under a tap, in a block of channels, is from the address of its output.

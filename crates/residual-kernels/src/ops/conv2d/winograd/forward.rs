@@ -163,7 +163,7 @@ impl<T: Float> Winograd<T> {
             let pitch = Pitch::tiles_first(self.chunk, inputs, self.tiling.isa);
             let chunk_len = self.tiling.size.planes() * pitch.plane;
             let at_once = (self.tiling.isa.numbers_in(SHARED_BYTES) / chunk_len).clamp(1, chunks.max(1));
-            let mut v = Buffer::unfilled(at_once * chunk_len);
+            let mut v = Buffer::recycled(at_once * chunk_len);
             for first in (0..chunks).step_by(at_once) {
                 let count = at_once.min(chunks - first);
                 self.transform_chunks(first..first + count, x, &mut v, pitch);

@@ -240,7 +240,7 @@ impl Pitch {
 
     /// Memory for all planes.
     pub(super) fn planes<T: Float>(&self, size: TileSize) -> Buffer<T> {
-        Buffer::unfilled(size.planes() * self.plane)
+        Buffer::recycled(size.planes() * self.plane)
     }
 }
 
