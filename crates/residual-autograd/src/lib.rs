@@ -63,6 +63,7 @@ mod var;
 pub use backward::Gradients;
 pub use error::{AutogradError, Result};
 pub use gradcheck::{GradCheck, Tolerance, WorstElement};
+pub use id::Id;
 pub use operation::batch_norm::RunningStatistics;
 pub use operation::{Operation, registry};
 pub(crate) use registry::Draw;

@@ -94,8 +94,8 @@ impl<T: Float> State<T> {
         self.0.frozen.store(frozen, Ordering::Relaxed);
     }
 
-    /// Tells states apart.
-    pub(crate) fn id(&self) -> Id {
+    /// Tells states apart: clones have the same.
+    pub fn id(&self) -> Id {
         self.0.id
     }
 }

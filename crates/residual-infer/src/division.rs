@@ -38,7 +38,8 @@ impl Division {
             if fused.kind.weight_len() > WEIGHT {
                 break;
             }
-            let Ok(shape) = fused.kind.output(&shapes[value_of[fused.x.index()]]) else {
+            let inputs: Vec<&Shape> = fused.inputs.iter().map(|x| &shapes[value_of[x.index()]]).collect();
+            let Ok(shape) = fused.kind.output(&inputs) else {
                 // Whoever resolves the steps for good will say what is wrong, and where.
                 break;
             };

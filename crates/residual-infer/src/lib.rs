@@ -17,10 +17,10 @@
 //!
 //! ```
 //! use residual_infer::{Model, Plan};
-//! use residual_nn::{Block, BlockConfig};
+//! use residual_nn::{BasicBlock, BlockConfig};
 //! use residual_tensor::{Generator, Tensor};
 //!
-//! let block = Block::<f32>::new(&BlockConfig::basic(16, 32).stride(2), &mut Generator::new(0))?;
+//! let block = BasicBlock::<f32>::new(&BlockConfig::basic(16, 32).stride(2), &mut Generator::new(0))?;
 //!
 //! let mut plan = Plan::new(&block, [1, 16, 32, 32])?;
 //! println!("{plan}"); // three convolutions, of which the last one adds and cuts off

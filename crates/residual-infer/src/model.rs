@@ -22,8 +22,8 @@ pub struct Model {
 
 impl Model {
     /// A network without a plan yet.
-    pub fn new(network: &dyn Module<f32>) -> Self {
-        Self { graph: Graph::of(network), plans: Vec::new() }
+    pub fn new<M: Module<f32> + ?Sized>(network: &M) -> Self {
+        Self { graph: network.graph(), plans: Vec::new() }
     }
 
     /// The plan for inputs of a shape, made now if it is not among those of late.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use residual_kernels::{KernelError, fused::channels_last_into};
-use residual_nn::{Error, Graph, Module, Result};
+use residual_nn::{Error, Graph, Module, Node, Result};
 use residual_tensor::{IntoShape, Layout, Shape, Tensor};
 
 use crate::{
@@ -32,8 +32,8 @@ impl Plan {
     ///
     /// # Errors
     /// If the input does not fit, with the path of the layer that would refuse it.
-    pub fn new(network: &dyn Module<f32>, input: impl IntoShape) -> Result<Self> {
-        Self::of_graph(&Graph::of(network), input)
+    pub fn new<M: Module<f32> + ?Sized>(network: &M, input: impl IntoShape) -> Result<Self> {
+        Self::of_graph(&network.graph(), input)
     }
 
     /// Compiles a graph for inputs of a shape.
@@ -42,7 +42,7 @@ impl Plan {
     /// As [`new`](Self::new).
     pub fn of_graph(graph: &Graph<f32>, input: impl IntoShape) -> Result<Self> {
         let input = input.into_shape()?;
-        let fused = fuse(graph);
+        let fused = fuse(graph)?;
         // The input is value 0, the result of step i value i + 1.
         let mut value_of = vec![0; graph.nodes().len()];
         for (index, step) in fused.iter().enumerate() {
@@ -63,7 +63,7 @@ impl Plan {
             Step {
                 path: sized.path,
                 task: sized.task,
-                x: place(sized.x),
+                inputs: sized.inputs.into_iter().map(|(value, shape)| (place(value), shape)).collect(),
                 addend: match sized.addend {
                     Some(addend) if storage.piece[addend] == storage.piece[value] => Addend::InPlace,
                     Some(addend) => Addend::Other(place(addend)),
@@ -165,7 +165,7 @@ impl Plan {
         let (parts, head) = (self.division.parts, self.division.steps);
         let mut run = |index: usize, part: usize, images: &[f32], converted: Option<&_>, arena: &mut _| {
             let (start, step) = (Instant::now(), &self.steps[index]);
-            step.run(part, images, converted, arena).map_err(|error| Error::from(error).at(&step.path))?;
+            step.run(part, images, converted, arena).map_err(|error| error.at(&step.path))?;
             watch(index, start.elapsed());
             Ok::<(), Error>(())
         };
@@ -198,11 +198,12 @@ impl Plan {
     }
 }
 
-/// A step that knows its sizes, but not its place. Values are numbers.
-struct Sized {
+/// A step whose sizes are worked out; where its inputs and results are in memory is decided next. Until then
+/// values are known by number: 0 is the network's input, i the result of the i-th step.
+struct Resolved {
     path: String,
     task: Task,
-    x: usize,
+    inputs: Vec<(usize, Shape)>,
     addend: Option<usize>,
     relu: bool,
     /// The shape of the output, of a part of the batch if there are parts.
@@ -213,7 +214,7 @@ struct Sized {
 fn last_uses(fused: &[Fused], value_of: &[usize], output: usize) -> Vec<usize> {
     let mut last_use: Vec<usize> = (0..=fused.len()).collect();
     for (fused, step) in fused.iter().zip(1..) {
-        for node in [Some(fused.x), fused.addend].into_iter().flatten() {
+        for node in fused.inputs.iter().chain(&fused.addend) {
             last_use[value_of[node.index()]] = step;
         }
     }
@@ -234,18 +235,22 @@ fn resolve(
     input: &Shape,
     value_of: &[usize],
     division: Division,
-) -> Result<(Vec<Sized>, Vec<Shape>)> {
+) -> Result<(Vec<Resolved>, Vec<Shape>)> {
     let mut shapes = vec![with_batch(input, |batch| batch / division.parts)?];
     let mut tasks = Vec::with_capacity(fused.len());
-    for Fused { path, kind, x, addend, relu, .. } in fused {
-        let (x, addend) = (value_of[x.index()], addend.map(|addend| value_of[addend.index()]));
-        let at_path = |error: KernelError| Error::from(error).at(&path);
-        let output = kind.output(&shapes[x]).map_err(at_path)?;
-        let task = Task::new(kind, &shapes[x]).map_err(at_path)?;
+    for Fused { path, kind, inputs, addend, relu, .. } in fused {
+        let addend = addend.map(|addend| value_of[addend.index()]);
+        let value = |node: &Node| (value_of[node.index()], shapes[value_of[node.index()]].clone());
+        let inputs: Vec<(usize, Shape)> = inputs.iter().map(value).collect();
+        let at_path = |error: Error| error.at(&path);
+        let of_inputs: Vec<&Shape> = inputs.iter().map(|(_, shape)| shape).collect();
+        let output = kind.output(&of_inputs).map_err(at_path)?;
+        let task = Task::new(kind, of_inputs[0]).map_err(at_path)?;
         if let Some(addend) = addend {
-            KernelError::unless_same("add", ("a", &output), ("b", &shapes[addend])).map_err(at_path)?;
+            let same = KernelError::unless_same("add", ("a", &output), ("b", &shapes[addend]));
+            same.map_err(|error| at_path(error.into()))?;
         }
-        tasks.push(Sized { path, task, x, addend, relu, output: output.clone() });
+        tasks.push(Resolved { path, task, inputs, addend, relu, output: output.clone() });
         // From here on the whole batch is taken at once.
         let whole = tasks.len() == division.steps;
         shapes.push(if whole { with_batch(&output, |batch| batch * division.parts)? } else { output });
@@ -263,14 +268,15 @@ struct Storage {
 }
 
 impl Storage {
-    fn plan(tasks: &[Sized], shapes: &[Shape], last_use: &[usize], division: Division) -> Self {
+    fn plan(tasks: &[Resolved], shapes: &[Shape], last_use: &[usize], division: Division) -> Self {
         let mut piece: Vec<usize> = Vec::with_capacity(shapes.len());
         let mut lifetimes: Vec<Lifetime> = Vec::new();
         for (value, shape) in shapes.iter().enumerate() {
             let task = value.checked_sub(1).map(|step| &tasks[step]);
             let replaced = task.and_then(|task| {
                 let addend = task.addend?;
-                let goes = addend != 0 && addend != task.x && last_use[addend] == value;
+                let is_read = task.inputs.iter().any(|(input, _)| *input == addend);
+                let goes = addend != 0 && !is_read && last_use[addend] == value;
                 (goes && shapes[addend] == *shape).then_some(addend)
             });
             // What the parts leave behind is there from the first of them on.

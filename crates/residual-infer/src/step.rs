@@ -1,13 +1,13 @@
 //! One step of a plan: what it computes, from where in the arena to where.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use residual_kernels::{
-    KernelError, Pool2dShape, avg_pool,
+    KernelError,
     fused::{self, Epilogue, PackedConv2d},
-    global_avg_pool, max_pool, subsample_pad,
 };
-use residual_tensor::{Shape, TensorError};
+use residual_nn::{Operation, Result, Value};
+use residual_tensor::Shape;
 
 use crate::fuse::Kind;
 
@@ -34,7 +34,8 @@ pub(crate) enum Addend {
 pub(crate) struct Step {
     pub(crate) path: String,
     pub(crate) task: Task,
-    pub(crate) x: Place,
+    /// What it reads, and the shapes of that.
+    pub(crate) inputs: Vec<(Place, Shape)>,
     pub(crate) addend: Addend,
     pub(crate) relu: bool,
     pub(crate) y: Range<usize>,
@@ -50,15 +51,13 @@ pub(crate) enum Task {
     Conv2d { packed: PackedConv2d, bias: Vec<f32> },
     Affine { scale: Vec<f32>, shift: Vec<f32> },
     Identity,
-    MaxPool2d(Pool2dShape),
-    AvgPool2d(Pool2dShape),
-    GlobalAvgPool([usize; 4]),
-    SubsamplePad { x: [usize; 4], stride: usize, channels: usize },
+    Other(Arc<dyn Operation<f32>>),
 }
 
 impl Kind {
-    /// The shape of the output for that of an input.
-    pub(crate) fn output(&self, x: &Shape) -> Result<Shape, KernelError> {
+    /// The shape of the output for those of the inputs.
+    pub(crate) fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let x = inputs[0];
         Ok(match self {
             Self::Conv2d { weight, geometry, .. } => {
                 let shape = geometry.resolve(&pixels(x)?, weight.shape())?;
@@ -69,36 +68,27 @@ impl Kind {
                 if channels != scale.len() {
                     let weight = Shape::new([scale.len()])?;
                     let rule = "axis 1 of x must be as long as weight";
-                    return Err(KernelError::mismatch("batch_norm", ("x", x), ("weight", &weight), rule));
+                    return Err(KernelError::mismatch("batch_norm", ("x", x), ("weight", &weight), rule))?;
                 }
                 x.clone()
             }
             Self::Identity => x.clone(),
-            Self::MaxPool2d(geometry) | Self::AvgPool2d(geometry) => geometry.resolve(x)?.y(),
-            Self::GlobalAvgPool => {
-                let [n, channels, _, _] = x.dims("global_avg_pool")?;
-                Shape::new([n, channels])?
-            }
-            Self::SubsamplePad { stride, channels } => {
-                let [n, _, h, w] = x.dims("subsample_pad")?;
-                let step = (*stride).max(1); // The kernel refuses 0, with a message.
-                Shape::new([n, *channels, h.div_ceil(step), w.div_ceil(step)])?
-            }
+            Self::Other(operation) => operation.output(inputs)?,
         })
     }
 }
 
 /// What a linear layer takes for a picture of one pixel; other shapes as they are.
-fn pixels(x: &Shape) -> Result<Shape, TensorError> {
-    match **x {
-        [n, features] => Shape::new([n, features, 1, 1]),
-        _ => Ok(x.clone()),
-    }
+fn pixels(x: &Shape) -> Result<Shape> {
+    Ok(match **x {
+        [n, features] => Shape::new([n, features, 1, 1])?,
+        _ => x.clone(),
+    })
 }
 
 impl Task {
-    /// Works out the sizes for an input, and packs weights.
-    pub(crate) fn new(kind: Kind, x: &Shape) -> Result<Self, KernelError> {
+    /// Packs weights for an input.
+    pub(crate) fn new(kind: Kind, x: &Shape) -> Result<Self> {
         Ok(match kind {
             Kind::Conv2d { weight, bias, geometry } => {
                 let shape = geometry.resolve(&pixels(x)?, weight.shape())?;
@@ -106,12 +96,7 @@ impl Task {
             }
             Kind::Affine { scale, shift } => Self::Affine { scale, shift },
             Kind::Identity => Self::Identity,
-            Kind::MaxPool2d(geometry) => Self::MaxPool2d(geometry.resolve(x)?),
-            Kind::AvgPool2d(geometry) => Self::AvgPool2d(geometry.resolve(x)?),
-            Kind::GlobalAvgPool => Self::GlobalAvgPool(x.dims("global_avg_pool")?),
-            Kind::SubsamplePad { stride, channels } => {
-                Self::SubsamplePad { x: x.dims("subsample_pad")?, stride, channels }
-            }
+            Kind::Other(operation) => Self::Other(operation),
         })
     }
 
@@ -132,10 +117,7 @@ impl Task {
             }
             Self::Affine { .. } => "scale, shift".into(),
             Self::Identity => "pass".into(),
-            Self::MaxPool2d(_) => "max pool".into(),
-            Self::AvgPool2d(_) => "average pool".into(),
-            Self::GlobalAvgPool(_) => "global average".into(),
-            Self::SubsamplePad { .. } => "subsample, pad".into(),
+            Self::Other(operation) => [operation.name(), &operation.detail()].join(" ").trim_end().into(),
         }
     }
 
@@ -157,7 +139,7 @@ impl Step {
         images: &[f32],
         converted: Option<&Range<usize>>,
         arena: &mut [f32],
-    ) -> Result<(), KernelError> {
+    ) -> Result<()> {
         let start = self.y.start + part * self.advance;
         let end = start + self.y.len();
         let (before, rest) = arena.split_at_mut(start);
@@ -172,7 +154,7 @@ impl Step {
                 }
             }
         };
-        let x = at(&self.x);
+        let x = at(&self.inputs[0].0);
         let addend = match &self.addend {
             Addend::Other(place) => Some(at(place)),
             Addend::None | Addend::InPlace => None,
@@ -180,16 +162,20 @@ impl Step {
         let (relu, accumulate) = (self.relu, self.addend == Addend::InPlace);
         match &self.task {
             Task::Conv2d { packed, bias } => {
-                packed.run(x, y, &Epilogue { bias: Some(bias), addend, accumulate, relu })
+                packed.run(x, y, &Epilogue { bias: Some(bias), addend, accumulate, relu })?;
             }
-            Task::Affine { scale, shift } => fused::affine_into(x, y, scale, shift, relu),
-            Task::Identity => fused::sum_into(x, addend, y, accumulate, relu),
-            Task::MaxPool2d(shape) => max_pool::forward_into(x, y, shape),
-            Task::AvgPool2d(shape) => avg_pool::forward_into(x, y, shape),
-            Task::GlobalAvgPool(shape) => global_avg_pool::forward_into(x, y, *shape),
-            &Task::SubsamplePad { x: shape, stride, channels } => {
-                subsample_pad::forward_into(x, y, shape, stride, channels)
+            Task::Affine { scale, shift } => fused::affine_into(x, y, scale, shift, relu)?,
+            Task::Identity => fused::sum_into(x, addend, y, accumulate, relu)?,
+            Task::Other(operation) => {
+                let inputs = &self.inputs;
+                let value = |i: usize| Value { elements: at(&inputs[i].0), shape: &inputs[i].1 };
+                match inputs.len() {
+                    1 => operation.compute(&[value(0)], y)?,
+                    2 => operation.compute(&[value(0), value(1)], y)?,
+                    n => operation.compute(&(0..n).map(value).collect::<Vec<_>>(), y)?,
+                }
             }
         }
+        Ok(())
     }
 }

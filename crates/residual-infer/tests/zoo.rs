@@ -1,12 +1,12 @@
 //! A compiled network answers as the network does, whatever the kind.
 
-use residual_autograd::{Result, Tape, Var};
+use residual_autograd::Tape;
 use residual_infer::{Model, Plan};
 use residual_nn::{
-    AvgPool2d, BatchNorm2d, BatchNormConfig, GraphBuilder, Linear, MaxPool2d, Mode, Module, NodeId, Op,
-    Pool2dGeometry, Relu, Role, Shortcut, Trace,
+    AvgPool2d, BatchNorm2d, BatchNormConfig, Builder, Linear, MaxPool2d, Mode, Module, Node, Pool2dGeometry,
+    Relu, Role, Shortcut, SubsamplePad,
 };
-use residual_tensor::{Generator, Layout, Shape, Tensor};
+use residual_tensor::{Generator, Layout, Tensor};
 use residual_zoo::{ResNet, ResNetConfig};
 
 /// A network as after some training: no two channels are normalised alike.
@@ -107,21 +107,11 @@ fn very_deep_networks() {
 struct Sums;
 
 impl Module<f32> for Sums {
-    fn forward(&self, x: &Var<f32>, _mode: Mode) -> Result<Var<f32>> {
-        let y = x.relu()?;
-        y.add(x)?.relu()?.add(&y)?.add(x)
-    }
-
-    fn propagate(&self, input: &Shape, _trace: &mut Trace) -> Result<Shape> {
-        Ok(input.clone())
-    }
-
-    fn describe(&self, graph: &mut GraphBuilder<f32>, x: NodeId) -> NodeId {
-        let y = graph.push("y", Op::Relu, &[x]);
-        let sum = graph.push("sum", Op::Add, &[y, x]);
-        let relu = graph.push("relu", Op::Relu, &[sum]);
-        let sum = graph.push("second", Op::Add, &[relu, y]);
-        graph.push("third", Op::Add, &[sum, x])
+    fn build(&self, b: &Builder<f32>, x: Node) -> Node {
+        let y = b.relu(x);
+        let sum = b.relu(b.add(y, x));
+        let product = b.sigmoid(b.mul(sum, y));
+        b.add(b.add(product, y), x)
     }
 }
 
@@ -136,12 +126,12 @@ fn layers_that_stand_alone() {
         Box::new(AvgPool2d(window)),
         Box::new(MaxPool2d(window)),
         Box::new(BatchNorm2d::new(&BatchNormConfig::new(3).gamma(0.5)).unwrap()),
-        Box::new(Shortcut::SubsamplePad { stride: 2, channels: 5 }),
+        Box::new(SubsamplePad { stride: 2, in_channels: 3, out_channels: 5 }),
         Box::new(Shortcut::Identity),
     ];
     for (index, layer) in layers.iter().enumerate() {
         let want = eval(&**layer, &images);
-        let mut plan = Plan::new(&**layer, images.shape()).unwrap();
+        let mut plan = Plan::new(layer, images.shape()).unwrap();
         for images in [images.clone(), images.to_layout(Layout::ChannelsLast)] {
             assert!(difference(&plan.run(&images).unwrap(), &want) < 1e-6, "{index}");
         }

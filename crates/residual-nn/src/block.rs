@@ -1,13 +1,14 @@
 //! The building block: two or three convolutions and a shortcut around them.
 
-use residual_autograd::{Result, Var};
-use residual_kernels::KernelError;
+use residual_autograd::Result;
 use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, Fan, GraphBuilder, Init, Mode, Module, NodeId, Op,
-    Shortcut, ShortcutKind, Trace, Visitor, conv_norm, norm_relu,
+    BatchNorm2d, BatchNormConfig, Builder, Child, Conv2d, Conv2dConfig, Fan, Init, Module, Node, Shortcut,
+    ShortcutKind,
+    plugin::{Plugin, Plugins},
+    registry::{Sample, draw},
 };
 
 /// The main branch of a block (He et al. 2015, figure 5).
@@ -59,8 +60,8 @@ pub enum BlockOrder {
     Pre,
 }
 
-/// What a [`Block`] is made from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a block is made from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BlockConfig {
     /// The main branch.
     pub kind: BlockKind,
@@ -87,6 +88,10 @@ pub struct BlockConfig {
     pub zero_init: bool,
     /// First weights of the convolutions.
     pub init: Init,
+    /// What else there is in the branch.
+    pub plugins: Vec<Plugin>,
+    /// Where the block is in the network: 0 at its beginning, 1 at its end.
+    pub depth: f64,
 }
 
 impl BlockConfig {
@@ -105,6 +110,8 @@ impl BlockConfig {
             residual: true,
             zero_init: false,
             init: Init::He(Fan::Out),
+            plugins: Vec::new(),
+            depth: 0.0,
         }
     }
 
@@ -119,175 +126,275 @@ impl BlockConfig {
         Self { stride, ..self }
     }
 
-    /// The convolutions of the main branch.
-    fn convolutions(&self) -> Vec<Conv2dConfig> {
-        let &Self { in_channels, width, out_channels, stride, groups, .. } = self;
-        let (first, second) = match self.bottleneck_stride {
-            BottleneckStride::V1 => (stride, 1),
-            BottleneckStride::V1_5 => (1, stride),
-        };
-        let branch = match self.kind {
-            BlockKind::Basic => vec![
-                Conv2dConfig::three(in_channels, width).stride(stride),
-                Conv2dConfig::three(width, out_channels),
-            ],
-            BlockKind::Bottleneck => vec![
-                Conv2dConfig::one(in_channels, width).stride(first),
-                Conv2dConfig::three(width, width).stride(second).groups(groups),
-                Conv2dConfig::one(width, out_channels),
-            ],
-        };
-        branch.into_iter().map(|convolution| convolution.init(self.init)).collect()
+    /// The block with new weights.
+    ///
+    /// # Errors
+    /// If there cannot be tensors so large.
+    pub fn build<T: Float>(&self, g: &mut Generator) -> Result<Box<dyn Module<T>>> {
+        Ok(match (self.kind, self.order) {
+            (BlockKind::Basic, BlockOrder::Post) => Box::new(BasicBlock::new(self, g)?),
+            (BlockKind::Bottleneck, BlockOrder::Post) => Box::new(Bottleneck::new(self, g)?),
+            (BlockKind::Basic, BlockOrder::Pre) => Box::new(PreBasicBlock::new(self, g)?),
+            (BlockKind::Bottleneck, BlockOrder::Pre) => Box::new(PreBottleneck::new(self, g)?),
+        })
+    }
+
+    /// The strides of the branch's convolutions. One that a plugin takes over is 1.
+    fn strides(&self) -> [usize; 2] {
+        let stride = if self.plugins.iter().any(|plugin| plugin.strides()) { 1 } else { self.stride };
+        match (self.kind, self.bottleneck_stride) {
+            (BlockKind::Bottleneck, BottleneckStride::V1_5) => [1, stride],
+            (BlockKind::Basic, _) | (BlockKind::Bottleneck, BottleneckStride::V1) => [stride, 1],
+        }
+    }
+
+    fn conv<T: Float>(&self, name: &'static str, conv: Conv2dConfig, g: &mut Generator) -> Named<Conv2d<T>> {
+        Ok(Child::new(name, Conv2d::new(&conv.init(self.init), g)?))
+    }
+
+    fn norm<T: Float>(&self, name: &'static str, channels: usize) -> Named<BatchNorm2d<T>> {
+        Ok(Child::new(name, BatchNorm2d::new(&BatchNormConfig::new(channels))?))
+    }
+
+    /// The last normalization of a branch, whose γ may start at 0.
+    fn last_norm<T: Float>(&self, name: &'static str, channels: usize) -> Named<BatchNorm2d<T>> {
+        let gamma = if self.zero_init { 0.0 } else { 1.0 };
+        Ok(Child::new(name, BatchNorm2d::new(&BatchNormConfig::new(channels).gamma(gamma))?))
+    }
+
+    /// The shortcut, unless the block is plain.
+    fn shortcut<T: Float>(&self, g: &mut Generator) -> Result<Option<Child<Shortcut<T>>>> {
+        let channels = [self.in_channels, self.out_channels];
+        let normalized = self.order == BlockOrder::Post;
+        let new = |()| Shortcut::new(self.shortcut, channels, self.stride, normalized, self.init, g);
+        let shortcut = self.residual.then_some(()).map(new).transpose()?;
+        Ok(shortcut.map(|shortcut| Child::new("downsample", shortcut)))
     }
 }
 
-/// A residual block, or a plain one.
-#[derive(Debug, Clone)]
-pub struct Block<T: Float> {
-    /// The main branch: `conv1`, `bn1`, `conv2`, …
-    branch: Vec<(Conv2d<T>, BatchNorm2d<T>)>,
-    /// `downsample`; none in a plain block.
-    shortcut: Option<Shortcut<T>>,
-    order: BlockOrder,
+/// A new layer with its name.
+type Named<M> = Result<Child<M>>;
+
+/// The branch `y` plus the shortcut around it; the branch alone in a plain block.
+fn join<T: Float>(b: &Builder<T>, y: Node, shortcut: &Option<Child<Shortcut<T>>>, x: Node) -> Node {
+    match shortcut {
+        Some(shortcut) => b.add(y, b.call(shortcut, x)),
+        None => y,
+    }
 }
 
-impl<T: Float> Block<T> {
+fn kind<T: Float>(shortcut: &Option<Child<Shortcut<T>>>) -> &'static str {
+    if shortcut.is_some() { "residual block" } else { "plain block" }
+}
+
+/// Two 3×3 convolutions (He et al. 2015, figure 5, left): `[n, in_channels, h, w]` to
+/// `[n, out_channels, ⌈h / stride⌉, ⌈w / stride⌉]`, as every block.
+pub struct BasicBlock<T: Float> {
+    conv1: Child<Conv2d<T>>,
+    bn1: Child<BatchNorm2d<T>>,
+    conv2: Child<Conv2d<T>>,
+    bn2: Child<BatchNorm2d<T>>,
+    shortcut: Option<Child<Shortcut<T>>>,
+    plugins: Plugins<T>,
+}
+
+impl<T: Float> BasicBlock<T> {
     /// A block with new weights.
     ///
     /// # Errors
     /// If there cannot be tensors so large.
-    pub fn new(config: &BlockConfig, generator: &mut Generator) -> Result<Self> {
-        let convolutions = config.convolutions();
-        let last = convolutions.len() - 1;
-        let branch = convolutions.iter().enumerate().map(|(i, convolution)| {
-            let channels = match config.order {
-                BlockOrder::Post => convolution.out_channels,
-                BlockOrder::Pre => convolution.in_channels,
-            };
-            let gamma = if config.zero_init && i == last { 0.0 } else { 1.0 };
-            let norm = BatchNorm2d::new(&BatchNormConfig::new(channels).gamma(gamma))?;
-            Ok((Conv2d::new(convolution, generator)?, norm))
-        });
-        let branch = branch.collect::<Result<_>>()?;
-        let shortcut = config.residual.then(|| {
-            let channels = [config.in_channels, config.out_channels];
-            let normalized = config.order == BlockOrder::Post;
-            Shortcut::new(config.shortcut, channels, config.stride, normalized, config.init, generator)
-        });
-        Ok(Self { branch, shortcut: shortcut.transpose()?, order: config.order })
-    }
-
-    /// The shortcut, if this is not a plain block.
-    pub fn shortcut(&self) -> Option<&Shortcut<T>> {
-        self.shortcut.as_ref()
-    }
-
-    fn forward_post(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
-        let mut y = x.clone();
-        for (i, ((conv, norm), (conv_name, norm_name))) in self.branch.iter().zip(self.names()).enumerate() {
-            let shortcut = self.shortcut.as_ref().filter(|_| i + 1 == self.branch.len());
-            let addend = shortcut.map(|shortcut| shortcut.call("downsample", x, mode)).transpose()?;
-            y = conv_norm((&conv_name, conv), (&norm_name, norm), &y, mode, addend.as_ref(), true)?;
-        }
-        Ok(y)
-    }
-
-    fn forward_pre(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
-        let mut y = x.clone();
-        let mut shortcut_input = x.clone();
-        for (i, ((conv, norm), (conv_name, norm_name))) in self.branch.iter().zip(self.names()).enumerate() {
-            y = norm_relu((&norm_name, norm), &y, mode)?;
-            // A projection sees the activated input, identity the input itself.
-            if i == 0 && matches!(self.shortcut, Some(Shortcut::Projection(..))) {
-                shortcut_input = y.clone();
-            }
-            y = conv.call(&conv_name, &y, mode)?;
-        }
-        match &self.shortcut {
-            Some(shortcut) => y.add(&shortcut.call("downsample", &shortcut_input, mode)?),
-            None => Ok(y),
-        }
-    }
-
-    fn names(&self) -> impl Iterator<Item = (String, String)> {
-        (1..=self.branch.len()).map(|i| (format!("conv{i}"), format!("bn{i}")))
+    pub fn new(config: &BlockConfig, g: &mut Generator) -> Result<Self> {
+        let &BlockConfig { in_channels, width, out_channels, .. } = config;
+        let [first, second] = config.strides();
+        Ok(Self {
+            conv1: config.conv("conv1", Conv2dConfig::three(in_channels, width).stride(first), g)?,
+            bn1: config.norm("bn1", width)?,
+            conv2: config.conv("conv2", Conv2dConfig::three(width, out_channels).stride(second), g)?,
+            bn2: config.last_norm("bn2", out_channels)?,
+            shortcut: config.shortcut(g)?,
+            plugins: Plugins::new(config, g)?,
+        })
     }
 }
 
-impl<T: Float> Module<T> for Block<T> {
-    /// `relu(residual(x) + shortcut(x))`, or, pre-activated, `residual(x) + shortcut(x)`.
+impl<T: Float> Module<T> for BasicBlock<T> {
+    fn build(&self, b: &Builder<T>, x: Node) -> Node {
+        let y = b.relu(b.call(&self.bn1, b.call(&self.conv1, x)));
+        let y = b.call(&self.plugins.stride, y);
+        let y = b.call(&self.bn2, b.call(&self.conv2, y));
+        let y = b.call(&self.plugins.end, y);
+        b.relu(join(b, y, &self.shortcut, x))
+    }
+
+    fn kind(&self) -> &'static str {
+        kind(&self.shortcut)
+    }
+}
+
+/// 1×1 that reduces, 3×3, 1×1 that expands (He et al. 2015, figure 5, right).
+pub struct Bottleneck<T: Float> {
+    conv1: Child<Conv2d<T>>,
+    bn1: Child<BatchNorm2d<T>>,
+    conv2: Child<Conv2d<T>>,
+    bn2: Child<BatchNorm2d<T>>,
+    conv3: Child<Conv2d<T>>,
+    bn3: Child<BatchNorm2d<T>>,
+    shortcut: Option<Child<Shortcut<T>>>,
+    plugins: Plugins<T>,
+}
+
+impl<T: Float> Bottleneck<T> {
+    /// A block with new weights.
     ///
-    /// # Shapes
-    /// `[n, in_channels, h, w]` to `[n, out_channels, ⌈h / stride⌉, ⌈w / stride⌉]`.
-    fn forward(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
-        match self.order {
-            BlockOrder::Post => self.forward_post(x, mode),
-            BlockOrder::Pre => self.forward_pre(x, mode),
-        }
+    /// # Errors
+    /// If there cannot be tensors so large.
+    pub fn new(config: &BlockConfig, g: &mut Generator) -> Result<Self> {
+        let &BlockConfig { in_channels, width, out_channels, groups, .. } = config;
+        let [first, second] = config.strides();
+        let three = Conv2dConfig::three(width, width).stride(second).groups(groups);
+        Ok(Self {
+            conv1: config.conv("conv1", Conv2dConfig::one(in_channels, width).stride(first), g)?,
+            bn1: config.norm("bn1", width)?,
+            conv2: config.conv("conv2", three, g)?,
+            bn2: config.norm("bn2", width)?,
+            conv3: config.conv("conv3", Conv2dConfig::one(width, out_channels), g)?,
+            bn3: config.last_norm("bn3", out_channels)?,
+            shortcut: config.shortcut(g)?,
+            plugins: Plugins::new(config, g)?,
+        })
+    }
+}
+
+impl<T: Float> Module<T> for Bottleneck<T> {
+    fn build(&self, b: &Builder<T>, x: Node) -> Node {
+        let y = b.relu(b.call(&self.bn1, b.call(&self.conv1, x)));
+        let y = b.relu(b.call(&self.bn2, b.call(&self.conv2, y)));
+        let y = b.call(&self.plugins.stride, y);
+        let y = b.call(&self.bn3, b.call(&self.conv3, y));
+        let y = b.call(&self.plugins.end, y);
+        b.relu(join(b, y, &self.shortcut, x))
     }
 
-    fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape> {
-        let mut shape = input.clone();
-        for ((conv, norm), (conv_name, norm_name)) in self.branch.iter().zip(self.names()) {
-            match self.order {
-                BlockOrder::Post => {
-                    shape = trace.child(&conv_name, conv, &shape)?;
-                    shape = trace.child(&norm_name, norm, &shape)?;
-                }
-                BlockOrder::Pre => {
-                    shape = trace.child(&norm_name, norm, &shape)?;
-                    shape = trace.child(&conv_name, conv, &shape)?;
-                }
-            }
-        }
-        let Some(shortcut) = &self.shortcut else {
-            return Ok(trace.layer("plain block", "", [input, &shape], 0, 0));
+    fn kind(&self) -> &'static str {
+        kind(&self.shortcut)
+    }
+}
+
+/// Two 3×3 convolutions, each behind its normalization and ReLU (He et al. 2016, figure 1, right). A
+/// projection sees the activated input, identity the input itself.
+pub struct PreBasicBlock<T: Float> {
+    bn1: Child<BatchNorm2d<T>>,
+    conv1: Child<Conv2d<T>>,
+    bn2: Child<BatchNorm2d<T>>,
+    conv2: Child<Conv2d<T>>,
+    shortcut: Option<Child<Shortcut<T>>>,
+    plugins: Plugins<T>,
+}
+
+impl<T: Float> PreBasicBlock<T> {
+    /// A block with new weights.
+    ///
+    /// # Errors
+    /// If there cannot be tensors so large.
+    pub fn new(config: &BlockConfig, g: &mut Generator) -> Result<Self> {
+        let &BlockConfig { in_channels, width, out_channels, .. } = config;
+        let [first, second] = config.strides();
+        Ok(Self {
+            bn1: config.norm("bn1", in_channels)?,
+            conv1: config.conv("conv1", Conv2dConfig::three(in_channels, width).stride(first), g)?,
+            bn2: config.last_norm("bn2", width)?,
+            conv2: config.conv("conv2", Conv2dConfig::three(width, out_channels).stride(second), g)?,
+            shortcut: config.shortcut(g)?,
+            plugins: Plugins::new(config, g)?,
+        })
+    }
+}
+
+impl<T: Float> Module<T> for PreBasicBlock<T> {
+    fn build(&self, b: &Builder<T>, x: Node) -> Node {
+        let activated = b.relu(b.call(&self.bn1, x));
+        let y = b.call(&self.conv1, activated);
+        let y = b.call(&self.plugins.stride, b.relu(b.call(&self.bn2, y)));
+        let y = b.call(&self.plugins.end, b.call(&self.conv2, y));
+        join(b, y, &self.shortcut, Shortcut::pre_activated(&self.shortcut, x, activated))
+    }
+
+    fn kind(&self) -> &'static str {
+        kind(&self.shortcut)
+    }
+}
+
+/// 1×1, 3×3, 1×1, each behind its normalization and ReLU (He et al. 2016). A projection sees the activated
+/// input, identity the input itself.
+pub struct PreBottleneck<T: Float> {
+    bn1: Child<BatchNorm2d<T>>,
+    conv1: Child<Conv2d<T>>,
+    bn2: Child<BatchNorm2d<T>>,
+    conv2: Child<Conv2d<T>>,
+    bn3: Child<BatchNorm2d<T>>,
+    conv3: Child<Conv2d<T>>,
+    shortcut: Option<Child<Shortcut<T>>>,
+    plugins: Plugins<T>,
+}
+
+impl<T: Float> PreBottleneck<T> {
+    /// A block with new weights.
+    ///
+    /// # Errors
+    /// If there cannot be tensors so large.
+    pub fn new(config: &BlockConfig, g: &mut Generator) -> Result<Self> {
+        let &BlockConfig { in_channels, width, out_channels, groups, .. } = config;
+        let [first, second] = config.strides();
+        let three = Conv2dConfig::three(width, width).stride(second).groups(groups);
+        Ok(Self {
+            bn1: config.norm("bn1", in_channels)?,
+            conv1: config.conv("conv1", Conv2dConfig::one(in_channels, width).stride(first), g)?,
+            bn2: config.norm("bn2", width)?,
+            conv2: config.conv("conv2", three, g)?,
+            bn3: config.last_norm("bn3", width)?,
+            conv3: config.conv("conv3", Conv2dConfig::one(width, out_channels), g)?,
+            shortcut: config.shortcut(g)?,
+            plugins: Plugins::new(config, g)?,
+        })
+    }
+}
+
+impl<T: Float> Module<T> for PreBottleneck<T> {
+    fn build(&self, b: &Builder<T>, x: Node) -> Node {
+        let activated = b.relu(b.call(&self.bn1, x));
+        let y = b.call(&self.conv1, activated);
+        let y = b.call(&self.conv2, b.relu(b.call(&self.bn2, y)));
+        let y = b.call(&self.plugins.stride, b.relu(b.call(&self.bn3, y)));
+        let y = b.call(&self.plugins.end, b.call(&self.conv3, y));
+        join(b, y, &self.shortcut, Shortcut::pre_activated(&self.shortcut, x, activated))
+    }
+
+    fn kind(&self) -> &'static str {
+        kind(&self.shortcut)
+    }
+}
+
+/// Of every kind, order, shortcut, stride placement and plugin, plain and residual.
+impl Sample for Box<dyn Module<f64>> {
+    fn sample(g: &mut Generator) -> Result<(Self, Shape)> {
+        let shape = draw::shape(g, 2)?;
+        let channels = 1 + g.below(3);
+        let groups = 1 + g.below(2);
+        let base = match g.below(2) {
+            0 => BlockConfig::basic(shape[1], shape[1] + channels),
+            _ => BlockConfig { groups, ..BlockConfig::bottleneck(shape[1], groups * channels) },
         };
-        let other = trace.child("downsample", shortcut, input)?;
-        KernelError::unless_same("add", ("residual", &shape), ("shortcut", &other))?;
-        Ok(trace.layer("residual block", "", [input, &shape], 0, 0))
-    }
-
-    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
-        let (mut y, mut shortcut_input) = (x, x);
-        let last = self.branch.len() - 1;
-        let relu = |i: usize| format!("relu{}", i + 1);
-        for (i, ((conv, norm), (conv_name, norm_name))) in self.branch.iter().zip(self.names()).enumerate() {
-            match self.order {
-                BlockOrder::Post => {
-                    y = graph.child(&conv_name, conv, y);
-                    y = graph.child(&norm_name, norm, y);
-                    if i < last {
-                        y = graph.push(&relu(i), Op::Relu, &[y]);
-                    }
-                }
-                BlockOrder::Pre => {
-                    y = graph.child(&norm_name, norm, y);
-                    y = graph.push(&relu(i), Op::Relu, &[y]);
-                    if i == 0 && matches!(self.shortcut, Some(Shortcut::Projection(..))) {
-                        shortcut_input = y;
-                    }
-                    y = graph.child(&conv_name, conv, y);
-                }
-            }
-        }
-        if let Some(shortcut) = &self.shortcut {
-            let other = graph.child("downsample", shortcut, shortcut_input);
-            y = graph.push("add", Op::Add, &[y, other]);
-        }
-        match self.order {
-            BlockOrder::Post => graph.push(&relu(last), Op::Relu, &[y]),
-            BlockOrder::Pre => y,
-        }
-    }
-
-    fn visit(&self, visitor: &mut Visitor<'_, T>) {
-        for ((conv, norm), (conv_name, norm_name)) in self.branch.iter().zip(self.names()) {
-            visitor.child(&conv_name, conv);
-            visitor.child(&norm_name, norm);
-        }
-        if let Some(shortcut) = &self.shortcut {
-            visitor.child("downsample", shortcut);
-        }
+        // Option A only adds channels.
+        let kinds = if base.out_channels >= shape[1] { 3 } else { 2 };
+        let config = BlockConfig {
+            stride: 1 + g.below(2),
+            bottleneck_stride: [BottleneckStride::V1_5, BottleneckStride::V1][g.below(2)],
+            order: [BlockOrder::Post, BlockOrder::Pre][g.below(2)],
+            shortcut: [ShortcutKind::B, ShortcutKind::C, ShortcutKind::A][g.below(kinds)],
+            residual: g.chance(0.8),
+            plugins: Plugin::sample(g),
+            ..base
+        };
+        Ok((config.build(g)?, shape))
     }
 }

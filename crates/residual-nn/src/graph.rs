@@ -1,226 +1,191 @@
-//! What a network computes when it no longer learns, as a list of operations.
-//!
-//! A [`Graph`] is made by walking over a module ([`Module::describe`]), without a tensor going
-//! through it. Compilers and writers of other formats read it; nothing trains it, and it holds no
-//! shapes but those of its weights.
+//! What a network computes, as a list of operations: what [`Module::build`] makes, and what everything else
+//! reads. Running it on a tape is in `run.rs`, shapes and cost in `trace.rs`, fusion in `fusion.rs`; compiled
+//! networks and ONNX files are made from it by other crates.
 
-use residual_autograd::{AutogradError as Error, Result, State};
-use residual_kernels::{
-    Conv2dGeometry, Pool2dGeometry, add, avg_pool, batch_norm, conv2d, global_avg_pool, linear, max_pool,
-    relu, subsample_pad,
-};
+use std::{collections::HashSet, fmt, ops::Range, sync::Arc};
+
+use residual_autograd::{Result, State, Tape};
 use residual_tensor::{Float, Tensor};
 
-use crate::{Module, module::join};
+use crate::{
+    Builder, Mode, Module, Node, Operation, Pattern,
+    builder::join,
+    fusion::{self, Group},
+};
 
-/// A position in [`Graph::nodes`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(usize);
-
-impl NodeId {
-    /// The position as a number.
-    pub fn index(self) -> usize {
-        self.0
-    }
-}
-
-/// What a node does with its inputs. Batch normalization is that of
-/// [`Mode::Eval`](crate::Mode::Eval): by its running statistics.
+/// An operation applied to values.
 #[derive(Debug, Clone)]
-pub enum Op<T: Float> {
-    /// The input of the graph: node 0, and no other.
-    Input,
-    /// Convolution without bias.
-    Conv2d {
-        /// `[out_channels, in_channels / groups, kernel height, width]`.
-        weight: State<T>,
-        /// Kernel, stride, padding, dilation, groups.
-        geometry: Conv2dGeometry,
-    },
-    /// `weight · (x − running_mean) / √(running_var + eps) + bias` in each channel.
-    BatchNorm2d {
-        /// γ, `[c]`.
-        weight: State<T>,
-        /// β, `[c]`.
-        bias: State<T>,
-        /// `[c]`.
-        running_mean: State<T>,
-        /// `[c]`.
-        running_var: State<T>,
-        /// Added to the variance.
-        eps: f64,
-    },
-    /// `max(x, 0)`
-    Relu,
-    /// The sum of two inputs of the same shape.
-    Add,
-    /// The largest value of each window.
-    MaxPool2d(Pool2dGeometry),
-    /// The mean of each window, padding counted as zeros.
-    AvgPool2d(Pool2dGeometry),
-    /// The mean over all positions, `[n, c, h, w]` to `[n, c]`.
-    GlobalAvgPool,
-    /// `x·weightᵀ + bias`
-    Linear {
-        /// `[out_features, in_features]`.
-        weight: State<T>,
-        /// `[out_features]`.
-        bias: State<T>,
-    },
-    /// Every `stride`-th pixel, with zero channels on both sides: shortcut A.
-    SubsamplePad {
-        /// Every how many pixels one is taken.
-        stride: usize,
-        /// Channels of the output.
-        channels: usize,
-    },
-}
-
-impl<T: Float> Op<T> {
-    /// A normalization as the scale and the shift that it comes to in each channel:
-    /// `γ/√(var + eps)` and `β − γ/√(var + eps) · mean`. Nothing for other operations.
-    pub fn scales_and_shifts(&self) -> Option<Vec<(f64, f64)>> {
-        let Self::BatchNorm2d { weight, bias, running_mean, running_var, eps } = self else { return None };
-        let [gamma, beta, mean, variance] =
-            [weight, bias, running_mean, running_var].map(|state| state.value());
-        let line = |channel: usize| {
-            let at = |tensor: &Tensor<T>| tensor.as_slice()[channel].to_f64();
-            let scale = at(&gamma) / (at(&variance) + eps).sqrt();
-            (scale, at(&beta) - at(&mean) * scale)
-        };
-        Some((0..gamma.len()).map(line).collect())
-    }
-}
-
-/// One operation.
-#[derive(Debug, Clone)]
-pub struct Node<T: Float> {
-    /// Where it is in the network, unique: `layer1.0.conv2`; what has no states is named after
-    /// what it does, `layer1.0.add`.
+pub struct Applied<T: Float> {
+    /// Where it is in the network, unique: `layer1.0.conv2`; what is not a layer is named after what it
+    /// does: `layer1.0.add`.
     pub path: String,
-    /// What it does.
-    pub op: Op<T>,
+    /// What is done; nothing for the input.
+    pub operation: Option<Arc<dyn Operation<T>>>,
+    /// Whether it is a layer, which has a name of its own, or a part of a module such as an addition.
+    pub is_layer: bool,
     /// The nodes that it takes its inputs from, all of them before itself.
-    pub inputs: Vec<NodeId>,
+    pub inputs: Vec<Node>,
 }
 
-/// A network in evaluation mode as operations in an order in which they can be executed.
+/// The part of a graph that a module makes up.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// The module's path.
+    pub path: String,
+    /// What it is called in a summary, if it is listed there.
+    pub kind: &'static str,
+    /// Its operations.
+    pub nodes: Range<usize>,
+    /// What it was applied to.
+    pub input: Node,
+    /// Its result.
+    pub output: Node,
+    /// Whether a checkpointing tape runs it again instead of keeping what is inside.
+    pub recomputed: bool,
+}
+
+/// A network as operations in an order in which they can be executed. Clones share it, and it shares the
+/// module's states: what is learnt later shows in it.
 ///
 /// ```
-/// use residual_nn::{Block, BlockConfig, Graph};
+/// use residual_nn::{BasicBlock, BlockConfig, Graph};
 /// use residual_tensor::Generator;
 ///
-/// let block = Block::<f32>::new(&BlockConfig::basic(8, 8), &mut Generator::new(0))?;
+/// let block = BasicBlock::<f32>::new(&BlockConfig::basic(8, 8), &mut Generator::new(0))?;
 /// let graph = Graph::of(&block);
 /// let paths: Vec<_> = graph.nodes().iter().map(|node| node.path.as_str()).collect();
-/// assert_eq!(paths, ["input", "conv1", "bn1", "relu1", "conv2", "bn2", "add", "relu2"]);
-/// assert_eq!(graph.node(graph.output()).path, "relu2");
+/// assert_eq!(paths, ["input", "conv1", "bn1", "relu", "conv2", "bn2", "add", "relu_1"]);
+/// assert_eq!(graph.node(graph.output()).path, "relu_1");
 /// # Ok::<(), residual_nn::Error>(())
 /// ```
-#[derive(Debug, Clone)]
-pub struct Graph<T: Float> {
-    nodes: Vec<Node<T>>,
-    output: NodeId,
+#[derive(Clone)]
+pub struct Graph<T: Float>(Arc<Parts<T>>);
+
+struct Parts<T: Float> {
+    nodes: Vec<Applied<T>>,
+    scopes: Vec<Scope>,
+    output: Node,
+    groups: Vec<Group>,
+    /// How many operations read each node's result; the end of the graph counts as one.
+    uses: Vec<usize>,
 }
 
 impl<T: Float> Graph<T> {
-    /// The graph of a module. It shares the module's states: what is learnt later shows in it.
-    pub fn of(module: &dyn Module<T>) -> Self {
-        let input = Node { path: "input".into(), op: Op::Input, inputs: Vec::new() };
-        let mut builder = GraphBuilder { path: String::new(), nodes: vec![input] };
-        let output = module.describe(&mut builder, NodeId(0));
-        Self { nodes: builder.nodes, output }
+    /// The graph of a module.
+    pub fn of<M: Module<T> + ?Sized>(module: &M) -> Self {
+        Builder::build(module)
     }
 
-    /// All nodes, each behind its inputs. The first is the [input](Op::Input).
-    pub fn nodes(&self) -> &[Node<T>] {
-        &self.nodes
+    pub(crate) fn new(nodes: Vec<Applied<T>>, mut scopes: Vec<Scope>, output: Node) -> Self {
+        for scope in scopes.iter_mut().filter(|scope| scope.recomputed) {
+            scope.recomputed = is_closed(&nodes, scope, output);
+        }
+        let mut uses = vec![0; nodes.len()];
+        for input in nodes.iter().flat_map(|node| &node.inputs).chain([&output]) {
+            uses[input.0] += 1;
+        }
+        let groups = fusion::groups(&nodes, &scopes, &uses);
+        Self(Arc::new(Parts { nodes, scopes, output, groups, uses }))
+    }
+
+    /// All nodes, each behind its inputs. The first is the input.
+    pub fn nodes(&self) -> &[Applied<T>] {
+        &self.0.nodes
+    }
+
+    /// The positions of all nodes but the input.
+    pub fn iter(&self) -> impl Iterator<Item = Node> + use<T> {
+        (1..self.nodes().len()).map(Node)
     }
 
     /// The node at a position.
-    pub fn node(&self, id: NodeId) -> &Node<T> {
-        &self.nodes[id.0]
+    pub fn node(&self, node: Node) -> &Applied<T> {
+        &self.0.nodes[node.0]
     }
 
-    /// Every node with its position.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (NodeId, &Node<T>)> {
-        self.nodes.iter().enumerate().map(|(index, node)| (NodeId(index), node))
+    /// The operation of a node that is not the input.
+    ///
+    /// # Panics
+    /// If the node is the input.
+    pub fn operation(&self, node: Node) -> &dyn Operation<T> {
+        self.node(node).operation.as_deref().expect("only the input has no operation")
+    }
+
+    /// What kind of operation a node is, to those that run several together.
+    pub fn pattern(&self, node: Node) -> Pattern<'_, T> {
+        self.node(node).operation.as_ref().map_or(Pattern::Other, |operation| operation.pattern())
+    }
+
+    /// The modules that are not a single operation, each behind those inside of it; the whole comes last.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.0.scopes
     }
 
     /// The node whose result is the module's.
-    pub fn output(&self) -> NodeId {
-        self.output
+    pub fn output(&self) -> Node {
+        self.0.output
     }
 
-    /// How many nodes read each node's result; the end of the graph counts as one.
-    pub fn uses(&self) -> Vec<usize> {
-        let mut uses = vec![0; self.nodes.len()];
-        for input in self.nodes.iter().flat_map(|node| &node.inputs).chain([&self.output]) {
-            uses[input.0] += 1;
+    /// How many operations read each node's result; the end of the graph counts as one.
+    pub fn uses(&self) -> &[usize] {
+        &self.0.uses
+    }
+
+    /// What runs together, in the order in which it runs.
+    pub fn groups(&self) -> &[Group] {
+        &self.0.groups
+    }
+
+    /// The recomputed module that a node is inside of.
+    pub(crate) fn recomputed(&self, node: Node) -> Option<&Scope> {
+        self.scopes().iter().find(|scope| scope.recomputed && scope.nodes.contains(&node.0))
+    }
+
+    /// Every state with its path, in the order of PyTorch's `state_dict`. One that is used in two places has
+    /// the first path.
+    pub fn states(&self) -> Vec<(String, State<T>)> {
+        let mut seen = HashSet::new();
+        let mut states = Vec::new();
+        for node in self.nodes() {
+            let own = node.operation.iter().flat_map(|operation| operation.states());
+            for (name, state) in own.filter(|(_, state)| seen.insert(state.id())) {
+                states.push((join(&node.path, name), state.clone()));
+            }
         }
-        uses
+        states
     }
 
-    /// The module's answer, one operation after the other: what compiled forms of the graph are
-    /// held against. A result goes when nothing needs it any more.
+    /// The module's answer in evaluation mode, one operation after the other: what compiled forms of the
+    /// graph are held against.
     ///
     /// # Errors
     /// If the input does not fit, with the path of the node that refused it.
     pub fn evaluate(&self, input: &Tensor<T>) -> Result<Tensor<T>> {
-        let mut last_use = vec![self.nodes.len(); self.nodes.len()];
-        for (index, node) in self.nodes.iter().enumerate() {
-            node.inputs.iter().for_each(|input| last_use[input.0] = index);
-        }
-        last_use[self.output.0] = self.nodes.len();
-        let mut values: Vec<Option<Tensor<T>>> = Vec::with_capacity(self.nodes.len());
-        for (index, node) in self.nodes.iter().enumerate() {
-            let at = |i: usize| values[node.inputs[i].0].as_ref().expect("a result that is needed here");
-            let value = match &node.op {
-                Op::Input => Ok(input.clone()),
-                Op::Conv2d { weight, geometry } => conv2d::forward(at(0), weight.value(), geometry),
-                Op::BatchNorm2d { weight, bias, running_mean, running_var, eps } => {
-                    let [mean, variance] = [running_mean, running_var].map(State::value);
-                    batch_norm::forward_eval(at(0), weight.value(), bias.value(), &mean, &variance, *eps)
-                }
-                Op::Relu => relu::forward(at(0)),
-                Op::Add => add::forward(at(0), at(1)),
-                Op::MaxPool2d(geometry) => max_pool::forward(at(0), geometry).map(|(y, _)| y),
-                Op::AvgPool2d(geometry) => avg_pool::forward(at(0), geometry),
-                Op::GlobalAvgPool => global_avg_pool::forward(at(0)),
-                Op::Linear { weight, bias } => linear::forward(at(0), weight.value(), bias.value()),
-                Op::SubsamplePad { stride, channels } => subsample_pad::forward(at(0), *stride, *channels),
-            };
-            values.push(Some(value.map_err(|error| Error::from(error).at(&node.path))?));
-            for input in node.inputs.iter().filter(|input| last_use[input.0] == index) {
-                values[input.0] = None;
-            }
-        }
-        Ok(values.swap_remove(self.output.0).expect("the result, which is needed at the end"))
+        let tape = Tape::without_recording();
+        Ok(self.forward(&tape.input(input.clone()), Mode::Eval)?.value().clone())
     }
 }
 
-/// Collects the nodes of a module during [`Module::describe`].
-pub struct GraphBuilder<T: Float> {
-    path: String,
-    nodes: Vec<Node<T>>,
+impl<T: Float> fmt::Debug for Graph<T> {
+    /// One line per node: `3 conv2 = conv2d(2)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, node) in self.nodes().iter().enumerate() {
+            let operation = node.operation.as_deref().map_or("input", |operation| operation.name());
+            let inputs: Vec<String> = node.inputs.iter().map(|input| input.0.to_string()).collect();
+            writeln!(f, "{index} {} = {operation}({})", node.path, inputs.join(", "))?;
+        }
+        Ok(())
+    }
 }
 
-impl<T: Float> GraphBuilder<T> {
-    /// Adds an operation of the module that is described now. A layer that is one operation gives
-    /// no name, and the node gets the layer's path.
-    pub fn push(&mut self, name: &str, op: Op<T>, inputs: &[NodeId]) -> NodeId {
-        let path = if name.is_empty() { self.path.clone() } else { join(&self.path, name) };
-        self.nodes.push(Node { path, op, inputs: inputs.to_vec() });
-        NodeId(self.nodes.len() - 1)
-    }
-
-    /// Adds the operations of a child of the module that is described now, and returns the node
-    /// of the child's result.
-    pub fn child(&mut self, name: &str, module: &dyn Module<T>, x: NodeId) -> NodeId {
-        let path = join(&self.path, name);
-        let outer = std::mem::replace(&mut self.path, path);
-        let y = module.describe(self, x);
-        self.path = outer;
-        y
-    }
+/// Whether nothing goes into a scope but its input, and nothing comes out but its output.
+fn is_closed<T: Float>(nodes: &[Applied<T>], scope: &Scope, output: Node) -> bool {
+    let inside = |node: Node| scope.nodes.contains(&node.0);
+    let edges =
+        nodes.iter().enumerate().flat_map(|(to, node)| node.inputs.iter().map(move |&from| (from, to)));
+    let mut crossing = edges.chain([(output, nodes.len())]).filter(|&(from, to)| {
+        let to = scope.nodes.contains(&to);
+        (to && !inside(from) && from != scope.input) || (!to && inside(from) && from != scope.output)
+    });
+    inside(scope.output) && crossing.next().is_none()
 }

@@ -1,28 +1,28 @@
-//! Layers of residual networks.
+//! Layers and blocks of residual networks, each written once.
 //!
-//! **Decision.** A layer is a plain struct with a configuration and [`State`]s, and implements
-//! [`Module`]: run it, walk its states by path, work out its output shape without running it,
-//! describe it as a [`Graph`] of operations.
-//! Whether a network trains or evaluates is an argument ([`Mode`]), never a flag inside.
-//! A plain block is a residual block whose configuration says `residual: false`: the paper's
-//! comparison is one line apart.
+//! **Decision.** A [`Module`] says what it does in one function against a [`Builder`]. The [`Graph`] that
+//! this makes is all that anyone reads: it runs on a tape, gives shapes and cost, the states by path, groups
+//! of operations that run fused, and is compiled and exported by other crates. An [`Operation`] is described
+//! in one place, a file in `layers/`. Whether a network trains or evaluates is an argument ([`Mode`]), never
+//! a flag inside.
 //!
-//! **Rejected.** Shapes in the type system: they cannot express a network that is described in
-//! a file. Separate parameter trees: one walk serves saving, loading, counting and stepping.
+//! **Rejected.** A method per reading (forward, shapes, states, export): the same network five times, which
+//! nothing keeps equal. Shapes in the type system: they cannot express a network that is described in a file.
+//! Separate parameter trees: one list serves saving, loading, counting and stepping.
 //!
 //! **Not here.** Whole networks (`residual-zoo`), training (`residual-train`).
 //!
 //! ```
 //! use residual_autograd::Tape;
-//! use residual_nn::{Block, BlockConfig, Mode, Module, Trace};
+//! use residual_nn::{BasicBlock, BlockConfig, Mode, Module};
 //! use residual_tensor::{Generator, Shape};
 //!
 //! let mut generator = Generator::new(0);
-//! let block = Block::<f32>::new(&BlockConfig::basic(16, 32).stride(2), &mut generator)?;
+//! let block = BasicBlock::<f32>::new(&BlockConfig::basic(16, 32).stride(2), &mut generator)?;
 //!
-//! let mut trace = Trace::new();
-//! assert_eq!(*block.propagate(&Shape::new([8, 16, 32, 32])?, &mut trace)?, [8, 32, 16, 16]);
-//! println!("{} multiply-adds", trace.multiply_adds());
+//! let trace = block.trace(&Shape::new([8, 16, 32, 32])?)?;
+//! assert_eq!(**trace.output(), [8, 32, 16, 16]);
+//! println!("{} multiply-adds", trace.multiply_adds);
 //!
 //! let tape = Tape::new();
 //! let x = tape.input(generator.normal_tensor([8, 16, 32, 32], 1.0));
@@ -32,30 +32,35 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod activation;
-mod batch_norm;
 mod block;
-mod conv2d;
-mod fused;
-mod graph;
+mod builder;
+pub mod fusion;
+pub mod graph;
 mod init;
-mod linear;
+mod layers;
 mod module;
-mod pool;
+pub mod onnx;
+mod operation;
+mod plugin;
 mod registry;
+mod run;
 mod shortcut;
 mod trace;
 
-pub use activation::Relu;
-pub use batch_norm::{BatchNorm2d, BatchNormConfig};
-pub use block::{Block, BlockConfig, BlockKind, BlockOrder, BottleneckStride};
-pub use conv2d::{Conv2d, Conv2dConfig};
-pub use fused::{conv_norm, norm_relu};
-pub use graph::{Graph, GraphBuilder, Node, NodeId, Op};
+pub use block::{
+    BasicBlock, BlockConfig, BlockKind, BlockOrder, Bottleneck, BottleneckStride, PreBasicBlock,
+    PreBottleneck,
+};
+pub use builder::{Builder, Node};
+pub use graph::Graph;
 pub use init::{Fan, Init};
-pub use linear::Linear;
-pub use module::{Mode, Module, Visitor, call_checkpointed};
-pub use pool::{AvgPool2d, GlobalAvgPool, MaxPool2d};
+pub use layers::{
+    Add, AvgPool2d, BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, GlobalAvgPool, Linear, MaxPool2d,
+    Mul, Relu, Sigmoid, SubsamplePad,
+};
+pub use module::{Child, Mode, Module, Sequential};
+pub use operation::{Operation, Pattern, Value};
+pub use plugin::Plugin;
 pub use registry::{LayerEntry, LayerSample, layers};
 pub use residual_autograd::{AutogradError as Error, Result, Role, State, Tape};
 pub use residual_kernels::{Conv2dGeometry, Pool2dGeometry};

@@ -1,10 +1,12 @@
-//! What every layer, block and network can do.
+//! A module: a layer, a block or a network, written once, as one function against a [`Builder`].
+
+use std::{borrow::Cow, ops::Deref};
 
 use residual_autograd::{Result, Role, State, Var};
 use residual_tensor::{Float, Shape};
 use serde::{Deserialize, Serialize};
 
-use crate::{GraphBuilder, NodeId, Trace};
+use crate::{Builder, Graph, Node, Trace};
 
 /// Whether a forward pass learns or only uses what was learnt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -18,44 +20,42 @@ pub enum Mode {
 }
 
 /// A layer, block or network.
+///
+/// [`build`](Self::build) says what it does; everything else is read from the [`Graph`] that this makes.
 pub trait Module<T: Float>: Send + Sync {
+    /// What the module does to `x`.
+    fn build(&self, b: &Builder<T>, x: Node) -> Node;
+
+    /// What it is called in a summary: `residual block`. Nothing for what is not listed there.
+    fn kind(&self) -> &'static str {
+        ""
+    }
+
+    /// The operations that the module consists of. A network keeps its graph; others build it when asked.
+    fn graph(&self) -> Graph<T> {
+        Graph::of(self)
+    }
+
     /// Runs the module.
     ///
     /// # Errors
     /// If the input does not fit, with the path of the layer that refused it.
-    fn forward(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>>;
+    fn forward(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
+        self.graph().forward(x, mode)
+    }
 
-    /// The shape of the output, worked out without running; each layer is noted in `trace`.
+    /// The shapes that an input of this shape leads to, worked out without running, and what each layer
+    /// costs.
     ///
     /// # Errors
     /// If the input does not fit, with the path of the layer that would refuse it.
-    fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape>;
-
-    /// Adds the operations that [`forward`](Self::forward) applies to `x` in [`Mode::Eval`] to
-    /// the graph, and returns the node of the result.
-    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId;
-
-    /// Shows every state to the visitor, by name. A module without states has nothing to do.
-    fn visit(&self, visitor: &mut Visitor<'_, T>) {
-        let _ = visitor;
-    }
-
-    /// [`forward`](Self::forward) as the child `name` of the calling module.
-    ///
-    /// # Errors
-    /// As in [`forward`](Self::forward).
-    fn call(&self, name: &str, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
-        x.tape().scope(name, || self.forward(x, mode))
+    fn trace(&self, input: &Shape) -> Result<Trace> {
+        self.graph().trace(input)
     }
 
     /// Every state with its path, in the order of PyTorch's `state_dict`.
     fn states(&self) -> Vec<(String, State<T>)> {
-        let mut states = Vec::new();
-        self.visit(&mut Visitor {
-            path: String::new(),
-            found: &mut |path, state| states.push((path.to_owned(), state.clone())),
-        });
-        states
+        self.graph().states()
     }
 
     /// Every parameter, frozen or not, with its path.
@@ -69,47 +69,77 @@ pub trait Module<T: Float>: Send + Sync {
     }
 }
 
-/// [`Module::call`], of which only the input is kept if the tape
-/// [asks for that](residual_autograd::Tape::checkpointing): of a network of n blocks that leaves n
-/// inputs and the inside of one block, and costs one more forward pass. The results are the same, bit
-/// for bit.
-///
-/// # Errors
-/// As [`Module::call`].
-pub fn call_checkpointed<T: Float, M: Module<T> + Clone + 'static>(
-    module: &M,
-    name: &str,
-    x: &Var<T>,
-    mode: Mode,
-) -> Result<Var<T>> {
-    if !x.tape().is_checkpointing() {
-        return module.call(name, x, mode);
-    }
-    let parameters = module.parameters().into_iter().map(|(_, state)| state).collect();
-    let module = module.clone(); // which has the same states
-    x.tape().scope(name, || x.checkpoint(parameters, move |x| module.forward(x, mode)))
-}
-
-/// Walks over a module and its children, keeping the path.
-pub struct Visitor<'a, T: Float> {
-    path: String,
-    found: &'a mut dyn FnMut(&str, &State<T>),
-}
-
-impl<T: Float> Visitor<'_, T> {
-    /// Shows a state of the module that is visited now.
-    pub fn state(&mut self, name: &str, state: &State<T>) {
-        let path = join(&self.path, name);
-        (self.found)(&path, state);
+impl<T: Float, M: Module<T> + ?Sized> Module<T> for Box<M> {
+    fn build(&self, b: &Builder<T>, x: Node) -> Node {
+        (**self).build(b, x)
     }
 
-    /// Visits a child of the module that is visited now.
-    pub fn child(&mut self, name: &str, module: &dyn Module<T>) {
-        let path = join(&self.path, name);
-        module.visit(&mut Visitor { path, found: self.found });
+    fn kind(&self) -> &'static str {
+        (**self).kind()
+    }
+
+    fn graph(&self) -> Graph<T> {
+        (**self).graph()
     }
 }
 
-pub(crate) fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+/// A module inside of another, with the name that it has there: `conv1`. Paths of states are made of these.
+#[derive(Debug, Clone)]
+pub struct Child<M> {
+    name: Cow<'static, str>,
+    module: M,
+}
+
+impl<M> Child<M> {
+    /// Gives a module its name.
+    pub fn new(name: impl Into<Cow<'static, str>>, module: M) -> Self {
+        Self { name: name.into(), module }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl<M> Deref for Child<M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        &self.module
+    }
+}
+
+/// Modules one after the other.
+#[derive(Debug, Clone)]
+pub struct Sequential<M> {
+    children: Vec<Child<M>>,
+    recomputed: bool,
+}
+
+impl<M> Sequential<M> {
+    /// Modules by the names that they have.
+    pub fn named(children: Vec<Child<M>>) -> Self {
+        Self { children, recomputed: false }
+    }
+
+    /// Modules by the names `0`, `1`, …
+    pub fn numbered(modules: impl IntoIterator<Item = M>) -> Self {
+        let child = |(number, module): (usize, M)| Child::new(number.to_string(), module);
+        Self::named(modules.into_iter().enumerate().map(child).collect())
+    }
+
+    /// [`numbered`](Self::numbered) blocks, each of which is
+    /// [recomputed](Builder::call_recomputed) where memory is short.
+    pub fn blocks(modules: impl IntoIterator<Item = M>) -> Self {
+        Self { recomputed: true, ..Self::numbered(modules) }
+    }
+}
+
+impl<T: Float, M: Module<T>> Module<T> for Sequential<M> {
+    fn build(&self, b: &Builder<T>, x: Node) -> Node {
+        self.children
+            .iter()
+            .fold(x, |x, child| if self.recomputed { b.call_recomputed(child, x) } else { b.call(child, x) })
+    }
 }

@@ -1,12 +1,13 @@
 //! The branch beside the residual: what carries the input to where the two meet.
 
-use residual_autograd::{Result, Var};
+use residual_autograd::Result;
 use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, GraphBuilder, Init, Mode, Module, NodeId, Op, Trace,
-    Visitor, conv_norm,
+    BatchNorm2d, BatchNormConfig, Builder, Child, Conv2d, Conv2dConfig, Init, Module, Node, Sequential,
+    SubsamplePad,
+    registry::{Sample, draw},
 };
 
 /// How shortcuts deal with a change of shape (He et al. 2015, section 4.1).
@@ -21,20 +22,14 @@ pub enum ShortcutKind {
 }
 
 /// One shortcut.
-#[derive(Debug, Clone)]
 pub enum Shortcut<T: Float> {
     /// The input as it is: the solid lines of the paper's figure 3.
     Identity,
     /// Option A where the shape changes: a dashed line.
-    SubsamplePad {
-        /// Every how many pixels one is taken.
-        stride: usize,
-        /// Channels of the output.
-        channels: usize,
-    },
+    SubsamplePad(Child<SubsamplePad>),
     /// Option B where the shape changes, and option C: 1×1 convolution, and normalization
     /// unless the block is pre-activated.
-    Projection(Conv2d<T>, Option<BatchNorm2d<T>>),
+    Projection(Sequential<Box<dyn Module<T>>>),
 }
 
 impl<T: Float> Shortcut<T> {
@@ -51,71 +46,51 @@ impl<T: Float> Shortcut<T> {
         generator: &mut Generator,
     ) -> Result<Self> {
         let changes = stride != 1 || in_channels != out_channels;
-        Ok(match kind {
-            ShortcutKind::A if changes => Self::SubsamplePad { stride, channels: out_channels },
-            ShortcutKind::A => Self::Identity,
-            ShortcutKind::B if !changes => Self::Identity,
-            ShortcutKind::B | ShortcutKind::C => {
-                let config = Conv2dConfig::one(in_channels, out_channels).stride(stride).init(init);
-                let norm = normalized.then(|| BatchNorm2d::new(&BatchNormConfig::new(out_channels)));
-                Self::Projection(Conv2d::new(&config, generator)?, norm.transpose()?)
-            }
-        })
+        if !changes && kind != ShortcutKind::C {
+            return Ok(Self::Identity);
+        }
+        if kind == ShortcutKind::A {
+            return Ok(Self::SubsamplePad(Child::new(
+                "",
+                SubsamplePad { stride, in_channels, out_channels },
+            )));
+        }
+        let convolution = Conv2dConfig::one(in_channels, out_channels).stride(stride).init(init);
+        let mut layers: Vec<Box<dyn Module<T>>> = vec![Box::new(Conv2d::new(&convolution, generator)?)];
+        if normalized {
+            layers.push(Box::new(BatchNorm2d::new(&BatchNormConfig::new(out_channels))?));
+        }
+        Ok(Self::Projection(Sequential::numbered(layers)))
+    }
+
+    /// What the shortcut of a pre-activated block is applied to: a projection sees the activated input,
+    /// anything else the input itself (He et al. 2016).
+    pub(crate) fn pre_activated(shortcut: &Option<Child<Self>>, x: Node, activated: Node) -> Node {
+        match shortcut.as_deref() {
+            Some(Self::Projection(_)) => activated,
+            _ => x,
+        }
     }
 }
 
 impl<T: Float> Module<T> for Shortcut<T> {
     /// # Shapes
     /// `[n, in_channels, h, w]` to `[n, out_channels, ⌈h / stride⌉, ⌈w / stride⌉]`.
-    fn forward(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
-        match self {
-            Self::Identity => Ok(x.clone()),
-            Self::SubsamplePad { stride, channels } => x.subsample_pad(*stride, *channels),
-            Self::Projection(conv, Some(norm)) => conv_norm(("0", conv), ("1", norm), x, mode, None, false),
-            Self::Projection(conv, None) => conv.call("0", x, mode),
-        }
-    }
-
-    fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape> {
-        match self {
-            Self::Identity => Ok(input.clone()),
-            Self::SubsamplePad { stride, channels } => {
-                let [n, _, h, w] = input.dims("subsample_pad")?;
-                let output = Shape::new([n, *channels, h.div_ceil(*stride), w.div_ceil(*stride)])?;
-                Ok(trace.layer("subsample_pad", format!("stride {stride}"), [input, &output], 0, 0))
-            }
-            Self::Projection(conv, norm) => {
-                let y = trace.child("0", conv, input)?;
-                match norm {
-                    Some(norm) => trace.child("1", norm, &y),
-                    None => Ok(y),
-                }
-            }
-        }
-    }
-
-    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
+    fn build(&self, b: &Builder<T>, x: Node) -> Node {
         match self {
             Self::Identity => x,
-            &Self::SubsamplePad { stride, channels } => {
-                graph.push("", Op::SubsamplePad { stride, channels }, &[x])
-            }
-            Self::Projection(conv, norm) => {
-                let y = graph.child("0", conv, x);
-                match norm {
-                    Some(norm) => graph.child("1", norm, y),
-                    None => y,
-                }
-            }
+            Self::SubsamplePad(pad) => b.call(pad, x),
+            Self::Projection(layers) => layers.build(b, x),
         }
     }
+}
 
-    fn visit(&self, visitor: &mut Visitor<'_, T>) {
-        if let Self::Projection(conv, norm) = self {
-            visitor.child("0", conv);
-            if let Some(norm) = norm {
-                visitor.child("1", norm);
-            }
-        }
+impl<T: Float> Sample for Shortcut<T> {
+    fn sample(g: &mut Generator) -> Result<(Self, Shape)> {
+        let shape = draw::shape(g, 2)?;
+        let kind = [ShortcutKind::A, ShortcutKind::B, ShortcutKind::C][g.below(3)];
+        let channels = [shape[1], shape[1] + g.below(3)];
+        let (stride, normalized) = (1 + g.below(2), g.chance(0.5));
+        Ok((Self::new(kind, channels, stride, normalized, Init::Uniform, g)?, shape))
     }
 }

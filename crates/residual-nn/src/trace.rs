@@ -1,10 +1,10 @@
-//! A record of the layers that a shape went through.
+//! What an input's shape becomes on its way through a network, and what each layer costs.
 
 use residual_autograd::Result;
 use residual_tensor::{Float, Shape};
 use serde::Serialize;
 
-use crate::{Module, module::join};
+use crate::{Graph, graph::Scope};
 
 /// One layer, as shape propagation saw it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,72 +26,77 @@ pub struct Layer {
     pub multiply_adds: u64,
 }
 
-/// Collects [`Layer`]s during [`Module::propagate`].
-#[derive(Debug, Default)]
+/// What [`Graph::trace`] worked out.
+#[derive(Debug, Clone)]
 pub struct Trace {
-    path: String,
-    layers: Vec<Layer>,
+    /// The shape of each node's result.
+    pub shapes: Vec<Shape>,
+    /// The layers in order of execution. A block stands behind its layers.
+    pub layers: Vec<Layer>,
+    /// Multiply-adds of all operations.
+    pub multiply_adds: u64,
+    output: usize,
 }
 
 impl Trace {
-    /// An empty trace.
-    pub fn new() -> Self {
-        Self::default()
+    /// The shape of the network's result.
+    pub fn output(&self) -> &Shape {
+        &self.shapes[self.output]
     }
+}
 
-    /// The layers so far, in order of execution. A block stands behind its layers.
-    pub fn layers(&self) -> &[Layer] {
-        &self.layers
-    }
-
-    /// The layers, owned.
-    pub fn into_layers(self) -> Vec<Layer> {
-        self.layers
-    }
-
-    /// The sum over all layers.
-    pub fn multiply_adds(&self) -> u64 {
-        self.layers.iter().map(|layer| layer.multiply_adds).sum()
-    }
-
-    /// Propagates `input` through a child of the module that is traced now.
+impl<T: Float> Graph<T> {
+    /// The shapes that an input of this shape leads to, worked out without running, and what each layer
+    /// costs.
     ///
     /// # Errors
-    /// What the child reports, with its path.
-    pub fn child<T: Float>(&mut self, name: &str, module: &dyn Module<T>, input: &Shape) -> Result<Shape> {
-        self.scope(name, |trace| module.propagate(input, trace))
+    /// If the input does not fit, with the path of the layer that would refuse it.
+    pub fn trace(&self, input: &Shape) -> Result<Trace> {
+        let mut trace =
+            Trace { shapes: Vec::new(), layers: Vec::new(), multiply_adds: 0, output: self.output().index() };
+        let mut scopes = self.scopes().iter().filter(|scope| !scope.kind.is_empty()).peekable();
+        for (index, node) in self.nodes().iter().enumerate() {
+            let Some(operation) = &node.operation else {
+                trace.shapes.push(input.clone());
+                continue;
+            };
+            let inputs: Vec<&Shape> = node.inputs.iter().map(|input| &trace.shapes[input.index()]).collect();
+            let output = operation.output(&inputs).map_err(|error| error.at(&node.path))?;
+            let multiply_adds = operation.multiply_adds(&inputs);
+            let layer = node.is_layer.then(|| Layer {
+                path: node.path.clone(),
+                kind: operation.name(),
+                detail: operation.detail(),
+                input: inputs[0].clone(),
+                output: output.clone(),
+                parameters: parameters(&operation.states()),
+                multiply_adds,
+            });
+            trace.multiply_adds = trace.multiply_adds.saturating_add(multiply_adds);
+            trace.layers.extend(layer);
+            trace.shapes.push(output);
+            while let Some(scope) = scopes.next_if(|scope| scope.nodes.end == index + 1) {
+                trace.layers.push(block(scope, &trace.shapes));
+            }
+        }
+        Ok(trace)
     }
+}
 
-    /// Runs `f` with `name` added to the path, for modules that are no type of their own.
-    ///
-    /// # Errors
-    /// What `f` reports, with the path.
-    pub fn scope(&mut self, name: &str, f: impl FnOnce(&mut Self) -> Result<Shape>) -> Result<Shape> {
-        let outer = self.path.clone();
-        self.path = join(&outer, name);
-        let result = f(self).map_err(|error| error.at(&self.path));
-        self.path = outer;
-        result
-    }
+fn parameters<T: Float>(states: &[(&str, &residual_autograd::State<T>)]) -> usize {
+    let parameters = states.iter().filter(|(_, state)| state.role() == residual_autograd::Role::Parameter);
+    parameters.map(|(_, state)| state.shape().elements()).sum()
+}
 
-    /// Notes the layer that is traced now, and gives its output shape back.
-    pub fn layer(
-        &mut self,
-        kind: &'static str,
-        detail: impl Into<String>,
-        [input, output]: [&Shape; 2],
-        parameters: usize,
-        multiply_adds: u64,
-    ) -> Shape {
-        self.layers.push(Layer {
-            path: self.path.clone(),
-            kind,
-            detail: detail.into(),
-            input: input.clone(),
-            output: output.clone(),
-            parameters,
-            multiply_adds,
-        });
-        output.clone()
+/// A module that is listed behind its layers, with nothing of its own.
+fn block(scope: &Scope, shapes: &[Shape]) -> Layer {
+    Layer {
+        path: scope.path.clone(),
+        kind: scope.kind,
+        detail: String::new(),
+        input: shapes[scope.input.index()].clone(),
+        output: shapes[scope.output.index()].clone(),
+        parameters: 0,
+        multiply_adds: 0,
     }
 }

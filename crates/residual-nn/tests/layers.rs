@@ -1,9 +1,9 @@
 //! What holds for every layer and block, whatever its configuration.
 
-use residual_autograd::{GradCheck, Tape, Tolerance, Var};
+use residual_autograd::{GradCheck, Tape, Tolerance};
 use residual_nn::{
-    Block, BlockConfig, BlockOrder, LayerSample, Mode, Module, Result, Role, Shortcut, ShortcutKind, Trace,
-    call_checkpointed, layers,
+    BasicBlock, BlockConfig, BlockOrder, Bottleneck, Child, LayerSample, Mode, Module, PreBasicBlock, Role,
+    Sequential, ShortcutKind, layers,
 };
 use residual_tensor::{Generator, Shape, Tensor};
 
@@ -29,14 +29,9 @@ fn gradients_of_inputs_and_parameters_agree_with_difference_quotients() {
 
 /// Output, gradient of the input, and all states and their gradients after a step forward and
 /// back on `tape`.
-fn step(
-    module: &dyn Module<f64>,
-    forward: impl Fn(&Var<f64>) -> Result<Var<f64>>,
-    tape: Tape<f64>,
-    input: &Tensor<f64>,
-) -> Vec<Tensor<f64>> {
+fn step(module: &dyn Module<f64>, tape: &Tape<f64>, input: &Tensor<f64>) -> Vec<Tensor<f64>> {
     let x = tape.leaf(input.clone());
-    let y = forward(&x).unwrap();
+    let y = module.forward(&x, Mode::Train).unwrap();
     let upstream = Generator::new(8).normal_tensor(y.shape(), 1.0);
     let gradients = y.backward_with(upstream).unwrap();
     let states = module.states();
@@ -52,7 +47,7 @@ fn what_runs_fused_gives_what_runs_layer_by_layer_gives() {
             let run = |tape: Tape<f64>| {
                 let LayerSample { module, input } =
                     entry.sample(&mut Generator::new(4).split(entry.name).split(case));
-                step(&*module, |x| module.forward(x, Mode::Train), tape, &input)
+                step(&*module, &tape, &input)
             };
             let observed = Tape::new();
             observed.observe(|_, _| ());
@@ -78,33 +73,31 @@ fn what_is_run_again_gives_the_same_bits() {
         let config = BlockConfig { order, ..BlockConfig::bottleneck(6, 3) }.stride(2);
         let run = |tape: Tape<f64>| {
             let mut generator = Generator::new(5);
-            let block = Block::new(&config, &mut generator).unwrap();
+            let stage = Sequential::blocks([config.build::<f64>(&mut generator).unwrap()]);
             let input = generator.normal_tensor([2, 6, 5, 7], 1.0);
-            let kept = tape.clone();
-            let forward = |x: &Var<f64>| call_checkpointed(&block, "block", x, Mode::Train);
-            (step(&block, forward, tape, &input), kept.len())
+            (step(&stage, &tape, &input), tape.len(), stage.parameters().len())
         };
-        let [(plain, nodes), (again, fewer)] = [Tape::new(), Tape::checkpointing()].map(run);
+        let [(plain, nodes, _), (again, fewer, parameters)] = [Tape::new(), Tape::checkpointing()].map(run);
         assert!(plain.iter().eq(&again), "{order:?}");
-        let parameters = Block::<f64>::new(&config, &mut Generator::new(5)).unwrap().parameters().len();
         assert!(fewer == parameters + 2 && nodes > fewer, "{order:?}: {fewer} of {nodes}");
     }
 }
 
 #[test]
-fn propagated_shapes_are_executed_shapes() {
+fn shapes_worked_out_are_those_of_runs() {
     for entry in layers() {
         for case in 0..20u64 {
             let sample = entry.sample(&mut Generator::new(3).split(entry.name).split(case));
-            let [executed, propagated] = sample.shapes(Mode::Train).unwrap();
-            assert_eq!(executed, propagated, "{} {case}", entry.name);
+            let [executed, worked_out] = sample.shapes(Mode::Train).unwrap();
+            assert_eq!(executed, worked_out, "{} {case}", entry.name);
         }
     }
 }
 
 #[test]
 fn states_come_by_torchvision_path_and_order() {
-    let block = Block::<f32>::new(&BlockConfig::bottleneck(8, 4).stride(2), &mut Generator::new(0)).unwrap();
+    let block =
+        Bottleneck::<f32>::new(&BlockConfig::bottleneck(8, 4).stride(2), &mut Generator::new(0)).unwrap();
     let paths: Vec<_> = block.states().into_iter().map(|(path, _)| path).collect();
     assert_eq!(paths.len(), 4 * 6);
     assert_eq!(
@@ -124,7 +117,7 @@ fn states_come_by_torchvision_path_and_order() {
 
 #[test]
 fn running_statistics_follow_training_and_not_evaluation() {
-    let block = Block::<f64>::new(&BlockConfig::basic(2, 2), &mut Generator::new(0)).unwrap();
+    let block = BasicBlock::<f64>::new(&BlockConfig::basic(2, 2), &mut Generator::new(0)).unwrap();
     let buffers = || -> Vec<f64> {
         let states = block.states().into_iter().filter(|(_, state)| state.role() != Role::Parameter);
         states.flat_map(|(_, state)| state.value().to_vec()).collect()
@@ -145,11 +138,17 @@ fn shortcuts_are_solid_or_dashed_as_the_options_say() {
     let mut g = Generator::new(0);
     let mut kind = |kind, out_channels, stride| {
         let config = BlockConfig { shortcut: kind, ..BlockConfig::basic(4, out_channels).stride(stride) };
-        match Block::<f32>::new(&config, &mut g).unwrap().shortcut() {
-            Some(Shortcut::Identity) => "identity",
-            Some(Shortcut::SubsamplePad { .. }) => "pad",
-            Some(Shortcut::Projection(..)) => "projection",
-            None => "none",
+        let graph = config.build::<f32>(&mut g).unwrap().graph();
+        let shortcut: Vec<&str> = graph
+            .iter()
+            .filter(|&node| graph.node(node).path.starts_with("downsample"))
+            .map(|node| graph.operation(node).name())
+            .collect();
+        match shortcut[..] {
+            [] => "identity",
+            ["subsample_pad"] => "pad",
+            ["conv2d", "batch_norm"] => "projection",
+            _ => panic!("{shortcut:?}"),
         }
     };
     assert_eq!([kind(ShortcutKind::A, 4, 1), kind(ShortcutKind::A, 8, 2)], ["identity", "pad"]);
@@ -160,7 +159,7 @@ fn shortcuts_are_solid_or_dashed_as_the_options_say() {
 #[test]
 fn a_zero_initialised_residual_block_starts_as_relu_of_its_input() {
     let config = BlockConfig { zero_init: true, ..BlockConfig::basic(3, 3) };
-    let block = Block::<f64>::new(&config, &mut Generator::new(0)).unwrap();
+    let block = BasicBlock::<f64>::new(&config, &mut Generator::new(0)).unwrap();
     let tape = Tape::without_recording();
     let x = tape.input(Generator::new(1).normal_tensor([2, 3, 4, 4], 1.0));
     assert_eq!(block.forward(&x, Mode::Train).unwrap().value(), x.relu().unwrap().value());
@@ -169,7 +168,7 @@ fn a_zero_initialised_residual_block_starts_as_relu_of_its_input() {
 #[test]
 fn pre_activated_identity_blocks_pass_their_input_on_unchanged() {
     let config = BlockConfig { order: BlockOrder::Pre, residual: true, ..BlockConfig::basic(3, 3) };
-    let block = Block::<f64>::new(&config, &mut Generator::new(0)).unwrap();
+    let block = PreBasicBlock::<f64>::new(&config, &mut Generator::new(0)).unwrap();
     for (path, state) in block.parameters() {
         if path == "conv2.weight" {
             state.set(&Tensor::zeros(state.shape())).unwrap();
@@ -182,14 +181,13 @@ fn pre_activated_identity_blocks_pass_their_input_on_unchanged() {
 
 #[test]
 fn a_wrong_shape_names_the_layer_and_both_shapes_run_or_propagated() {
-    let block = Block::<f32>::new(&BlockConfig::basic(4, 8), &mut Generator::new(0)).unwrap();
-    let mut trace = Trace::new();
-    let propagated =
-        trace.child("layer1.0", &block, &Shape::new([2, 3, 8, 8]).unwrap()).unwrap_err().to_string();
+    let block = BasicBlock::<f32>::new(&BlockConfig::basic(4, 8), &mut Generator::new(0)).unwrap();
+    let module = Sequential::named(vec![Child::new("layer1", Sequential::numbered([block]))]);
+    let worked_out = module.trace(&Shape::new([2, 3, 8, 8]).unwrap()).unwrap_err().to_string();
     let tape = Tape::without_recording();
     let x = tape.input(Tensor::zeros([2, 3, 8, 8]));
-    let executed = block.call("layer1.0", &x, Mode::Train).unwrap_err().to_string();
-    assert_eq!(propagated, executed);
+    let executed = module.forward(&x, Mode::Train).unwrap_err().to_string();
+    assert_eq!(worked_out, executed);
     assert!(executed.starts_with("layer1.0.conv1: conv2d: "), "{executed}");
     assert!(executed.contains("[2, 3, 8, 8]") && executed.contains("[8, 4, 3, 3]"), "{executed}");
 }

@@ -12,7 +12,7 @@ use serde::{
 use crate::{Result, TrainError};
 
 /// A network by name or by description.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ModelSpec {
     /// A name that the zoo knows: `resnet18`, `cifar_resnet20`.

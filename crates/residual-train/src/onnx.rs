@@ -1,9 +1,12 @@
 //! A network as an ONNX graph. The file format is `residual-weights`' business, the list of
 //! operations `residual-nn`'s; here each of those becomes operators of ONNX.
 
-use std::collections::HashMap;
-
-use residual_nn::{Graph, Module, Op, State, Trace};
+use residual_nn::{
+    Graph, Module, Pattern,
+    fusion::Group,
+    graph::Applied,
+    onnx::{Attribute, Operand},
+};
 use residual_tensor::{Float, Shape, Tensor};
 use residual_weights::{
     Entry, Weights,
@@ -39,15 +42,13 @@ pub fn onnx_graph<T: Float>(net: &ResNet<T>, size: Option<[usize; 2]>, folded: b
     if let Some([height, width]) = size {
         let shape =
             Shape::new([1, config.input_channels, height, width]).map_err(residual_nn::Error::from)?;
-        net.propagate(&shape, &mut Trace::new())?;
+        net.trace(&shape)?;
     }
     let any = |name: &str| Axis::Any(name.to_owned());
     let [height, width] = size.map_or([any("H"), any("W")], |size| size.map(Axis::Fixed));
-    let graph = Graph::of(net);
-    let mut export = Export::new(&graph, folded);
-    for index in 0..graph.nodes().len() {
-        export.node(index, config.input_channels);
-    }
+    let graph = net.graph();
+    let mut export = Export::new(&graph);
+    graph.groups().iter().try_for_each(|group| export.group(group, folded))?;
     Ok(onnx::Graph {
         name: config.name.clone(),
         input: Value::new(INPUT, [any("N"), Axis::Fixed(config.input_channels), height, width]),
@@ -64,163 +65,100 @@ const OUTPUT: &str = "logits";
 /// What has been written so far.
 struct Export<'a, T: Float> {
     graph: &'a Graph<T>,
-    /// The normalization behind a convolution, if it is to be folded into it.
-    folded: HashMap<usize, usize>,
     nodes: Vec<Node>,
     weights: Weights,
-    /// The name and the channels of each node's result.
-    results: Vec<(String, usize)>,
+    /// The name of each node's result.
+    results: Vec<String>,
 }
 
 impl<'a, T: Float> Export<'a, T> {
-    fn new(graph: &'a Graph<T>, fold: bool) -> Self {
-        let folded = if fold { normalizations(graph) } else { HashMap::new() };
-        Self { graph, folded, nodes: Vec::new(), weights: Weights::new(), results: Vec::new() }
+    fn new(graph: &'a Graph<T>) -> Self {
+        let mut results = vec![String::new(); graph.nodes().len()];
+        results[0] = INPUT.to_owned();
+        Self { graph, nodes: Vec::new(), weights: Weights::new(), results }
     }
 
-    /// Writes the node at a position; all before it have been.
-    fn node(&mut self, index: usize, input_channels: usize) {
-        let graph = self.graph;
-        let node = &graph.nodes()[index];
-        let path = node.path.as_str();
-        let inputs: Vec<(String, usize)> =
-            node.inputs.iter().map(|input| self.results[input.index()].clone()).collect();
-        let names: Vec<String> = inputs.iter().map(|(name, _)| name.clone()).collect();
-        let channels = inputs.first().map_or(input_channels, |(_, channels)| *channels);
-        let output = if index == graph.output().index() { OUTPUT } else { path }.to_owned();
-        let pool = |operator, geometry: &residual_nn::Pool2dGeometry| {
-            Node::new(operator, path, &names, &output)
-                .with("kernel_shape", geometry.kernel)
-                .with("strides", geometry.stride)
-                .with("pads", both_sides(geometry.padding))
-        };
-        let (written, channels) = match &node.op {
-            Op::Input => {
-                self.results.push((INPUT.to_owned(), channels));
-                return;
+    /// Writes a group of operations, as one convolution if a normalization is folded into it.
+    fn group(&mut self, group: &Group, fold: bool) -> Result<()> {
+        let norm = group.norm.filter(|_| fold);
+        for node in group.members() {
+            if norm == Some(node) {
+                self.results[node.index()] = self.results[group.head.index()].clone();
+                continue;
             }
-            Op::Conv2d { weight, geometry } => {
-                let mut names = names;
-                match self.folded.get(&index) {
-                    Some(&norm) => {
-                        let (weight, bias) = fold(weight, &graph.nodes()[norm].op);
-                        names.push(self.weight(path, "weight", weight));
-                        names.push(self.weight(path, "bias", bias));
-                    }
-                    None => names.push(self.weight(path, "weight", Entry::from_float(&weight.value()))),
+            let applied = self.graph.node(node);
+            let last = if node == group.head { norm.unwrap_or(node) } else { node };
+            let output = if last == self.graph.output() { OUTPUT } else { &applied.path };
+            let own = match (self.graph.pattern(node), norm.map(|norm| self.graph.pattern(norm))) {
+                (Pattern::Conv2d(convolution), Some(Pattern::BatchNorm2d(norm))) => {
+                    let (weight, bias) = convolution.folded(Some(norm))?;
+                    let bias = Tensor::from_vec([bias.len()], bias).map_err(residual_nn::Error::from)?;
+                    vec![("weight", weight), ("bias", bias)]
                 }
-                let convolution = Node::new("Conv", path, names, &output)
-                    .with("kernel_shape", geometry.kernel)
-                    .with("strides", geometry.stride)
-                    .with("pads", both_sides(geometry.padding))
-                    .with("dilations", geometry.dilation)
-                    .with("group", geometry.groups as i64);
-                (convolution, weight.shape()[0])
-            }
-            Op::BatchNorm2d { .. } if self.folded.contains_key(&node.inputs[0].index()) => {
-                self.results.push((names[0].clone(), channels));
-                return;
-            }
-            Op::BatchNorm2d { weight, bias, running_mean, running_var, eps } => {
-                let states = [
-                    ("weight", weight),
-                    ("bias", bias),
-                    ("running_mean", running_mean),
-                    ("running_var", running_var),
-                ];
-                let states =
-                    states.map(|(name, state)| self.weight(path, name, Entry::from_float(&state.value())));
-                let names = names.into_iter().chain(states);
-                let norm = Node::new("BatchNormalization", path, names, &output);
-                (norm.with("epsilon", *eps as f32), channels)
-            }
-            Op::Relu => (Node::new("Relu", path, &names, &output), channels),
-            Op::Add => (Node::new("Add", path, &names, &output), channels),
-            Op::MaxPool2d(geometry) => (pool("MaxPool", geometry), channels),
-            Op::AvgPool2d(geometry) => (pool("AveragePool", geometry).with("count_include_pad", 1), channels),
-            Op::GlobalAvgPool => {
-                let averages = format!("{path}.averages");
-                self.nodes.push(Node::new("GlobalAveragePool", &averages, &names, &averages));
-                (Node::new("Flatten", path, [averages], &output), channels)
-            }
-            Op::Linear { weight, bias } => {
-                let states = [("weight", weight), ("bias", bias)];
-                let states =
-                    states.map(|(name, state)| self.weight(path, name, Entry::from_float(&state.value())));
-                let linear = Node::new("Gemm", path, names.into_iter().chain(states), &output);
-                (linear.with("transB", 1), weight.shape()[0])
-            }
-            &Op::SubsamplePad { stride, channels: wanted } => {
-                (self.subsample_pad(path, &names[0], &output, stride, [channels, wanted]), wanted)
-            }
-        };
-        self.nodes.push(written);
-        self.results.push((output, channels));
+                _ => {
+                    let states = applied.operation.iter().flat_map(|operation| operation.states());
+                    states.map(|(name, state)| (name, state.value())).collect()
+                }
+            };
+            self.operation(applied, own, output.to_owned());
+            self.results[node.index()] = output.to_owned();
+        }
+        Ok(())
     }
 
-    /// Every `stride`-th pixel, then zeros before and after the channels: half of those that are
-    /// missing, rounded down, and the rest.
-    fn subsample_pad(
-        &mut self,
-        path: &str,
-        input: &str,
-        output: &str,
-        stride: usize,
-        [from, to]: [usize; 2],
-    ) -> Node {
-        let pixels = format!("{path}.pixels");
-        let slice =
-            [("starts", [0, 0]), ("ends", [i64::MAX; 2]), ("axes", [2, 3]), ("steps", [stride as i64; 2])];
-        let slice = slice.map(|(name, values)| self.weight(path, name, integers(&values)));
-        let inputs = std::iter::once(input.to_owned()).chain(slice);
-        self.nodes.push(Node::new("Slice", &pixels, inputs, &pixels));
-        let before = ((to - from) / 2) as i64;
-        let after = (to - from) as i64 - before;
-        let pads = self.weight(path, "pads", integers(&[0, before, 0, 0, 0, after, 0, 0]));
-        Node::new("Pad", path, [pixels, pads], output)
+    /// Writes an operation, which reads states of these values.
+    fn operation(&mut self, applied: &Applied<T>, states: Vec<(&'static str, Tensor<T>)>, output: String) {
+        let path = &applied.path;
+        let inputs: Vec<String> =
+            applied.inputs.iter().map(|input| self.results[input.index()].clone()).collect();
+        let mut operators =
+            applied.operation.iter().flat_map(|operation| operation.onnx()).collect::<Vec<_>>();
+        // A convolution that a normalization was folded into has a bias, which it had not before.
+        let is_folded = states.len() == 2 && operators.len() == 1 && operators[0].name == "Conv";
+        if is_folded && operators[0].inputs.len() == 2 {
+            operators[0].inputs.push(Operand::State("bias"));
+        }
+        let last = operators.len().saturating_sub(1);
+        let mut previous = String::new();
+        for (number, operator) in operators.into_iter().enumerate() {
+            let result = if number == last { output.clone() } else { format!("{path}.{}", operator.name) };
+            let read: Vec<String> = operator
+                .inputs
+                .iter()
+                .map(|operand| match operand {
+                    Operand::Input(number) => inputs[*number].clone(),
+                    Operand::Previous => previous.clone(),
+                    Operand::State(name) => {
+                        let state = states.iter().find(|(state, _)| state == name);
+                        let (_, value) = state.expect("an operator reads states of its operation");
+                        self.weight(path, name, Entry::from_float(value))
+                    }
+                    Operand::Integers(name, values) => self.weight(path, name, integers(values)),
+                    Operand::Numbers(name, shape, values) => {
+                        let values = values.iter().map(|&value| T::of(value)).collect();
+                        let tensor = Tensor::from_vec(&shape[..], values).expect("as many as its shape has");
+                        self.weight(path, name, Entry::from_float(&tensor))
+                    }
+                })
+                .collect();
+            let name = if number == last { path.clone() } else { result.clone() };
+            let node = Node::new(operator.name, name, read, &result);
+            let node = operator.attributes.into_iter().fold(node, |node, (name, value)| match value {
+                Attribute::Integer(value) => node.with(name, value),
+                Attribute::Integers(values) => node.with(name, values),
+                Attribute::Number(value) => node.with(name, value as f32),
+            });
+            self.nodes.push(node);
+            previous = result;
+        }
     }
 
-    /// Adds a tensor and returns its name.
+    /// Adds a tensor, unless another operator of the same operation has, and returns its name.
     fn weight(&mut self, path: &str, name: &str, entry: Entry) -> String {
         let name = format!("{path}.{name}");
         self.weights.insert(&name, entry);
         name
     }
-}
-
-/// The normalizations, by position, that take the result of a convolution that nothing else takes.
-fn normalizations<T: Float>(graph: &Graph<T>) -> HashMap<usize, usize> {
-    let uses = graph.uses();
-    let pairs = graph.nodes().iter().enumerate().filter_map(|(index, node)| match node.op {
-        Op::BatchNorm2d { .. } => {
-            let before = node.inputs[0].index();
-            let alone = uses[before] == 1 && matches!(graph.nodes()[before].op, Op::Conv2d { .. });
-            alone.then_some((before, index))
-        }
-        _ => None,
-    });
-    pairs.collect()
-}
-
-/// The weight and the bias of a convolution that normalizes as well.
-fn fold<T: Float>(weight: &State<T>, norm: &Op<T>) -> (Entry, Entry) {
-    let lines = norm.scales_and_shifts().expect("only normalizations are folded");
-    let (scales, shifts): (Vec<f64>, Vec<T>) =
-        lines.into_iter().map(|(scale, shift)| (scale, T::of(shift))).unzip();
-
-    let (shape, per_channel) = (weight.shape(), weight.shape().elements() / scales.len().max(1));
-    let mut scaled = weight.value().to_vec();
-    for (kernel, scale) in scaled.chunks_mut(per_channel.max(1)).zip(&scales) {
-        kernel.iter_mut().for_each(|w| *w = T::of(w.to_f64() * scale));
-    }
-    let tensor = |shape, values| Tensor::from_vec(shape, values).expect("as many as before");
-    let bias_shape = Shape::new([scales.len()]).expect("as many as there are");
-    (Entry::from_float(&tensor(shape, scaled)), Entry::from_float(&tensor(bias_shape, shifts)))
-}
-
-/// Padding as ONNX has it: what comes before each axis, then what comes after.
-fn both_sides([rows, columns]: [usize; 2]) -> Vec<usize> {
-    vec![rows, columns, rows, columns]
 }
 
 fn integers(values: &[i64]) -> Entry {

@@ -13,7 +13,7 @@ use std::{
 
 use residual_autograd::Tape;
 use residual_data::{Batch, Corrupt, DataSpec, Dataset, Loader, LoaderConfig, Preprocess, Split};
-use residual_nn::{Mode, Module, State, Trace};
+use residual_nn::{Mode, Module, State};
 use residual_tensor::{Float, Generator, Shape};
 use residual_zoo::ZooError;
 
@@ -101,7 +101,7 @@ impl<T: Float> Trainer<T> {
         // What does not fit is better said before minutes have been spent.
         let shape = Shape::new([config.batch, input.channels, input.height, input.width])
             .map_err(residual_nn::Error::from)?;
-        net.propagate(&shape, &mut Trace::new()).map_err(ZooError::from)?;
+        net.trace(&shape).map_err(ZooError::from)?;
         let loaded = config.init.as_ref().map(|init| init.load(&net)).transpose()?;
         if let Some(stage) = &config.freeze_until {
             net.freeze_until(stage)?;

@@ -1,7 +1,7 @@
 //! The definition that all networks share.
 
 use residual_nn::{
-    BlockConfig, BlockKind, BlockOrder, BottleneckStride, Fan, Init, Module, ShortcutKind, Trace,
+    BlockConfig, BlockKind, BlockOrder, BottleneckStride, Fan, Init, Module, Plugin, ShortcutKind,
 };
 use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub enum Stem {
 /// assert_eq!(config.layers(), 8);
 /// # Ok::<(), residual_zoo::ZooError>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResNetConfig {
     /// What it is called.
@@ -73,6 +73,9 @@ pub struct ResNetConfig {
     /// First weights of the convolutions.
     #[serde(default = "he_fan_out")]
     pub init: Init,
+    /// What else there is in the branch of each block.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plugins: Vec<Plugin>,
     /// Channels of the input: 3 for colour, 1 for grey.
     #[serde(default = "three")]
     pub input_channels: usize,
@@ -184,7 +187,7 @@ impl ResNetConfig {
         let side = self.smallest_input();
         let shape = Shape::new([1, self.input_channels, side, side])
             .map_err(|error| self.invalid(error.to_string()))?;
-        net.propagate(&shape, &mut Trace::new()).map_err(|error| self.invalid(error.to_string()))?;
+        net.trace(&shape).map_err(|error| self.invalid(error.to_string()))?;
         Ok(net)
     }
 
@@ -243,6 +246,8 @@ impl ResNetConfig {
     /// The blocks of each stage, in order, with these first weights.
     pub(crate) fn stages(&self, init: Init) -> Vec<Vec<BlockConfig>> {
         let mut in_channels = self.stem_channels();
+        let last = (self.depths.iter().sum::<usize>() - 1).max(1) as f64;
+        let mut before = 0;
         let stages = self.widths.iter().zip(&self.depths).enumerate();
         let stages = stages.map(|(stage, (&channels, &depth))| {
             let block = |i| {
@@ -264,8 +269,11 @@ impl ResNetConfig {
                     residual: self.residual,
                     zero_init: self.zero_init_residual,
                     init,
+                    plugins: self.plugins.clone(),
+                    depth: before as f64 / last,
                 };
                 in_channels = out_channels;
+                before += 1;
                 block
             };
             (0..depth).map(block).collect()
@@ -333,6 +341,7 @@ impl ResNetConfig {
             residual: yes(),
             zero_init_residual: false,
             init: he_fan_out(),
+            plugins: Vec::new(),
             input_channels: three(),
             classes: match stem {
                 Stem::ImageNet => 1000,

@@ -12,7 +12,7 @@ use residual_kernels::{
     Conv2dGeometry,
     conv2d::{self, Algorithm},
 };
-use residual_nn::{Graph, Module, Op, Trace};
+use residual_nn::{Module, Pattern};
 use residual_tensor::{Float, Generator, Shape, Tensor};
 use residual_zoo::ResNetConfig;
 
@@ -268,14 +268,12 @@ fn cases_of_networks() -> Result<Vec<Case>, Failure> {
     let mut cases = Vec::new();
     for name in ["resnet18", "resnet50", "resnet50_v1", "resnext50_32x4d", "cifar_resnet20", "preresnet18"] {
         let net = ResNetConfig::named(name)?.build::<f32>(&mut Generator::new(0))?;
-        let mut trace = Trace::new();
-        net.propagate(&Shape::new([2, 3, SIDE, SIDE])?, &mut trace)?;
-        for node in Graph::of(&net).nodes() {
-            let Op::Conv2d { weight, geometry } = &node.op else { continue };
-            let layer = trace.layers().iter().find(|layer| layer.path == node.path);
-            let layer = layer.ok_or_else(|| format!("{}: described, but not propagated", node.path))?;
-            let (x, weight) = (layer.input.dims("conv2d")?, weight.shape().dims("conv2d")?);
-            let case = Case { geometry: *geometry, x, weight };
+        let (graph, trace) = (net.graph(), net.trace(&Shape::new([2, 3, SIDE, SIDE])?)?);
+        for node in graph.iter() {
+            let Pattern::Conv2d(convolution) = graph.pattern(node) else { continue };
+            let input = &trace.shapes[graph.node(node).inputs[0].index()];
+            let (x, weight) = (input.dims("conv2d")?, convolution.weight.shape().dims("conv2d")?);
+            let case = Case { geometry: *convolution.geometry(), x, weight };
             if !cases.contains(&case) {
                 cases.push(case);
             }

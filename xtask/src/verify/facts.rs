@@ -2,7 +2,7 @@
 
 use residual_autograd::{RunningStatistics, State, Tape};
 use residual_kernels::Conv2dGeometry;
-use residual_nn::{Block, BlockConfig, Mode, Module, Role, Shortcut};
+use residual_nn::{BlockConfig, Mode, Module, Role};
 use residual_tensor::{Generator, Tensor};
 use residual_zoo::{ResNet, ResNetConfig, Summary};
 
@@ -184,8 +184,7 @@ fn plain_twin(depth: usize) -> Outcome {
 /// For 256 channels: two 3×3 convolutions, or 1×1, 3×3, 1×1 around 64 channels.
 fn bottleneck() -> Outcome {
     let weights = |config: BlockConfig| {
-        let block =
-            Block::<f32>::new(&config, &mut Generator::new(0)).expect("a block of hundreds of channels");
+        let block = config.build::<f32>(&mut Generator::new(0)).expect("a block of hundreds of channels");
         let shapes = block.parameters().into_iter().map(|(_, state)| state.shape());
         shapes.filter(|shape| shape.rank() == 4).map(|shape| shape.elements()).sum::<usize>()
     };
@@ -209,10 +208,15 @@ const DASHED: &[(&str, [bool; 4])] = &[
 fn shortcuts(name: &str, dashed: [bool; 4]) -> Outcome {
     let net = build(name)?;
     let mut stages = Vec::new();
-    for (stage, (blocks, first_is_dashed)) in net.stages().iter().zip(dashed).enumerate() {
-        let kinds = blocks.iter().map(|block| !matches!(block.shortcut(), Some(Shortcut::Identity)));
-        let kinds: Vec<bool> = kinds.collect();
-        let expected: Vec<bool> = (0..blocks.len()).map(|i| i == 0 && first_is_dashed).collect();
+    for (stage, first_is_dashed) in dashed.into_iter().enumerate() {
+        let graph = net.graph();
+        let path = format!("layer{}.", stage + 1);
+        let shortcuts = graph.scopes().iter().filter(|scope| scope.path.starts_with(&path));
+        let shortcuts = shortcuts.filter(|scope| scope.path.ends_with(".downsample"));
+        // A solid line is the input as it is.
+        let kinds: Vec<bool> = shortcuts.map(|scope| !scope.nodes.is_empty()).collect();
+        let expected: Vec<bool> =
+            (0..net.config().depths[stage]).map(|i| i == 0 && first_is_dashed).collect();
         let count = |kinds: &[bool]| {
             let dashed = kinds.iter().filter(|&&dashed| dashed).count();
             format!("{dashed} dashed + {} solid", kinds.len() - dashed)

@@ -1,28 +1,18 @@
 //! Gradients against difference quotients, in f64: every operation, layer and block that is
-//! registered, and whole small networks. An operation that is not registered does not compile; a
-//! layer that is not registered would not be checked, so the sources of layers are held against
-//! their registry first. Samples follow from a seed and their number, and are small: a failure is
-//! repeated by its number, and needs no shrinking.
-
-use std::{collections::BTreeSet, fs, path::Path};
+//! registered, and whole small networks. What is not registered does not compile. Samples follow from a
+//! seed and their number, and are small: a failure is repeated by its number, and needs no shrinking.
 
 use residual_autograd::{GradCheck, Result as AutogradResult, Tolerance, registry};
 use residual_nn::{LayerSample, Mode, layers};
 use residual_tensor::Generator;
 use residual_zoo::ResNetConfig;
 
-use super::{Difference, Failure, Outcome, Settings, numbers::grouped, recorder::Recorder, tree};
+use super::{Difference, Failure, Outcome, Settings, numbers::grouped, recorder::Recorder};
 
 /// What all samples are drawn from; a failure names the case under it.
 const SEED: u64 = 0;
 
 pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Failure> {
-    let registered = layers().iter().map(|entry| entry.name.to_owned()).collect();
-    recorder.check("every layer is registered", || {
-        let folder = settings.root.join("crates/residual-nn/src");
-        compare(&registered, &modules(&folder)?)
-    });
-
     for entry in registry() {
         recorder.check(entry.name, || {
             let mut total = Total::default();
@@ -135,42 +125,4 @@ impl Total {
         }
         Ok(format!("{compared} derivatives, worst at {:.3} of the tolerance", self.worst))
     }
-}
-
-/// Names that are implemented, or registered, but not both.
-fn compare(registered: &BTreeSet<String>, implemented: &BTreeSet<String>) -> Outcome {
-    let list = |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let unchecked = list(implemented.difference(registered).collect());
-    let stale = list(registered.difference(implemented).collect());
-    match (unchecked.is_empty(), stale.is_empty()) {
-        (true, true) => Ok(format!("{} of them", registered.len())),
-        (false, _) => {
-            Err(Difference::found(format!("not in the registry, so nothing checks it: {unchecked}")))
-        }
-        (true, false) => Err(Difference::found(format!("in the registry, but implemented nowhere: {stale}"))),
-    }
-}
-
-/// The names of all types that are a `Module` in the sources below a folder.
-fn modules(folder: &Path) -> Result<BTreeSet<String>, Failure> {
-    let mut names = BTreeSet::new();
-    for path in tree::files(folder)?.iter().filter(|path| path.ends_with(".rs")) {
-        let text = fs::read_to_string(folder.join(path))?;
-        for implementation in text.split("\nimpl").skip(1) {
-            // <T: Float> Module<T> for Conv2d<T> {
-            let head = implementation.split('{').next().unwrap_or_default();
-            if head.contains("Module<")
-                && let Some(at) = head.find(" for ")
-            {
-                let unread = || format!("{path}: cannot read the name of impl{head}");
-                names.insert(type_name(&implementation[at + 5..]).ok_or_else(unread)?.to_owned());
-            }
-        }
-    }
-    Ok(names)
-}
-
-/// `Conv2d` of `Conv2d<T> {`.
-fn type_name(implementation: &str) -> Option<&str> {
-    implementation.split(['<', ' ', '{']).next().filter(|name| !name.is_empty())
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use residual_autograd::Tape;
-use residual_nn::{Mode, Module, Trace, layers};
+use residual_nn::{BlockConfig, Child, Mode, Module, Sequential, Trace, layers};
 use residual_tensor::{Float, Generator, Shape, Tensor};
 use residual_zoo::{ResNet, ResNetConfig, Summary, names};
 
@@ -65,17 +65,16 @@ fn network(name: &str) -> Outcome {
     let (mut runs, mut compared) = (0, 0);
     for [batch, height, width] in inputs {
         let input = Shape::new([batch, net.config().input_channels, height, width])?;
-        let mut trace = Trace::new();
-        net.propagate(&input, &mut trace).map_err(|error| Difference::found(format!("{input}: {error}")))?;
-        if trace.multiply_adds() <= MOST_MULTIPLY_ADDS {
+        let trace = net.trace(&input).map_err(|error| Difference::found(format!("{input}: {error}")))?;
+        if trace.multiply_adds <= MOST_MULTIPLY_ADDS {
             compared += compare(&net, &input, &trace).map_err(|error| format!("{input}: {error}"))?;
             runs += 1;
         }
     }
-    Ok(format!("{runs} of {} input shapes run, {compared} layers compared", inputs.len()))
+    Ok(format!("{runs} of {} input shapes run, {compared} results compared", inputs.len()))
 }
 
-/// Runs the network and compares the output of each layer with the trace.
+/// Runs the network and compares the result of each operation and block with the trace.
 fn compare<T: Float>(net: &ResNet<T>, input: &Shape, trace: &Trace) -> Result<usize, Failure> {
     let executed = Rc::new(RefCell::new(BTreeMap::<String, Shape>::new()));
     let tape = Tape::without_recording();
@@ -85,26 +84,28 @@ fn compare<T: Float>(net: &ResNet<T>, input: &Shape, trace: &Trace) -> Result<us
     });
     net.forward(&tape.input(Tensor::zeros(input)), Mode::Eval)?;
 
+    let graph = net.graph();
+    let nodes = graph.iter().map(|node| (graph.node(node).path.as_str(), &trace.shapes[node.index()]));
+    let layers = trace.layers.iter().map(|layer| (layer.path.as_str(), &layer.output));
+    let worked_out: BTreeMap<&str, &Shape> = nodes.chain(layers).collect();
     let executed = executed.borrow();
-    for layer in trace.layers() {
-        match executed.get(&layer.path) {
-            Some(shape) if *shape == layer.output => {}
-            Some(shape) => {
-                let shapes = format!("{}: runs to {shape}, not {}", layer.path, layer.output);
-                return Err(Difference::found(shapes));
+    for (path, shape) in &worked_out {
+        match executed.get(*path) {
+            Some(executed) if executed == *shape => {}
+            Some(executed) => {
+                return Err(Difference::found(format!("{path}: runs to {executed}, not {shape}")));
             }
-            None => return Err(format!("{}: propagated, but not run", layer.path).into()),
+            None => return Err(format!("{path}: worked out, but not run").into()),
         }
     }
-    // What runs must be propagated, too; only stages and identities are no layers of their own.
-    let propagated: BTreeSet<&str> = trace.layers().iter().map(|layer| layer.path.as_str()).collect();
-    let holds_layers = |path: &str| propagated.iter().any(|layer| layer.starts_with(&format!("{path}.")));
-    for path in executed.keys() {
-        if !propagated.contains(path.as_str()) && !path.ends_with("downsample") && !holds_layers(path) {
-            return Err(format!("{path}: run, but not propagated").into());
-        }
+    // Stages and shortcuts run, but are not listed.
+    let scopes: BTreeSet<&str> = graph.scopes().iter().map(|scope| scope.path.as_str()).collect();
+    let unknown =
+        executed.keys().find(|&path| !worked_out.contains_key(&**path) && !scopes.contains(&**path));
+    match unknown {
+        Some(path) => Err(format!("{path}: run, but not worked out").into()),
+        None => Ok(worked_out.len()),
     }
-    Ok(trace.layers().len())
 }
 
 /// A column of table 1 in He et al. 2015.
@@ -150,13 +151,12 @@ fn table_1(column: &Column) -> Outcome {
     for (stage, (&blocks, size)) in column.blocks.iter().zip([56, 28, 14, 7]).enumerate() {
         let [_, last] = column.block[column.block.len() - 1];
         expect(&format!("layer{}", stage + 1), &[1, last << stage, size, size])?;
-        if net.stages()[stage].len() != blocks {
-            return Err(format!(
-                "layer{}: {} blocks, the paper has {blocks}",
-                stage + 1,
-                net.stages()[stage].len()
-            )
-            .into());
+        let of_stage = |layer: &&residual_nn::Layer| {
+            layer.kind == "residual block" && layer.path.starts_with(&format!("layer{}.", stage + 1))
+        };
+        let found = summary.layers.iter().filter(of_stage).count();
+        if found != blocks {
+            return Err(format!("layer{}: {found} blocks, the paper has {blocks}", stage + 1).into());
         }
         for block in 0..blocks {
             for (i, &[kernel, channels]) in column.block.iter().enumerate() {
@@ -189,12 +189,13 @@ fn refusals<T: Float>(net: &ResNet<T>) -> Outcome {
         (Shape::new([1, 4, 64, 64])?, "conv1: conv2d: "),
         (Shape::new([3, 64, 64])?, "conv1: conv2d needs 4 axes"),
     ] {
-        let propagated = net.propagate(&input, &mut Trace::new()).map_err(|error| error.to_string());
+        let traced = net.trace(&input).map(|trace| trace.output().clone());
+        let traced = traced.map_err(|error| error.to_string());
         let tape = Tape::without_recording();
         let run = net.forward(&tape.input(Tensor::zeros(&input)), Mode::Eval);
         let run = run.map(|output| output.shape().clone()).map_err(|error| error.to_string());
-        if propagated != run {
-            return Err(Difference::found(format!("{input}: worked out {propagated:?}, run {run:?}")));
+        if traced != run {
+            return Err(Difference::found(format!("{input}: worked out {traced:?}, run {run:?}")));
         }
         match run {
             Err(message) if message.starts_with(beginning) && message.contains(&input.to_string()) => {
@@ -204,15 +205,12 @@ fn refusals<T: Float>(net: &ResNet<T>) -> Outcome {
         }
     }
     // Deep inside, the path is the block's.
-    let (stage, block) = (net.stages().len() - 1, 0);
-    let mut trace = Trace::new();
-    let path = format!("layer{}.{block}", stage + 1);
-    let input = Shape::new([1, 7, 9, 9])?;
-    match trace.child(&path, &net.stages()[stage][block], &input) {
-        Err(error) if error.to_string().starts_with(&format!("{path}.conv1: ")) => {
-            refused.push(error.to_string())
-        }
-        other => return Err(format!("{path}: {other:?} does not name the layer").into()),
+    let block = BlockConfig::basic(8, 8).build::<T>(&mut Generator::new(0))?;
+    let nested =
+        Sequential::named(vec![Child::new("layer3", Sequential::named(vec![Child::new("0", block)]))]);
+    match nested.trace(&Shape::new([1, 7, 9, 9])?) {
+        Err(error) if error.to_string().starts_with("layer3.0.conv1: ") => refused.push(error.to_string()),
+        other => return Err(format!("{other:?} does not name the layer").into()),
     }
     Ok(format!("{} inputs, such as: {}", grouped(refused.len()), refused[0]))
 }

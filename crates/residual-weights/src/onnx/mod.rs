@@ -193,15 +193,15 @@ impl From<f32> for Attribute {
     }
 }
 
-impl From<Vec<usize>> for Attribute {
-    fn from(sizes: Vec<usize>) -> Self {
-        Self::Ints(sizes.into_iter().map(|size| size as i64).collect())
+impl From<Vec<i64>> for Attribute {
+    fn from(numbers: Vec<i64>) -> Self {
+        Self::Ints(numbers)
     }
 }
 
 impl From<[usize; 2]> for Attribute {
     fn from(sizes: [usize; 2]) -> Self {
-        sizes.to_vec().into()
+        Self::Ints(sizes.iter().map(|&size| size as i64).collect())
     }
 }
 

@@ -2,14 +2,17 @@
 //! `residual_kernels::reference`, forward and back. What it shares with the networks that it is the
 //! measure of is the list of operations and the values of the states.
 
-use std::collections::BTreeMap;
+use std::{any::Any, collections::BTreeMap};
 
 use ndarray::{Array4, ArrayD, Ix1, Ix2, Ix4};
 use residual_autograd::State;
 use residual_kernels::reference::{
     add, avg_pool, batch_norm, conv2d, cross_entropy, global_avg_pool, linear, max_pool, relu, subsample_pad,
 };
-use residual_nn::{Graph, Module, Op};
+use residual_nn::{
+    Add, AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool2d, Module, Operation, Relu,
+    SubsamplePad,
+};
 use residual_tensor::Tensor;
 
 use super::{Arrays, Failure};
@@ -20,6 +23,35 @@ const MOMENTUM: f64 = 0.1;
 /// The operations of a network.
 pub(super) struct Definition {
     graph: Graph<f64>,
+}
+
+/// The operations that there are plain loops for.
+enum Op<'a> {
+    Conv2d(&'a Conv2d<f64>),
+    BatchNorm2d(&'a BatchNorm2d<f64>),
+    Relu,
+    Add,
+    MaxPool2d(&'a MaxPool2d),
+    AvgPool2d(&'a AvgPool2d),
+    GlobalAvgPool,
+    Linear(&'a Linear<f64>),
+    SubsamplePad(&'a SubsamplePad),
+}
+
+impl<'a> Op<'a> {
+    fn of(operation: &'a dyn Operation<f64>) -> Result<Self, Failure> {
+        let any: &dyn Any = operation;
+        let known = any.downcast_ref().map(Self::Conv2d);
+        let known = known.or_else(|| any.downcast_ref().map(Self::BatchNorm2d));
+        let known = known.or_else(|| any.downcast_ref().map(|Relu| Self::Relu));
+        let known = known.or_else(|| any.downcast_ref().map(|Add| Self::Add));
+        let known = known.or_else(|| any.downcast_ref().map(Self::MaxPool2d));
+        let known = known.or_else(|| any.downcast_ref().map(Self::AvgPool2d));
+        let known = known.or_else(|| any.downcast_ref().map(|GlobalAvgPool| Self::GlobalAvgPool));
+        let known = known.or_else(|| any.downcast_ref().map(Self::Linear));
+        let known = known.or_else(|| any.downcast_ref().map(Self::SubsamplePad));
+        known.ok_or_else(|| format!("there are no plain loops for {}", operation.name()).into())
+    }
 }
 
 /// What an evaluation gives.
@@ -70,7 +102,7 @@ fn keep(arrays: &mut Arrays, name: String, array: &ArrayD<f64>) {
 impl Definition {
     /// The definition of a network.
     pub(super) fn of(network: &dyn Module<f64>) -> Self {
-        Self { graph: Graph::of(network) }
+        Self { graph: network.graph() }
     }
 
     /// The logits in evaluation.
@@ -111,14 +143,20 @@ impl Definition {
         for node in self.graph.nodes() {
             let x = |i: usize| &nodes[node.inputs[i].index()].value;
             let mut from = None;
-            let value = match &node.op {
-                Op::Input => array(images),
-                Op::Conv2d { weight, geometry } => {
-                    conv2d::forward(four(x(0))?, four(&of_state(weight))?, geometry)?.into_dyn()
+            let Some(operation) = node.operation.as_deref() else {
+                nodes.push(Node { value: array(images), from: None });
+                continue;
+            };
+            let value = match Op::of(operation)? {
+                Op::Conv2d(layer) => {
+                    let weight = of_state(&layer.weight);
+                    conv2d::forward(four(x(0))?, four(&weight)?, layer.geometry())?.into_dyn()
                 }
-                Op::BatchNorm2d { weight, bias, running_mean, running_var, eps } => {
+                Op::BatchNorm2d(layer) => {
+                    let BatchNorm2d { weight, bias, running, .. } = layer;
                     let [gamma, beta, mut mean, mut variance] =
-                        [weight, bias, running_mean, running_var].map(of_state);
+                        [weight, bias, &running.mean, &running.variance].map(of_state);
+                    let eps = layer.eps();
                     let (x, gamma, beta) = (four(x(0))?, one(&gamma)?, one(&beta)?);
                     if train {
                         let (batch_mean, batch_variance) = batch_norm::moments(x)?;
@@ -132,9 +170,9 @@ impl Definition {
                         )?;
                         keep(arrays, format!("{}.running_mean", node.path), &mean);
                         keep(arrays, format!("{}.running_var", node.path), &variance);
-                        batch_norm::forward_train(x, gamma, beta, *eps)?.into_dyn()
+                        batch_norm::forward_train(x, gamma, beta, eps)?.into_dyn()
                     } else {
-                        batch_norm::forward_eval(x, gamma, beta, one(&mean)?, one(&variance)?, *eps)?
+                        batch_norm::forward_eval(x, gamma, beta, one(&mean)?, one(&variance)?, eps)?
                             .into_dyn()
                     }
                 }
@@ -144,20 +182,20 @@ impl Definition {
                     relu::forward(x(0).view())
                 }
                 Op::Add => add::forward(x(0).view(), x(1).view())?,
-                Op::MaxPool2d(geometry) => {
+                Op::MaxPool2d(MaxPool2d(geometry)) => {
                     let (y, places) = max_pool::forward(four(x(0))?, geometry)?;
                     *clearance = clearance.min(gap(&four(x(0))?, &y, &places, geometry));
                     from = Some(places);
                     y.into_dyn()
                 }
-                Op::AvgPool2d(geometry) => avg_pool::forward(four(x(0))?, geometry)?.into_dyn(),
+                Op::AvgPool2d(AvgPool2d(geometry)) => avg_pool::forward(four(x(0))?, geometry)?.into_dyn(),
                 Op::GlobalAvgPool => global_avg_pool::forward(four(x(0))?)?.into_dyn(),
-                Op::Linear { weight, bias } => {
+                Op::Linear(Linear { weight, bias }) => {
                     let [weight, bias] = [weight, bias].map(of_state);
                     linear::forward(two(x(0))?, two(&weight)?, one(&bias)?)?.into_dyn()
                 }
-                Op::SubsamplePad { stride, channels } => {
-                    subsample_pad::forward(four(x(0))?, *stride, *channels)?.into_dyn()
+                Op::SubsamplePad(&SubsamplePad { stride, out_channels, .. }) => {
+                    subsample_pad::forward(four(x(0))?, stride, out_channels)?.into_dyn()
                 }
             };
             nodes.push(Node { value, from });
@@ -172,21 +210,21 @@ impl Definition {
             let dy = arrived.remove(&index).ok_or_else(|| format!("{}: no gradient arrives", node.path))?;
             let x = |i: usize| &nodes[node.inputs[i].index()].value;
             let name = |state: &str| format!("gradient of {}.{state}", node.path);
-            let gradients = match &node.op {
-                Op::Input => {
-                    keep(arrays, "gradient of the input".into(), &dy);
-                    Vec::new()
-                }
-                Op::Conv2d { weight, geometry } => {
-                    let weight = of_state(weight);
+            let Some(operation) = node.operation.as_deref() else {
+                keep(arrays, "gradient of the input".into(), &dy);
+                continue;
+            };
+            let gradients = match Op::of(operation)? {
+                Op::Conv2d(layer) => {
+                    let (weight, geometry) = (of_state(&layer.weight), layer.geometry());
                     let dw = conv2d::backward_weights(four(x(0))?, four(&dy)?, axes(&weight)?, geometry)?;
                     keep(arrays, name("weight"), &dw.into_dyn());
                     vec![conv2d::backward_data(four(&dy)?, four(&weight)?, axes(x(0))?, geometry)?.into_dyn()]
                 }
-                Op::BatchNorm2d { weight, eps, .. } => {
-                    let gamma = of_state(weight);
+                Op::BatchNorm2d(layer) => {
+                    let (gamma, eps) = (of_state(&layer.weight), layer.eps());
                     let (dx, dgamma, dbeta) =
-                        batch_norm::backward_train(four(x(0))?, four(&dy)?, one(&gamma)?, *eps)?;
+                        batch_norm::backward_train(four(x(0))?, four(&dy)?, one(&gamma)?, eps)?;
                     keep(arrays, name("weight"), &dgamma.into_dyn());
                     keep(arrays, name("bias"), &dbeta.into_dyn());
                     vec![dx.into_dyn()]
@@ -200,19 +238,19 @@ impl Definition {
                     let from = nodes[index].from.as_ref().ok_or("a maximum that came from nowhere")?;
                     vec![max_pool::backward(four(&dy)?, from.view(), axes(x(0))?)?.into_dyn()]
                 }
-                Op::AvgPool2d(geometry) => {
+                Op::AvgPool2d(AvgPool2d(geometry)) => {
                     vec![avg_pool::backward(four(&dy)?, axes(x(0))?, geometry)?.into_dyn()]
                 }
                 Op::GlobalAvgPool => vec![global_avg_pool::backward(two(&dy)?, axes(x(0))?)?.into_dyn()],
-                Op::Linear { weight, .. } => {
+                Op::Linear(Linear { weight, .. }) => {
                     let weight = of_state(weight);
                     let (dx, dweight, dbias) = linear::backward(two(x(0))?, two(&weight)?, two(&dy)?)?;
                     keep(arrays, name("weight"), &dweight.into_dyn());
                     keep(arrays, name("bias"), &dbias.into_dyn());
                     vec![dx.into_dyn()]
                 }
-                Op::SubsamplePad { stride, .. } => {
-                    vec![subsample_pad::backward(four(&dy)?, *stride, axes(x(0))?)?.into_dyn()]
+                Op::SubsamplePad(&SubsamplePad { stride, .. }) => {
+                    vec![subsample_pad::backward(four(&dy)?, stride, axes(x(0))?)?.into_dyn()]
                 }
             };
             for (input, gradient) in node.inputs.iter().zip(gradients) {

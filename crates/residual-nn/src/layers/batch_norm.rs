@@ -1,11 +1,16 @@
 //! Batch normalization (Ioffe & Szegedy 2015).
 
 use residual_autograd::{Result, Role, RunningStatistics, State, Var};
-use residual_kernels::{BatchStatistics, KernelError};
-use residual_tensor::{Float, Shape, Tensor};
+use residual_kernels::BatchStatistics;
+use residual_tensor::{Float, Generator, Shape, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{GraphBuilder, Mode, Module, NodeId, Op, Trace, Visitor};
+use crate::{
+    Mode, Operation, Pattern,
+    onnx::{Operand, Operator},
+    operation::{check_channels, only},
+    registry::{Sample, draw},
+};
 
 /// What a [`BatchNorm2d`] is made from; the defaults are PyTorch's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -73,13 +78,21 @@ impl<T: Float> BatchNorm2d<T> {
         self.eps
     }
 
-    /// Whether it runs together with its neighbours.
-    pub(crate) fn is_fused(&self, x: &Var<T>, mode: Mode) -> bool {
-        mode == Mode::Train && self.weight.is_trained() && !x.tape().is_observed()
+    /// In evaluation, the scale and the shift that it comes to in each channel: `γ/√(var + eps)` and
+    /// `β − γ/√(var + eps) · mean`.
+    pub fn scales_and_shifts(&self) -> Vec<(f64, f64)> {
+        let states = [&self.weight, &self.bias, &self.running.mean, &self.running.variance];
+        let [gamma, beta, mean, variance] = states.map(State::value);
+        let line = |channel: usize| {
+            let at = |tensor: &Tensor<T>| tensor.as_slice()[channel].to_f64();
+            let scale = at(&gamma) / (at(&variance) + self.eps).sqrt();
+            (scale, at(&beta) - at(&mean) * scale)
+        };
+        (0..gamma.len()).map(line).collect()
     }
 
     /// In training: normalization of `x`, whose statistics may be known, with what follows.
-    pub(crate) fn forward_fused(
+    pub(crate) fn record_fused(
         &self,
         x: &Var<T>,
         statistics: Option<BatchStatistics>,
@@ -105,10 +118,30 @@ impl<T: Float> BatchNorm2d<T> {
     }
 }
 
-impl<T: Float> Module<T> for BatchNorm2d<T> {
+impl<T: Float> Operation<T> for BatchNorm2d<T> {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn states(&self) -> Vec<(&'static str, &State<T>)> {
+        vec![
+            ("weight", &self.weight),
+            ("bias", &self.bias),
+            ("running_mean", &self.running.mean),
+            ("running_var", &self.running.variance),
+            ("num_batches_tracked", &self.num_batches_tracked),
+        ]
+    }
+
     /// # Shapes
     /// `[n, c, h, w]`, unchanged.
-    fn forward(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        check_channels("batch_norm", only(inputs), &self.weight.shape())?;
+        Ok(only(inputs).clone())
+    }
+
+    fn record(&self, inputs: &[&Var<T>], mode: Mode) -> Result<Var<T>> {
+        let x = only(inputs);
         let (gamma, beta) = (x.tape().state(&self.weight), x.tape().state(&self.bias));
         match mode {
             Mode::Train if self.weight.is_trained() => {
@@ -121,37 +154,20 @@ impl<T: Float> Module<T> for BatchNorm2d<T> {
         }
     }
 
-    fn propagate(&self, input: &Shape, trace: &mut Trace) -> Result<Shape> {
-        let [_, c, _, _] = input.dims("batch_norm")?;
-        let channels = self.weight.shape();
-        if c != channels[0] {
-            let (x, weight) = (("x", input), ("weight", &channels));
-            return Err(KernelError::mismatch(
-                "batch_norm",
-                x,
-                weight,
-                "axis 1 of x must be as long as weight",
-            ))?;
-        }
-        Ok(trace.layer("batch_norm", "", [input, input], 2 * c, 0))
+    fn pattern(&self) -> Pattern<'_, T> {
+        Pattern::BatchNorm2d(self)
     }
 
-    fn describe(&self, graph: &mut GraphBuilder<T>, x: NodeId) -> NodeId {
-        let op = Op::BatchNorm2d {
-            weight: self.weight.clone(),
-            bias: self.bias.clone(),
-            running_mean: self.running.mean.clone(),
-            running_var: self.running.variance.clone(),
-            eps: self.eps,
-        };
-        graph.push("", op, &[x])
+    fn onnx(&self) -> Vec<Operator> {
+        let states = ["weight", "bias", "running_mean", "running_var"].map(Operand::State);
+        let inputs: Vec<Operand> = std::iter::once(Operand::Input(0)).chain(states).collect();
+        vec![Operator::new("BatchNormalization", inputs).with("epsilon", self.eps)]
     }
+}
 
-    fn visit(&self, visitor: &mut Visitor<'_, T>) {
-        visitor.state("weight", &self.weight);
-        visitor.state("bias", &self.bias);
-        visitor.state("running_mean", &self.running.mean);
-        visitor.state("running_var", &self.running.variance);
-        visitor.state("num_batches_tracked", &self.num_batches_tracked);
+impl<T: Float> Sample for BatchNorm2d<T> {
+    fn sample(g: &mut Generator) -> Result<(Self, Shape)> {
+        let shape = draw::shape(g, 2)?; // a channel needs two values
+        Ok((Self::new(&BatchNormConfig::new(shape[1]))?, shape))
     }
 }

@@ -1,0 +1,68 @@
+//! Operations of two values: what joins the branches of a block.
+
+use residual_autograd::{Result, Var};
+use residual_kernels::KernelError;
+use residual_tensor::{Float, Shape};
+
+use crate::{
+    Mode, Operation, Pattern,
+    onnx::{Operand, Operator},
+};
+
+/// The sum of two values of the same shape.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Add;
+
+/// The product of two values, of which the second may be of length 1 along some axes: a factor for each
+/// channel is `[n, c, 1, 1]`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mul;
+
+impl<T: Float> Operation<T> for Add {
+    fn name(&self) -> &'static str {
+        "add"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        KernelError::unless_same("add", ("a", inputs[0]), ("b", inputs[1]))?;
+        Ok(inputs[0].clone())
+    }
+
+    fn record(&self, inputs: &[&Var<T>], _mode: Mode) -> Result<Var<T>> {
+        KernelError::unless_same("add", ("a", inputs[0].shape()), ("b", inputs[1].shape()))?;
+        inputs[0].add(inputs[1])
+    }
+
+    fn pattern(&self) -> Pattern<'_, T> {
+        Pattern::Add
+    }
+
+    fn onnx(&self) -> Vec<Operator> {
+        vec![Operator::new("Add", [Operand::Input(0), Operand::Input(1)])]
+    }
+}
+
+impl<T: Float> Operation<T> for Mul {
+    fn name(&self) -> &'static str {
+        "mul"
+    }
+
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        let [a, b] = [inputs[0], inputs[1]];
+        let fits = a.rank() == b.rank() && a.iter().zip(b.iter()).all(|(&a, &b)| b == a || b == 1);
+        if fits {
+            return Ok(a.clone());
+        }
+        let rule = "each axis of b must be as long as that of a, or 1";
+        Err(KernelError::mismatch("mul", ("a", a), ("b", b), rule))?
+    }
+
+    fn record(&self, inputs: &[&Var<T>], _mode: Mode) -> Result<Var<T>> {
+        Operation::<T>::output(self, &[inputs[0].shape(), inputs[1].shape()])?;
+        inputs[0].mul(inputs[1])
+    }
+
+    fn onnx(&self) -> Vec<Operator> {
+        vec![Operator::new("Mul", [Operand::Input(0), Operand::Input(1)])]
+    }
+}

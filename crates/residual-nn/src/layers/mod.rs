@@ -1,0 +1,56 @@
+//! The layers: each an operation with its states, in a file of its own.
+
+mod activation;
+mod arithmetic;
+mod batch_norm;
+mod conv2d;
+mod linear;
+mod pool;
+mod subsample_pad;
+
+pub use activation::{Relu, Sigmoid};
+pub use arithmetic::{Add, Mul};
+pub use batch_norm::{BatchNorm2d, BatchNormConfig};
+pub use conv2d::{Conv2d, Conv2dConfig};
+pub use linear::Linear;
+pub use pool::{AvgPool2d, GlobalAvgPool, MaxPool2d};
+pub use subsample_pad::SubsamplePad;
+
+use residual_tensor::Float;
+
+use crate::{
+    Builder, Module, Node,
+    registry::{LayerEntry, entry},
+};
+
+/// Makes modules of operations that have one input, and registers them. What is not listed is no module, and
+/// what cannot be sampled does not compile.
+macro_rules! layers {
+    ($($name:literal: $layer:ty),* $(,)?) => {
+        $(
+            impl<T: Float> Module<T> for $layer {
+                fn build(&self, b: &Builder<T>, x: Node) -> Node {
+                    b.leaf(self.clone(), x)
+                }
+            }
+        )*
+
+        /// Every layer.
+        pub(crate) fn entries() -> Vec<LayerEntry> {
+            type T = f64;
+            vec![$(entry::<$layer>($name)),*]
+        }
+    };
+}
+
+layers! {
+    "AvgPool2d": AvgPool2d,
+    "BatchNorm2d": BatchNorm2d<T>,
+    "Conv2d": Conv2d<T>,
+    "GlobalAvgPool": GlobalAvgPool,
+    "Linear": Linear<T>,
+    "MaxPool2d": MaxPool2d,
+    "Relu": Relu,
+    "Sigmoid": Sigmoid,
+    "SubsamplePad": SubsamplePad,
+}
