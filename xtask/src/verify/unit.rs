@@ -25,50 +25,65 @@ pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Fa
     let packages = MetadataCommand::new().manifest_path(manifest).no_deps().exec()?.packages;
     let mut selected: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
     selected.retain(|name| recorder.selects(name));
-    tests(settings, recorder, &selected, "", &[])?;
+    let all = Build { packages: &selected, ..Build::default() };
+    all.run(settings, recorder)?;
     selected.retain(|name| OPTIMISED.contains(name));
-    tests(settings, recorder, &selected, " optimised", &["--release", "--tests"])
+    let options = &["--release", "--tests"];
+    Build { packages: &selected, mark: " optimised", options, ..Build::default() }.run(settings, recorder)
 }
 
-/// Builds and runs the tests of packages. `mark` tells their checks from those of other builds.
-fn tests(
-    settings: &Settings,
-    recorder: &mut Recorder,
-    packages: &[&str],
-    mark: &'static str,
-    options: &[&str],
-) -> Result<(), Failure> {
-    if packages.is_empty() {
-        return Ok(());
+/// Tests that are built in one way and run together.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Build<'a> {
+    pub(super) packages: &'a [&'a str],
+    /// Tells the checks of this build from those of others: stands behind every name.
+    pub(super) mark: &'static str,
+    /// What cargo is told besides.
+    pub(super) options: &'a [&'a str],
+    /// What cargo's environment is set to.
+    pub(super) variables: &'a [(&'a str, &'a str)],
+    /// Only tests whose name contains this; each program must have some then.
+    pub(super) only: Option<&'a str>,
+}
+
+impl Build<'_> {
+    /// Builds the tests and runs them.
+    pub(super) fn run(self, settings: &Settings, recorder: &mut Recorder) -> Result<(), Failure> {
+        if self.packages.is_empty() {
+            return Ok(());
+        }
+        let mut arguments = vec!["test", "--no-fail-fast"];
+        arguments.extend(self.options);
+        arguments.extend(self.packages.iter().flat_map(|name| ["--package", name]));
+        let cargo = |arguments: &[&str], line: &mut dyn FnMut(&str)| {
+            cargo::run(&settings.root, arguments, self.variables, line)
+        };
+        let built = recorder.require(format!("build{}", self.mark), || {
+            let mut lines = Vec::new();
+            let arguments = [&arguments[..], &["--quiet", "--no-run"]].concat();
+            let built = cargo(&arguments, &mut |line| lines.push(line.to_owned()))?;
+            if built { Ok(String::new()) } else { Err(lines.join("\n").into()) }
+        });
+        if !built {
+            return Ok(());
+        }
+        arguments.extend(["--", "--show-output"]);
+        arguments.extend(self.only);
+        let mut programs = Programs::new(recorder, &self);
+        let mut last_lines = Vec::new();
+        let passed = cargo(&arguments, &mut |line| {
+            last_lines.push(line.to_owned());
+            programs.read(line);
+        })?;
+        programs.finish(passed, &last_lines[last_lines.len().saturating_sub(20)..]);
+        Ok(())
     }
-    let mut arguments = vec!["test", "--no-fail-fast"];
-    arguments.extend(options);
-    arguments.extend(packages.iter().flat_map(|name| ["--package", name]));
-    let built = recorder.require(format!("build{mark}"), || {
-        let mut lines = Vec::new();
-        let arguments = [&arguments[..], &["--quiet", "--no-run"]].concat();
-        let built = cargo::run(&settings.root, &arguments, &[], |line| lines.push(line.to_owned()))?;
-        if built { Ok(String::new()) } else { Err(lines.join("\n").into()) }
-    });
-    if !built {
-        return Ok(());
-    }
-    arguments.extend(["--", "--show-output"]);
-    let mut programs = Programs::new(recorder, mark);
-    let mut last_lines = Vec::new();
-    let passed = cargo::run(&settings.root, &arguments, &[], |line| {
-        last_lines.push(line.to_owned());
-        programs.read(line);
-    })?;
-    programs.finish(passed, &last_lines[last_lines.len().saturating_sub(20)..]);
-    Ok(())
 }
 
 /// Makes a check of each test program in cargo's output.
 struct Programs<'a> {
     recorder: &'a mut Recorder,
-    /// Stands behind every name.
-    mark: &'static str,
+    build: &'a Build<'a>,
     /// Whose tests are running: integration tests follow the package's unit tests.
     package: String,
     open: Option<Program>,
@@ -100,14 +115,14 @@ enum Shown {
 }
 
 impl<'a> Programs<'a> {
-    fn new(recorder: &'a mut Recorder, mark: &'static str) -> Self {
-        Self { recorder, mark, package: String::new(), open: None, failed: 0 }
+    fn new(recorder: &'a mut Recorder, build: &'a Build<'a>) -> Self {
+        Self { recorder, build, package: String::new(), open: None, failed: 0 }
     }
 
     fn read(&mut self, line: &str) {
         if let Some(name) = self.started_by(line) {
             self.close();
-            self.open = Some(Program::new(name + self.mark));
+            self.open = Some(Program::new(name + self.build.mark));
         } else if let Some(program) = &mut self.open {
             program.read(line);
         }
@@ -134,6 +149,11 @@ impl<'a> Programs<'a> {
         if !program.ended {
             program.failed += 1;
             program.output.insert(0, "ended without a result".to_owned());
+        } else if let Some(only) = self.build.only
+            && program.passed + program.failed == 0
+        {
+            program.failed += 1;
+            program.output.insert(0, format!("has no test whose name contains '{only}'"));
         }
         let Program { name, passed, failed, not_covered, started, output, .. } = program;
         let mut detail = match failed {
@@ -158,7 +178,7 @@ impl<'a> Programs<'a> {
         if !passed && self.failed == 0 {
             let lines = last_lines.join("\n");
             let reason = format!("cargo test failed, although no test did; its last lines:\n{lines}");
-            self.recorder.require(format!("cargo test{}", self.mark), || Err(reason.into()));
+            self.recorder.require(format!("cargo test{}", self.build.mark), || Err(reason.into()));
         }
     }
 }
@@ -224,9 +244,13 @@ mod tests {
     use crate::verify::{SUITES, recorder::RunResult};
 
     fn read(text: &str, passed: bool) -> RunResult {
+        read_of(&Build::default(), text, passed)
+    }
+
+    fn read_of(build: &Build<'_>, text: &str, passed: bool) -> RunResult {
         let mut recorder = Recorder::new(Vec::new(), true);
         recorder.begin(&SUITES[0]);
-        let mut programs = Programs::new(&mut recorder, "");
+        let mut programs = Programs::new(&mut recorder, build);
         text.lines().for_each(|line| programs.read(line));
         programs.finish(passed, &["error: no space left".to_owned()]);
         recorder.finish().unwrap()
@@ -267,6 +291,17 @@ mod tests {
         let text = format!("{ONE}test a ... ok\ntest result: ok. 1 passed; 0 failed; 0 ignored\n");
         assert_eq!(read(&text, true).failed, 0);
         assert_eq!(read(&text, false).failed, 1);
+    }
+
+    #[test]
+    fn tests_that_are_asked_for_must_be_there() {
+        let build = Build { only: Some("models"), ..Build::default() };
+        let none = format!("{ONE}test result: ok. 0 passed; 0 failed; 0 ignored; 9 filtered out\n");
+        assert_eq!(read_of(&build, &none, true).failed, 1);
+        assert_eq!(read(&format!("{ONE}test a ... ok\n{none}"), true).failed, 0);
+        let one = format!("{ONE}test models::a ... ok\ntest result: ok. 1 passed; 0 failed; 0 ignored\n");
+        let result = read_of(&build, &one, true);
+        assert_eq!((result.passed, result.failed), (1, 0));
     }
 
     #[test]

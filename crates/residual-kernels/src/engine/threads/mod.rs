@@ -19,7 +19,8 @@
 //! *rayon*'s `join` and `scope` wake a thread that sleeps at each loop, and a thread that waits runs
 //! others' work meanwhile. *chili* and *forte* hand out work at a heartbeat, of which such a loop sees
 //! none. *micropool* is the nearest, and needs a newer compiler than this workspace. *paralight* locks
-//! and sleeps; *orx-parallel* starts threads for each loop; *ForkUnion* is C++. *Rayon's threads, kept awake*: they then wait for us where others wait for them.
+//! and sleeps; *orx-parallel* starts threads for each loop; *ForkUnion* is C++. *Rayon's threads, kept awake*: they then wait for us
+//! where others wait for them.
 //!
 //! **Not here.** What a task is: [`parallel`](super::parallel) divides work. A body must not wait for
 //! rayon's pool, whose threads may be the callers that wait for this body; no loop of this crate does.
@@ -27,7 +28,7 @@
 //! they would have computed: fork between loops.
 //!
 //! `models` checks the protocol in all interleavings of small programs, with `loom`:
-//! `RUSTFLAGS="--cfg loom" cargo test --release -p residual-kernels --lib threads::models`.
+//! `cargo xtask verify --only models`.
 
 mod crew;
 mod sleep;
