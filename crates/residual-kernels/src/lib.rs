@@ -39,10 +39,8 @@
 //! | [`mod@softmax`], [`mod@cross_entropy`] | [`softmax()`], [`cross_entropy()`] | [`cross_entropy::backward`] |
 //! | [`elementwise`] | [`add`](elementwise::add), [`mul`](elementwise::mul), [`exp`](elementwise::exp), … with broadcasting | [`mul_backward`](elementwise::mul_backward), … |
 //! | [`reduce`] | [`sum`](reduce::sum), [`mean`](reduce::mean), [`max`](reduce::max) | [`sum_backward`](reduce::sum_backward), … |
-//! | [`matmul`], [`concatenate`] | `forward` | [`backward_a`](matmul::backward_a), [`slice_backward`](concatenate::slice_backward), … |
+//! | [`mod@matmul`], [`mod@concatenate`] | [`matmul()`], [`concatenate()`] | [`backward_a`](matmul::backward_a), [`slice_backward`](concatenate::slice_backward), … |
 //! | [`sgd`] | [`step`](sgd::step) | |
-//!
-//! The last four lines work on tensors alone: they serve the tape, and arrays have that arithmetic of their own.
 //!
 //! Four floors: [`mod@reference`] has every operation as plain loops, to be read, and to be what everything
 //! else is held against; [`ops`] has them fast; [`fused`] has what training and inference combine;

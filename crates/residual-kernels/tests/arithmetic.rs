@@ -303,7 +303,7 @@ fn parts_put_together_are_taken_apart_again() {
                     random(length as u64, &shape, layout)
                 })
                 .collect();
-            let whole = concatenate::forward(&parts.iter().collect::<Vec<_>>(), axis).unwrap();
+            let whole = concatenate::forward(&parts, axis).unwrap();
             let mut start = 0;
             let mut sum = Tensor::zeros(whole.shape());
             for part in &parts {
@@ -325,13 +325,13 @@ fn threads_do_not_change_a_bit() {
         let (a, b) =
             (random::<f32>(2, &[40, 130, 60], Layout::Contiguous), random(3, &[60, 33], Layout::Contiguous));
         let mut results = vec![
-            elementwise::mul(&x, &random(4, &[37, 1, 1], Layout::Contiguous)).unwrap(),
-            elementwise::exp(&x),
+            elementwise::mul(&x, random(4, &[37, 1, 1], Layout::Contiguous)).unwrap(),
+            elementwise::exp(&x).unwrap(),
             matmul::forward(&a, &b).unwrap(),
             softmax::forward_along(&x, 1).unwrap(),
         ];
         for (shape, axes) in REDUCTIONS {
-            results.push(reduce::sum(&random::<f32>(5, shape, Layout::Contiguous), axes).unwrap());
+            results.push(reduce::sum(random::<f32>(5, shape, Layout::Contiguous), axes).unwrap());
         }
         results
             .iter()
@@ -351,41 +351,41 @@ fn what_does_not_fit_is_an_error() {
     let reduction = Reduction::new("sum", &shape(&[2, 3]), 1).unwrap();
     for (error, expected) in [
         (
-            elementwise::add(&x(&[2, 3]), &x(&[2])).unwrap_err(),
+            elementwise::add(x(&[2, 3]), x(&[2])).unwrap_err(),
             "add: a [2, 3] does not fit b [2]: axes, counted from the last, must be equal, or one of them 1",
         ),
-        (reduce::sum(&x(&[2, 3]), 2).unwrap_err(), "sum: axes [2] must be different axes of [2, 3]"),
+        (reduce::sum(x(&[2, 3]), 2).unwrap_err(), "sum: axes [2] must be different axes of [2, 3]"),
+        (reduce::mean(x(&[2, 3]), [1, 1]).unwrap_err(), "mean: axes [1, 1] must be different axes of [2, 3]"),
+        (reduce::max(x(&[2, 0]), 1).unwrap_err(), "max: [2, 0] has 0 values, but needs at least 1"),
         (
-            reduce::mean(&x(&[2, 3]), [1, 1]).unwrap_err(),
-            "mean: axes [1, 1] must be different axes of [2, 3]",
-        ),
-        (reduce::max(&x(&[2, 0]), 1).unwrap_err(), "max: [2, 0] has 0 values, but needs at least 1"),
-        (
-            reduce::sum_backward(&x(&[3]), &reduction, &shape(&[2, 3]), Layout::Contiguous).unwrap_err(),
+            reduce::sum_backward(x(&[3]), &reduction, &shape(&[2, 3]), Layout::Contiguous).unwrap_err(),
             "sum backward: dy [3] does not fit the output [2]: both must have the same shape",
         ),
         (
-            matmul::forward(&x(&[3]), &x(&[3, 2])).unwrap_err(),
+            matmul::forward(x(&[3]), x(&[3, 2])).unwrap_err(),
             "matmul: a [3] is not a matrix; it needs two axes or more",
         ),
         (
-            matmul::forward(&x(&[2, 3]), &x(&[2, 3])).unwrap_err(),
+            matmul::forward(x(&[2, 3]), x(&[2, 3])).unwrap_err(),
             "matmul: a [2, 3] does not fit b [2, 3]: the columns of the one must be as many as the rows of the other",
         ),
         (
-            matmul::forward(&x(&[2, 2, 3]), &x(&[3, 3, 2])).unwrap_err(),
+            matmul::forward(x(&[2, 2, 3]), x(&[3, 3, 2])).unwrap_err(),
             "matmul: a [2, 2, 3] does not fit b [3, 3, 2]: axes before the last two must be equal, counted from \
              the last, or one of them 1",
         ),
         (softmax::forward_along(x(&[2]), 1).unwrap_err(), "softmax: axes [1] must be different axes of [2]"),
-        (concatenate::forward::<f32>(&[], 0).unwrap_err(), "concatenate: needs at least one tensor"),
         (
-            concatenate::forward(&[&x(&[2, 3]), &x(&[2, 4])], 0).unwrap_err(),
+            concatenate::forward(&[] as &[Tensor<f32>], 0).unwrap_err(),
+            "concatenate: needs at least one tensor",
+        ),
+        (
+            concatenate::forward([x(&[2, 3]), x(&[2, 4])], 0).unwrap_err(),
             "concatenate: tensor [2, 4] does not fit the first [2, 3]: all axes but that along which they are \
              joined must be equal",
         ),
         (
-            concatenate::slice_backward(&x(&[2]), 0, usize::MAX, &shape(&[3])).unwrap_err(),
+            concatenate::slice_backward(x(&[2]), 0, usize::MAX, &shape(&[3])).unwrap_err(),
             "slice backward: dy [2] does not fit x [3]: dy must be a slice of x",
         ),
     ] {

@@ -4,9 +4,10 @@
 use std::{env, process::Command};
 
 use residual_kernels::{
-    Conv2dGeometry, KernelError, Pool2dGeometry, check_environment, conv2d,
+    Conv2dGeometry, KernelError, Pool2dGeometry, SgdRule, add, batch_norm, check_environment, conv2d,
+    elementwise,
     fused::{self, PackedConv2d},
-    max_pool,
+    max_pool, reduce, relu, sgd, softmax,
 };
 use residual_tensor::Tensor;
 
@@ -56,5 +57,25 @@ fn in_vain() {
     if env::var_os("RESIDUAL_ISA").is_some() {
         let shape = Pool2dGeometry::new(5, 5).resolve(x.shape()).unwrap();
         assert_eq!(max_pool::forward_into(x.as_slice(), &mut [0.0; 2], &shape).unwrap_err(), said);
+        let vector = Tensor::zeros([2]);
+        let rule = SgdRule { learning_rate: 0.1, momentum: 0.0, weight_decay: 0.0, nesterov: false };
+        let errors = [
+            elementwise::exp(&x).unwrap_err(),
+            elementwise::add(&x, &x).unwrap_err(),
+            elementwise::add(&x, Tensor::scalar(1.0)).unwrap_err(),
+            reduce::sum(&x, 1).unwrap_err(),
+            relu(&x).unwrap_err(),
+            relu::backward(&x, &x).unwrap_err(),
+            add(&x, &x).unwrap_err(),
+            add::accumulate(&mut x.clone(), &x).unwrap_err(),
+            softmax::forward_along(&x, 1).unwrap_err(),
+            sgd::step(&mut weight.clone(), &weight, None, &rule).unwrap_err(),
+            batch_norm::forward_train(&x, &vector, &vector, 1e-5).unwrap_err(),
+            batch_norm::forward_eval(&x, &vector, &vector, &vector, &vector, 1e-5).unwrap_err(),
+            batch_norm::backward_eval(&x, &x, &vector, &vector, &vector, 1e-5).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error, said);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use ndarray::{Array2, Array4, s};
 use residual_kernels::*;
-use residual_tensor::{Generator, Layout, Tensor, TensorView};
+use residual_tensor::{Generator, IntoView, Layout, Tensor, TensorView};
 
 fn random(seed: u64, shape: [usize; 4]) -> Tensor<f32> {
     Generator::new(seed).normal_tensor(shape, 1.0).to_layout(Layout::ChannelsLast)
@@ -11,7 +11,7 @@ fn random(seed: u64, shape: [usize; 4]) -> Tensor<f32> {
 /// The value of an expression with four-dimensional `$x` in every form in which it can be given.
 macro_rules! in_every_form {
     ($x:ident, $run:expr) => {{
-        let tensor: &Tensor<f32> = &$x;
+        let tensor: &Tensor<f32> = &$x.to_layout(Layout::ChannelsLast);
         let array: Array4<f32> = tensor.to_array().into_dimensionality().unwrap();
         let [n, c, h, w]: [usize; 4] = tensor.dims("test").unwrap();
         let (nchw, nhwc) = (tensor.to_layout(Layout::Contiguous), tensor.as_slice());
@@ -83,6 +83,102 @@ fn the_other_operations_read_everything() {
     assert_same(in_every_form!(x, batch_norm::forward_eval(x, &gamma, &beta, &mean, &variance, 1e-5)));
     assert_same(in_every_form!(x, batch_norm::backward_eval(x, &other, &gamma, &mean, &variance, 1e-5)));
     assert_same(in_every_form!(x, batch_norm::backward_eval(&other, x, &gamma, &mean, &variance, 1e-5)));
+}
+
+#[test]
+fn arithmetic_reads_everything() {
+    // Whole numbers: sums follow the order of memory, and others would round differently in another.
+    let [x, other] = [1, 2].map(|seed| random(seed, [2, 5, 6, 8]).map(|x| (4.0 * x).round() + 0.5));
+    let (shape, channel) = (x.shape().clone(), random(3, [1, 5, 1, 1]).map(f32::ceil));
+    assert_same(in_every_form!(x, elementwise::add(x, &channel)));
+    assert_same(in_every_form!(x, elementwise::sub(&channel, x)));
+    assert_same(in_every_form!(x, elementwise::mul(x, &other)));
+    assert_same(in_every_form!(x, elementwise::div(&other, x)));
+    assert_same(in_every_form!(x, elementwise::add_backward(x, channel.shape())));
+    assert_same(in_every_form!(x, elementwise::sub_backward_b(x, &shape)));
+    assert_same(in_every_form!(x, elementwise::mul_backward(x, &other, channel.shape())));
+    assert_same(in_every_form!(x, elementwise::div_backward_a(&other, x, &shape)));
+    assert_same(in_every_form!(x, elementwise::div_backward_b(&other, x, &other)));
+    assert_same(in_every_form!(x, elementwise::add_scalar(x, 2.0)));
+    assert_same(in_every_form!(x, elementwise::mul_scalar(x, 2.0)));
+    assert_same(in_every_form!(x, elementwise::neg(x)));
+    let exp = elementwise::exp(&x).unwrap();
+    assert_same(in_every_form!(x, elementwise::exp(x)));
+    assert_same(in_every_form!(exp, elementwise::log(exp)));
+    assert_same(in_every_form!(exp, elementwise::sqrt(exp)));
+    assert_same(in_every_form!(exp, elementwise::powf(exp, 1.5)));
+    assert_same(in_every_form!(x, elementwise::sigmoid(x)));
+    assert_same(in_every_form!(x, elementwise::tanh(x)));
+    assert_same(in_every_form!(x, elementwise::exp_backward(x, &exp)));
+    assert_same(in_every_form!(exp, elementwise::log_backward(&x, exp)));
+    assert_same(in_every_form!(x, elementwise::sqrt_backward(x, &exp)));
+    assert_same(in_every_form!(exp, elementwise::powf_backward(&x, exp, 1.5)));
+    assert_same(in_every_form!(x, elementwise::sigmoid_backward(x, &other)));
+    assert_same(in_every_form!(x, elementwise::tanh_backward(&other, x)));
+}
+
+#[test]
+fn reductions_and_products_read_everything() {
+    let (x, other) = (random(1, [2, 5, 6, 8]), random(2, [2, 5, 6, 8]));
+    let shape = x.shape().clone();
+    // Whole numbers, as above.
+    let x = x.map(f32::round);
+    assert_same(in_every_form!(x, reduce::sum(x, [0, 2])));
+    assert_same(in_every_form!(x, reduce::mean(x, ..)));
+    assert_same(in_every_form!(x, reduce::max(x, 1)));
+    assert_same(in_every_form!(x, reduce::sum(x, Axes::from(vec![]))));
+    let axes = || Axes::from(1).kept();
+    let reduction = reduce::Reduction::new("test", &shape, axes()).unwrap();
+    let y = reduce::max(&x, axes()).unwrap();
+    let dy = random(3, [2, 1, 6, 8]);
+    let back = |dy| reduce::sum_backward(dy, &reduction, &shape, Layout::ChannelsLast);
+    assert_eq!(back(&dy).unwrap(), elementwise::add(&dy, Tensor::zeros(&shape)).unwrap());
+    assert_same(in_every_form!(dy, reduce::sum_backward(dy, &reduction, &shape, Layout::ChannelsLast)));
+    assert_same(in_every_form!(dy, reduce::mean_backward(dy, &reduction, &shape, Layout::ChannelsLast)));
+    assert_same(in_every_form!(dy, reduce::max_backward(dy, &x, &y, &reduction)));
+    assert_same(in_every_form!(x, reduce::max_backward(&dy, x, &y, &reduction)));
+    assert_same(in_every_form!(y, reduce::max_backward(&dy, &x, y, &reduction)));
+    assert_same(in_every_form!(x, broadcast::reduce_to(x, &[5, 1, 1])));
+    assert_same(in_every_form!(dy, broadcast::expand(dy, &shape, Layout::ChannelsLast)));
+
+    let matrix = random(4, [1, 1, 8, 3]);
+    let product = matmul(&x, &matrix).unwrap();
+    assert_same(in_every_form!(x, matmul(x, &matrix)));
+    assert_same(in_every_form!(matrix, matmul(&x, matrix)));
+    assert_same(in_every_form!(product, matmul::backward_a(product, &matrix, &shape)));
+    assert_same(in_every_form!(matrix, matmul::backward_a(&product, matrix, &shape)));
+    assert_same(in_every_form!(x, matmul::backward_b(x, &product, &[8, 3])));
+    assert_same(in_every_form!(product, matmul::backward_b(&x, product, matrix.shape())));
+
+    assert_same(in_every_form!(x, concatenate([x.into_view().unwrap(), (&other).into()], 1)));
+    assert_same(in_every_form!(x, concatenate::slice_backward(x, 2, 1, &[2, 5, 9, 8])));
+}
+
+#[test]
+fn matrices_of_any_strides_are_multiplied() {
+    let mut generator = Generator::new(1);
+    let mut random =
+        |rows, columns| Array2::from_shape_simple_fn([rows, columns], || generator.normal() as f32);
+    let (a, b) = (random(4, 6), random(6, 3));
+    let [a_f, b_f] = [&a, &b].map(|matrix| matrix.t().as_standard_layout().into_owned());
+    let y = matmul(&a, &b).unwrap();
+    assert_eq!(y, matmul(a_f.t(), b_f.t()).unwrap());
+    for (got, expected) in y.to_vec().into_iter().zip(a.dot(&b)) {
+        assert!((got - expected).abs() < 1e-5, "{got} {expected}");
+    }
+    assert_eq!(matmul::backward_a(&y, &b, a.shape()), matmul::backward_a(y.view(), b_f.t(), a.shape()));
+    assert_eq!(matmul::backward_b(&a, &y, b.shape()), matmul::backward_b(a_f.t(), y.view(), b.shape()));
+    assert_eq!(elementwise::mul(&a, a_f.t()), elementwise::mul(&a, &a));
+    assert_eq!(concatenate([a.view(), a_f.t()], 0), concatenate([&a, &a], 0));
+}
+
+#[test]
+fn what_is_handed_over_and_fits_comes_back_without_a_copy() {
+    let x = random(1, [2, 5, 6, 8]);
+    assert!(elementwise::add_backward(x.clone(), x.shape()).unwrap().shares_memory_with(&x));
+    let expanded = broadcast::expand(x.clone(), x.shape(), Layout::ChannelsLast).unwrap();
+    assert!(expanded.shares_memory_with(&x));
+    assert!(!elementwise::add_backward(&x, x.shape()).unwrap().shares_memory_with(&x));
 }
 
 #[test]

@@ -137,13 +137,28 @@ impl<'a, T: Element> TensorView<'a, T> {
         Ok(Self { layout, elements, ..self })
     }
 
+    /// The same elements, in row-major order, under another shape. They are copied only if they lie in
+    /// another order.
+    ///
+    /// # Errors
+    /// [`TensorError::Reshape`] if the number of elements differs, [`TensorError::TooLarge`] if the
+    /// shape is impossible; those of [`Tensor::try_unfilled`].
+    pub fn into_reshaped(self, shape: impl IntoShape) -> Result<Self> {
+        let shape = shape.into_shape()?;
+        if shape.elements() != self.len() {
+            return Err(TensorError::Reshape { from: self.shape.into_owned(), to: shape });
+        }
+        Ok(Self { shape: Cow::Owned(shape), ..self.into_layout(Layout::Contiguous)? })
+    }
+
     /// A tensor of the same elements in the same layout: the one that was handed over, or a copy.
     ///
     /// # Errors
     /// As [`Tensor::try_unfilled`].
     pub fn into_tensor(self) -> Result<Tensor<T>> {
         match self.elements {
-            Elements::Owned(tensor) => Ok(tensor.to_layout(self.layout)),
+            Elements::Owned(tensor) if *tensor.shape() == *self.shape => Ok(tensor.to_layout(self.layout)),
+            Elements::Owned(tensor) => Ok(tensor.reshape(&*self.shape)?.to_layout(self.layout)),
             Elements::Borrowed(elements) => {
                 let mut tensor = Tensor::try_unfilled(&*self.shape, self.layout)?;
                 tensor.as_mut_slice().copy_from_slice(elements);

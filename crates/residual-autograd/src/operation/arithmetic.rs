@@ -73,7 +73,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn add_scalar(&self, addend: T) -> Result<Self> {
-        self.record_own(AddScalar, &[self], elementwise::add_scalar(self.value(), addend))
+        self.record_own(AddScalar, &[self], elementwise::add_scalar(self.value(), addend)?)
     }
 
     /// `self · factor`, the same number for every element.
@@ -81,7 +81,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn mul_scalar(&self, factor: T) -> Result<Self> {
-        self.record_own(MulScalar { factor }, &[self], elementwise::mul_scalar(self.value(), factor))
+        self.record_own(MulScalar { factor }, &[self], elementwise::mul_scalar(self.value(), factor)?)
     }
 
     /// `−self`
@@ -89,7 +89,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn neg(&self) -> Result<Self> {
-        self.record_own(Neg, &[self], elementwise::neg(self.value()))
+        self.record_own(Neg, &[self], elementwise::neg(self.value())?)
     }
 }
 
@@ -101,8 +101,8 @@ impl<T: Float> BuiltIn<T> for Add {
     fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         let [a, b] = self.inputs;
         Ok(vec![
-            when(wanted[0], || elementwise::add_backward(&upstream, &a))?,
-            when(wanted[1], || elementwise::add_backward(&upstream, &b))?,
+            when(wanted[0], || elementwise::add_backward(upstream.clone(), &a))?,
+            when(wanted[1], || elementwise::add_backward(upstream.clone(), &b))?,
         ])
     }
 
@@ -119,8 +119,8 @@ impl<T: Float> BuiltIn<T> for Sub {
     fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         let [a, b] = self.inputs;
         Ok(vec![
-            when(wanted[0], || elementwise::add_backward(&upstream, &a))?,
-            when(wanted[1], || elementwise::sub_backward_b(&upstream, &b))?,
+            when(wanted[0], || elementwise::add_backward(upstream.clone(), &a))?,
+            when(wanted[1], || elementwise::sub_backward_b(upstream, &b))?,
         ])
     }
 
@@ -186,7 +186,7 @@ impl<T: Float> BuiltIn<T> for MulScalar<T> {
 
     /// `dx = dy · factor`.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
-        Ok(vec![Some(elementwise::mul_scalar(&upstream, self.factor))])
+        Ok(vec![Some(elementwise::mul_scalar(&upstream, self.factor)?)])
     }
 
     fn sample(draw: &mut Draw) -> Sample {
@@ -200,7 +200,7 @@ impl<T: Float> BuiltIn<T> for Neg {
 
     /// `dx = −dy`.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
-        Ok(vec![Some(elementwise::neg(&upstream))])
+        Ok(vec![Some(elementwise::neg(&upstream)?)])
     }
 
     fn sample(draw: &mut Draw) -> Sample {

@@ -37,7 +37,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn exp(&self) -> Result<Self> {
-        let output = elementwise::exp(self.value());
+        let output = elementwise::exp(self.value())?;
         self.record_own(Exp { output: output.clone() }, &[self], output)
     }
 
@@ -46,7 +46,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn log(&self) -> Result<Self> {
-        let output = elementwise::log(self.value());
+        let output = elementwise::log(self.value())?;
         self.record_own(Log { input: self.value().clone() }, &[self], output)
     }
 
@@ -55,7 +55,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn sqrt(&self) -> Result<Self> {
-        let output = elementwise::sqrt(self.value());
+        let output = elementwise::sqrt(self.value())?;
         self.record_own(Sqrt { output: output.clone() }, &[self], output)
     }
 
@@ -64,7 +64,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn sigmoid(&self) -> Result<Self> {
-        let output = elementwise::sigmoid(self.value());
+        let output = elementwise::sigmoid(self.value())?;
         self.record_own(Sigmoid { output: output.clone() }, &[self], output)
     }
 
@@ -73,7 +73,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn tanh(&self) -> Result<Self> {
-        let output = elementwise::tanh(self.value());
+        let output = elementwise::tanh(self.value())?;
         self.record_own(Tanh { output: output.clone() }, &[self], output)
     }
 
@@ -82,7 +82,7 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// None of its own.
     pub fn powf(&self, exponent: T) -> Result<Self> {
-        let output = elementwise::powf(self.value(), exponent);
+        let output = elementwise::powf(self.value(), exponent)?;
         self.record_own(Powf { input: self.value().clone(), exponent }, &[self], output)
     }
 }

@@ -58,7 +58,7 @@ pub use table::registry;
 ///
 ///     /// `dx = dy · sigmoid(x)`.
 ///     fn backward(self: Box<Self>, dy: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
-///         Ok(vec![Some(elementwise::mul(&dy, &elementwise::sigmoid(&self.input))?)])
+///         Ok(vec![Some(elementwise::mul(&dy, elementwise::sigmoid(&self.input)?)?)])
 ///     }
 /// }
 ///

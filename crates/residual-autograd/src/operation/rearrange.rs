@@ -72,9 +72,8 @@ impl<T: Float> Var<T> {
     /// # Errors
     /// If there are none, there is no such axis, or shapes do not fit.
     pub fn concatenate(vars: &[&Self], axis: usize) -> Result<Self> {
-        let values: Vec<&Tensor<T>> = vars.iter().map(|var| var.value()).collect();
-        let output = concatenate::forward(&values, axis)?;
-        let lengths = values.iter().map(|value| value.shape()[axis]).collect();
+        let output = concatenate::forward(vars.iter().map(|var| var.value()), axis)?;
+        let lengths = vars.iter().map(|var| var.shape()[axis]).collect();
         vars[0].record_own(Concatenate { axis, lengths }, vars, output)
     }
 }

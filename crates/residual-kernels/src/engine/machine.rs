@@ -46,7 +46,9 @@ pub fn fma_peak(set: InstructionSet) -> f64 {
             },
             8,
         ),
-        _ => (portable, PORTABLE_LANES),
+        #[cfg(not(target_arch = "x86_64"))]
+        Instructions::Avx512 | Instructions::Avx2 => (portable, PORTABLE_LANES),
+        Instructions::Portable => (portable, PORTABLE_LANES),
     };
     let threads = threads::count();
     let operations = 2 * ROUNDS * SUMS * lanes * threads;

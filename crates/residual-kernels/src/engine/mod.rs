@@ -5,4 +5,5 @@ pub(crate) mod environment;
 pub mod isa;
 pub mod machine;
 pub(crate) mod parallel;
+pub(crate) mod shared;
 pub(crate) mod threads;

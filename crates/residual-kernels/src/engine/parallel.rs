@@ -7,12 +7,13 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use residual_tensor::{Float, Tensor};
+use residual_tensor::{Float, Tensor, TensorView};
 
 use crate::{
     Result,
     engine::{
-        isa::{Loop, vectorized},
+        isa::{InstructionSet, Loop, vectorized},
+        shared::Shared,
         threads,
     },
 };
@@ -27,37 +28,57 @@ pub(crate) fn chunks_per_task(elements: usize) -> usize {
 }
 
 /// `f(x)` for each element, in the layout of `x`.
-pub(crate) fn map<T: Float>(x: &Tensor<T>, f: impl Fn(T) -> T + Sync) -> Tensor<T> {
-    let mut y = Tensor::unfilled(x.shape(), x.layout());
-    zip_update(y.as_mut_slice(), x.as_slice(), |_, x| f(x));
-    y
+///
+/// # Errors
+/// If there is no memory for the result, and those of [`zip_update`].
+pub(crate) fn map<T: Float>(x: &TensorView<'_, T>, f: impl Fn(T) -> T + Sync) -> Result<Tensor<T>> {
+    let mut y = Tensor::try_unfilled(x.shape(), x.layout())?;
+    zip_update(y.as_mut_slice(), x.as_slice(), |_, x| f(x))?;
+    Ok(y)
 }
 
 /// `f(a, b)` for each pair of elements, in the layout of `a`, which has the shape of `b`.
-pub(crate) fn zip_map<T: Float>(a: &Tensor<T>, b: &Tensor<T>, f: impl Fn(T, T) -> T + Sync) -> Tensor<T> {
+///
+/// # Errors
+/// If there is no memory for the result, and those of [`zip_into`].
+pub(crate) fn zip_map<T: Float>(
+    a: &TensorView<'_, T>,
+    b: TensorView<'_, T>,
+    f: impl Fn(T, T) -> T + Sync,
+) -> Result<Tensor<T>> {
     debug_assert_eq!(a.shape(), b.shape());
-    let b = b.to_layout(a.layout());
-    let mut y = Tensor::unfilled(a.shape(), a.layout());
-    zip_into(a.as_slice(), b.as_slice(), y.as_mut_slice(), f);
-    y
+    let b = b.into_layout(a.layout())?;
+    let mut y = Tensor::try_unfilled(a.shape(), a.layout())?;
+    zip_into(a.as_slice(), b.as_slice(), y.as_mut_slice(), f)?;
+    Ok(y)
 }
 
 /// `y = f(a, b)` for each triple of elements of slices that are equally long.
-pub(crate) fn zip_into<T: Float>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync) {
+///
+/// # Errors
+/// As [`InstructionSet::active`].
+pub(crate) fn zip_into<T: Float>(a: &[T], b: &[T], y: &mut [T], f: impl Fn(T, T) -> T + Sync) -> Result<()> {
     debug_assert!(a.len() == y.len() && b.len() == y.len());
+    let set = InstructionSet::active()?;
     for_each_run(y, CHUNK, |run, y| {
         let (a, b) = (&a[run.clone()], &b[run]);
-        vectorized(Zip { y, a, b, f: |_, a, b| f(a, b) });
+        vectorized(set, Zip { y, a, b, f: |_, a, b| f(a, b) });
     });
+    Ok(())
 }
 
 /// `y = f(y, x)` for each pair of elements of slices that are equally long.
-pub(crate) fn zip_update<T: Float>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync) {
+///
+/// # Errors
+/// As [`InstructionSet::active`].
+pub(crate) fn zip_update<T: Float>(y: &mut [T], x: &[T], f: impl Fn(T, T) -> T + Sync) -> Result<()> {
     debug_assert_eq!(y.len(), x.len());
+    let set = InstructionSet::active()?;
     for_each_run(y, CHUNK, |run, y| {
         let x = &x[run];
-        vectorized(Zip { y, a: x, b: x, f: |y, x, _| f(y, x) });
+        vectorized(set, Zip { y, a: x, b: x, f: |y, x, _| f(y, x) });
     });
+    Ok(())
 }
 
 /// `y = f(y, a, b)` for each triple of elements.
@@ -126,7 +147,7 @@ fn for_each_chunk_in_groups<T: Send + Sync>(
     run: impl Fn(usize, &mut [T]) + Sync,
 ) {
     let (size, length) = (size.max(1), to.len());
-    let start = Start(to.as_mut_ptr());
+    let start = Shared::new(to);
     for_each_task(length.div_ceil(size).div_ceil(per_task), |task| {
         for chunk in task * per_task..length.div_ceil(size).min((task + 1) * per_task) {
             let first = chunk * size;
@@ -155,7 +176,7 @@ pub(crate) fn for_each_run_of_two<T: Send + Sync, U: Send + Sync>(
     run: impl Fn(Range<usize>, &mut [T], &mut [U]) + Sync,
 ) {
     assert_eq!(to.len(), beside.len());
-    let start = Start(beside.as_mut_ptr());
+    let start = Shared::new(beside);
     for_each_run(to, size, |range, to| {
         // SAFETY: within the slice, which is as long as `to`, and no other run has these elements.
         let beside = unsafe { std::slice::from_raw_parts_mut(start.at(range.start), to.len()) };
@@ -166,20 +187,8 @@ pub(crate) fn for_each_run_of_two<T: Send + Sync, U: Send + Sync>(
 /// The results of `f` for each number below `count`, in order.
 pub(crate) fn collect<R: Send + Sync>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
     let mut results: Vec<Option<R>> = (0..count).map(|_| None).collect();
-    let start = Start(results.as_mut_ptr());
+    let start = Shared::new(&mut results);
     // SAFETY: an element of the vector, which no other task has.
     for_each_task(count, |task| unsafe { *start.at(task) = Some(f(task)) });
     results.into_iter().map(|result| result.expect("every task has run")).collect()
-}
-
-/// The start of a slice whose chunks go to different threads.
-struct Start<T>(*mut T);
-
-// SAFETY: each thread makes a slice of other elements from it, and elements may be sent.
-unsafe impl<T: Send> Sync for Start<T> {}
-
-impl<T> Start<T> {
-    fn at(&self, index: usize) -> *mut T {
-        self.0.wrapping_add(index)
-    }
 }

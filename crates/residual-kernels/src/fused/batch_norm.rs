@@ -184,16 +184,16 @@ impl<T: Float> Fused<T> {
             (_, Some(y)) => Gate::Output(y),
             (_, None) => Gate::Open,
         };
-        let [dgamma, dbeta] = normalizer.parameter_gradients(x.as_slice(), dy.as_slice(), gate);
+        let [dgamma, dbeta] = normalizer.parameter_gradients(x.as_slice(), dy.as_slice(), gate)?;
         let gradient = normalizer.gradient(gamma.as_slice(), [&dgamma, &dbeta], *count);
         let (dx, addend) = match followed {
             Followed::Nothing | Followed::Relu => {
-                gradient.apply(x.as_slice(), gate, dy.as_mut_slice());
+                gradient.apply(x.as_slice(), gate, dy.as_mut_slice())?;
                 (dy, None)
             }
             Followed::Addend | Followed::AddendAndRelu(_) => {
                 let mut dx = Tensor::try_unfilled(x.shape(), Layout::ChannelsLast)?;
-                gradient.apply_beside(x.as_slice(), y, dy.as_mut_slice(), dx.as_mut_slice());
+                gradient.apply_beside(x.as_slice(), y, dy.as_mut_slice(), dx.as_mut_slice())?;
                 (dx, Some(dy))
             }
         };

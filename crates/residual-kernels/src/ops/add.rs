@@ -14,7 +14,7 @@ pub fn forward<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -
     KernelError::unless_same("add", ("a", a.shape()), ("b", b.shape()))?;
     let b = b.into_layout(a.layout())?;
     let mut y = Tensor::try_unfilled(a.shape(), a.layout())?;
-    parallel::zip_into(a.as_slice(), b.as_slice(), y.as_mut_slice(), |a, b| a + b);
+    parallel::zip_into(a.as_slice(), b.as_slice(), y.as_mut_slice(), T::add)?;
     Ok(y)
 }
 
@@ -26,6 +26,5 @@ pub fn accumulate<'a, T: Float>(a: &mut Tensor<T>, b: impl IntoView<'a, T>) -> R
     let b = b.into_view()?;
     KernelError::unless_same("add", ("a", a.shape()), ("b", b.shape()))?;
     let b = b.into_layout(a.layout())?;
-    parallel::zip_update(a.as_mut_slice(), b.as_slice(), |a, b| a + b);
-    Ok(())
+    parallel::zip_update(a.as_mut_slice(), b.as_slice(), T::add)
 }

@@ -6,12 +6,12 @@
 
 use std::ops::Range;
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 use crate::{
     KernelError, Result,
     engine::{
-        isa::{Loop, vectorized},
+        isa::{InstructionSet, Loop, vectorized},
         parallel::{CHUNK, for_each_run, zip_map},
     },
     ops::reduce,
@@ -40,42 +40,46 @@ pub fn shape(operation: &'static str, a: &Shape, b: &Shape) -> Result<Shape> {
 /// As [`shape`].
 pub(crate) fn zip<T: Float>(
     operation: &'static str,
-    a: &Tensor<T>,
-    b: &Tensor<T>,
+    a: TensorView<'_, T>,
+    b: TensorView<'_, T>,
     f: impl Fn(T, T) -> T + Sync,
 ) -> Result<Tensor<T>> {
     if a.shape() == b.shape() {
-        return Ok(zip_map(a, b, f));
+        return zip_map(&a, b, f);
     }
     let shape = shape(operation, a.shape(), b.shape())?;
-    let last = shape.rank() == 4 && [a, b].iter().any(|x| x.layout() == Layout::ChannelsLast);
+    let last = shape.rank() == 4 && [&a, &b].iter().any(|x| x.layout() == Layout::ChannelsLast);
     run(&shape, if last { Layout::ChannelsLast } else { Layout::Contiguous }, a, b, f)
 }
 
-/// `x` repeated to a larger shape, into which it fits; in the given layout if there are four axes.
+/// `x` repeated to a larger shape, into which it fits; in the given layout if there are four axes. A
+/// tensor that is handed over by value and has that shape already comes back as it is.
 ///
 /// # Errors
-/// If it does not.
-pub fn expand<T: Float>(x: &Tensor<T>, to: &Shape, layout: Layout) -> Result<Tensor<T>> {
+/// If it does not fit.
+pub fn expand<'a, T: Float>(x: impl IntoView<'a, T>, to: &[usize], layout: Layout) -> Result<Tensor<T>> {
+    let (x, to) = (x.into_view()?, &Shape::new(to)?);
     if x.shape() == to {
-        return Ok(x.clone());
+        return Ok(x.into_tensor()?);
     }
     if shape("expand", x.shape(), to)? != *to {
         let rule = "the axes of x must be those of the shape, or 1, or missing in front";
         return Err(KernelError::mismatch("expand", ("x", x.shape()), ("the shape", to), rule));
     }
     let layout = if to.rank() == 4 { layout } else { Layout::Contiguous };
-    run(to, layout, x, x, |x, _| x)
+    run(to, layout, (&x).into_view()?, (&x).into_view()?, |x, _| x)
 }
 
 /// The gradient with respect to an operand of the given shape, which was repeated: the sum of `dy`
-/// over the axes along which it was.
+/// over the axes along which it was. A tensor that is handed over by value and has that shape already
+/// comes back as it is.
 ///
 /// # Errors
 /// If such a shape does not repeat to that of `dy`.
-pub fn reduce_to<T: Float>(dy: &Tensor<T>, to: &Shape) -> Result<Tensor<T>> {
+pub fn reduce_to<'a, T: Float>(dy: impl IntoView<'a, T>, to: &[usize]) -> Result<Tensor<T>> {
+    let (dy, to) = (dy.into_view()?, &Shape::new(to)?);
     if dy.shape() == to {
-        return Ok(dy.clone());
+        return Ok(dy.into_tensor()?);
     }
     if shape("broadcast backward", dy.shape(), to)? != *dy.shape() {
         let rule = "the axes of x must be those of dy, or 1, or missing in front";
@@ -91,17 +95,19 @@ pub fn reduce_to<T: Float>(dy: &Tensor<T>, to: &Shape) -> Result<Tensor<T>> {
 fn run<T: Float>(
     shape: &Shape,
     layout: Layout,
-    a: &Tensor<T>,
-    b: &Tensor<T>,
+    a: TensorView<'_, T>,
+    b: TensorView<'_, T>,
     f: impl Fn(T, T) -> T + Sync,
 ) -> Result<Tensor<T>> {
     // Of equal layouts, the innermost axis is adjacent in both, which is the fast way.
-    let in_layout = |x: &Tensor<T>| if x.shape().rank() == 4 { x.to_layout(layout) } else { x.clone() };
-    let (a, b) = (in_layout(a), in_layout(b));
-    let walk = Walk::new(shape, layout, [&a, &b])?;
+    let a = if a.shape().rank() == 4 { a.into_layout(layout)? } else { a };
+    let b = if b.shape().rank() == 4 { b.into_layout(layout)? } else { b };
+    let (walk, set) = (Walk::new(shape, layout, [&a, &b])?, InstructionSet::active()?);
     let mut y = Tensor::try_unfilled(shape, layout)?;
     let (a, b) = (a.as_slice(), b.as_slice());
-    for_each_run(y.as_mut_slice(), CHUNK, |run, y| vectorized(Rows { walk: &walk, run, y, a, b, f: &f }));
+    for_each_run(y.as_mut_slice(), CHUNK, |run, y| {
+        vectorized(set, Rows { walk: &walk, run, y, a, b, f: &f });
+    });
     Ok(y)
 }
 
@@ -115,9 +121,9 @@ struct Walk {
 }
 
 impl Walk {
-    fn new<T: Float>(shape: &Shape, layout: Layout, operands: [&Tensor<T>; 2]) -> Result<Self> {
+    fn new<T: Float>(shape: &Shape, layout: Layout, operands: [&TensorView<'_, T>; 2]) -> Result<Self> {
         let rank = shape.rank();
-        let strides = |x: &Tensor<T>| -> Result<Vec<usize>> {
+        let strides = |x: &TensorView<'_, T>| -> Result<Vec<usize>> {
             let missing = rank - x.shape().rank();
             let strides = x.layout().strides(x.shape())?;
             let stride = |axis: usize| match axis.checked_sub(missing) {

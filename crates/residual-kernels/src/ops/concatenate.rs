@@ -1,7 +1,7 @@
 //! Tensors one after another along an axis, and the way back of a slice: the two are each other's
 //! gradients.
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 use crate::{KernelError, Result, ops::broadcast::stored_axes};
 
@@ -11,8 +11,13 @@ use crate::{KernelError, Result, ops::broadcast::stored_axes};
 ///
 /// # Errors
 /// If there are none, there is no such axis, or shapes do not fit.
-pub fn forward<T: Float>(tensors: &[&Tensor<T>], axis: usize) -> Result<Tensor<T>> {
+pub fn forward<'a, T: Float>(
+    tensors: impl IntoIterator<Item = impl IntoView<'a, T>>,
+    axis: usize,
+) -> Result<Tensor<T>> {
     let operation = "concatenate";
+    let tensors = tensors.into_iter().map(|tensor| Ok(tensor.into_view()?));
+    let tensors: Vec<TensorView<'_, T>> = tensors.collect::<Result<_>>()?;
     let Some(first) = tensors.first() else { return Err(KernelError::NoTensors { operation }) };
     let mut axes = first.shape().to_vec();
     if axis >= axes.len() {
@@ -34,8 +39,8 @@ pub fn forward<T: Float>(tensors: &[&Tensor<T>], axis: usize) -> Result<Tensor<T
     let row = block(y.shape(), layout, axis);
     let mut start = 0;
     for tensor in tensors {
-        let tensor = tensor.to_layout(layout);
         let part = block(tensor.shape(), layout, axis);
+        let tensor = tensor.into_layout(layout)?;
         if part > 0 {
             let rows = y.as_mut_slice().chunks_exact_mut(row);
             rows.zip(tensor.as_slice().chunks_exact(part))
@@ -58,7 +63,13 @@ fn block(shape: &Shape, layout: Layout, axis: usize) -> usize {
 ///
 /// # Errors
 /// If `dy` does not fit there.
-pub fn slice_backward<T: Float>(dy: &Tensor<T>, axis: usize, start: usize, x: &Shape) -> Result<Tensor<T>> {
+pub fn slice_backward<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    axis: usize,
+    start: usize,
+    x: &[usize],
+) -> Result<Tensor<T>> {
+    let (dy, x) = (dy.into_view()?, &Shape::new(x)?);
     let fits = dy.shape().rank() == x.rank()
         && (0..x.rank()).all(|i| match i == axis {
             true => start.checked_add(dy.shape()[i]).is_some_and(|end| end <= x[i]),

@@ -2,8 +2,12 @@
 //! functions of one number, each gradient under its forward pass.
 //!
 //! Whatever is not finite goes through as IEEE 754 has it, as in PyTorch.
+//!
+//! Any of these functions is an error where an operand cannot be read ([`IntoView::into_view`]),
+//! there is no memory for the result, or `RESIDUAL_ISA` names nothing that this processor has; each
+//! says what else is.
 
-use residual_tensor::{Float, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Tensor, TensorView};
 
 use crate::{
     KernelError, Result,
@@ -18,24 +22,25 @@ use crate::{
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn add<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
-    zip("add", a, b, |a, b| a + b)
+pub fn add<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    zip("add", a.into_view()?, b.into_view()?, T::add)
 }
 
 /// `a − b`; shapes [broadcast](crate::ops::broadcast::shape).
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn sub<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
-    zip("sub", a, b, |a, b| a - b)
+pub fn sub<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    zip("sub", a.into_view()?, b.into_view()?, T::sub)
 }
 
 /// The gradient of [`add`] with respect to either operand, and of [`sub`] with respect to `a`, for an
-/// operand of the given shape: `dy`, summed over what was repeated.
+/// operand of the given shape: `dy`, summed over what was repeated. The same memory as `dy` if that
+/// is a tensor handed over by value and nothing was repeated.
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn add_backward<T: Float>(dy: &Tensor<T>, operand: &Shape) -> Result<Tensor<T>> {
+pub fn add_backward<'a, T: Float>(dy: impl IntoView<'a, T>, operand: &[usize]) -> Result<Tensor<T>> {
     reduce_to(dy, operand)
 }
 
@@ -43,16 +48,16 @@ pub fn add_backward<T: Float>(dy: &Tensor<T>, operand: &Shape) -> Result<Tensor<
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn sub_backward_b<T: Float>(dy: &Tensor<T>, b: &Shape) -> Result<Tensor<T>> {
-    Ok(neg(&reduce_to(dy, b)?))
+pub fn sub_backward_b<'a, T: Float>(dy: impl IntoView<'a, T>, b: &[usize]) -> Result<Tensor<T>> {
+    neg(reduce_to(dy, b)?)
 }
 
 /// `a · b`; shapes [broadcast](crate::ops::broadcast::shape).
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn mul<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
-    zip("mul", a, b, |a, b| a * b)
+pub fn mul<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    zip("mul", a.into_view()?, b.into_view()?, T::mul)
 }
 
 /// The gradient of [`mul`] with respect to one operand, of the given shape: `dy · other`, summed over
@@ -60,151 +65,250 @@ pub fn mul<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn mul_backward<T: Float>(dy: &Tensor<T>, other: &Tensor<T>, operand: &Shape) -> Result<Tensor<T>> {
-    reduce_to(&zip("mul backward", dy, other, |dy, other| dy * other)?, operand)
+pub fn mul_backward<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    other: impl IntoView<'a, T>,
+    operand: &[usize],
+) -> Result<Tensor<T>> {
+    reduce_to(zip("mul backward", dy.into_view()?, other.into_view()?, T::mul)?, operand)
 }
 
 /// `a / b`; shapes [broadcast](crate::ops::broadcast::shape).
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn div<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
-    zip("div", a, b, |a, b| a / b)
+pub fn div<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    zip("div", a.into_view()?, b.into_view()?, T::div)
 }
 
 /// The gradient of [`div`] with respect to `a`: `dy / b`, summed over what was repeated.
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn div_backward_a<T: Float>(dy: &Tensor<T>, b: &Tensor<T>, a: &Shape) -> Result<Tensor<T>> {
-    reduce_to(&zip("div backward", dy, b, |dy, b| dy / b)?, a)
+pub fn div_backward_a<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    b: impl IntoView<'a, T>,
+    a: &[usize],
+) -> Result<Tensor<T>> {
+    reduce_to(zip("div backward", dy.into_view()?, b.into_view()?, T::div)?, a)
 }
 
 /// The gradient of [`div`] with respect to `b`: `−dy · a / b²`, summed over what was repeated.
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn div_backward_b<T: Float>(dy: &Tensor<T>, a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
-    let slope = zip("div backward", a, b, |a, b| -((a / b) / b))?;
-    mul_backward(dy, &slope, b.shape())
+pub fn div_backward_b<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    a: impl IntoView<'a, T>,
+    b: impl IntoView<'a, T>,
+) -> Result<Tensor<T>> {
+    let b = b.into_view()?;
+    let slope = zip("div backward", a.into_view()?, (&b).into_view()?, slope::quotient)?;
+    mul_backward(dy.into_view()?, slope, b.shape())
 }
 
 /// `x + addend`
-pub fn add_scalar<T: Float>(x: &Tensor<T>, addend: T) -> Tensor<T> {
-    map(x, |x| x + addend)
+///
+/// # Errors
+/// Only [those of every function](self).
+pub fn add_scalar<'a, T: Float>(x: impl IntoView<'a, T>, addend: T) -> Result<Tensor<T>> {
+    scalar(&x.into_view()?, addend, T::add)
 }
 
 /// `x · factor`; its gradient is `dy · factor`.
-pub fn mul_scalar<T: Float>(x: &Tensor<T>, factor: T) -> Tensor<T> {
-    map(x, |x| x * factor)
+///
+/// # Errors
+/// Only [those of every function](self).
+pub fn mul_scalar<'a, T: Float>(x: impl IntoView<'a, T>, factor: T) -> Result<Tensor<T>> {
+    scalar(&x.into_view()?, factor, T::mul)
 }
 
 /// `−x`; its gradient is `−dy`.
-pub fn neg<T: Float>(x: &Tensor<T>) -> Tensor<T> {
-    map(x, |x| -x)
+///
+/// # Errors
+/// Only [those of every function](self).
+pub fn neg<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    map(&x.into_view()?, T::neg)
 }
 
 /// `eˣ`
-pub fn exp<T: Float>(x: &Tensor<T>) -> Tensor<T> {
-    map(x, function::exp)
+///
+/// # Errors
+/// Only [those of every function](self).
+pub fn exp<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    map(&x.into_view()?, function::exp)
 }
 
 /// `dx = dy · y`
 ///
 /// # Errors
 /// If the shapes differ.
-pub fn exp_backward<T: Float>(dy: &Tensor<T>, y: &Tensor<T>) -> Result<Tensor<T>> {
-    backward("exp backward", dy, ("y", y), |dy, y| dy * y)
+pub fn exp_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    backward("exp backward", dy.into_view()?, ("y", y.into_view()?), slope::exp)
 }
 
 /// The natural logarithm: −∞ at 0, not a number below.
-pub fn log<T: Float>(x: &Tensor<T>) -> Tensor<T> {
-    map(x, T::ln)
+///
+/// # Errors
+/// Only [those of every function](self).
+pub fn log<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    map(&x.into_view()?, T::ln)
 }
 
 /// `dx = dy / x`
 ///
 /// # Errors
 /// If the shapes differ.
-pub fn log_backward<T: Float>(dy: &Tensor<T>, x: &Tensor<T>) -> Result<Tensor<T>> {
-    backward("log backward", dy, ("x", x), |dy, x| dy / x)
+pub fn log_backward<'a, T: Float>(dy: impl IntoView<'a, T>, x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    backward("log backward", dy.into_view()?, ("x", x.into_view()?), slope::log)
 }
 
 /// `√x`, not a number below 0.
-pub fn sqrt<T: Float>(x: &Tensor<T>) -> Tensor<T> {
-    map(x, T::sqrt)
+///
+/// # Errors
+/// Only [those of every function](self).
+pub fn sqrt<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    map(&x.into_view()?, T::sqrt)
 }
 
 /// `dx = dy / 2y`
 ///
 /// # Errors
 /// If the shapes differ.
-pub fn sqrt_backward<T: Float>(dy: &Tensor<T>, y: &Tensor<T>) -> Result<Tensor<T>> {
-    let two = T::of(2.0);
-    backward("sqrt backward", dy, ("y", y), |dy, y| dy / (two * y))
+pub fn sqrt_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    backward("sqrt backward", dy.into_view()?, ("y", y.into_view()?), slope::sqrt)
 }
 
 /// `x` to the power of a constant.
 ///
 /// As in PyTorch, ½ and −½ are square roots, and not a number for −∞, where IEEE 754's power has +∞
 /// and 0.
-pub fn powf<T: Float>(x: &Tensor<T>, exponent: T) -> Tensor<T> {
-    let one = T::one();
-    match exponent.to_f64() {
-        2.0 => map(x, |x| x * x),
-        3.0 => map(x, |x| x * x * x),
-        0.5 => sqrt(x),
-        -0.5 => map(x, |x| one / x.sqrt()),
-        -1.0 => map(x, |x| one / x),
-        _ => map(x, |x| x.powf(exponent)),
-    }
+///
+/// # Errors
+/// Only [those of every function](self).
+pub fn powf<'a, T: Float>(x: impl IntoView<'a, T>, exponent: T) -> Result<Tensor<T>> {
+    power(&x.into_view()?, exponent)
 }
 
 /// `dx = dy · exponent · x^(exponent − 1)`; 0 for an exponent of 0.
 ///
 /// # Errors
 /// If the shapes differ.
-pub fn powf_backward<T: Float>(dy: &Tensor<T>, x: &Tensor<T>, exponent: T) -> Result<Tensor<T>> {
-    if exponent == T::zero() {
-        return backward("powf backward", dy, ("x", x), |_, _| T::zero());
-    }
-    let slope = powf(x, exponent - T::one());
-    backward("powf backward", dy, ("x", &slope), |dy, slope| dy * (exponent * slope))
+pub fn powf_backward<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    x: impl IntoView<'a, T>,
+    exponent: T,
+) -> Result<Tensor<T>> {
+    power_backward(dy.into_view()?, &x.into_view()?, exponent)
 }
 
 /// `1 / (1 + e⁻ˣ)`
-pub fn sigmoid<T: Float>(x: &Tensor<T>) -> Tensor<T> {
-    map(x, |x| T::one() / (T::one() + function::exp(-x)))
+///
+/// # Errors
+/// Only [those of every function](self).
+pub fn sigmoid<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    map(&x.into_view()?, function::sigmoid)
 }
 
 /// `dx = dy · (1 − y) · y`
 ///
 /// # Errors
 /// If the shapes differ.
-pub fn sigmoid_backward<T: Float>(dy: &Tensor<T>, y: &Tensor<T>) -> Result<Tensor<T>> {
-    backward("sigmoid backward", dy, ("y", y), |dy, y| dy * (T::one() - y) * y)
+pub fn sigmoid_backward<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    y: impl IntoView<'a, T>,
+) -> Result<Tensor<T>> {
+    backward("sigmoid backward", dy.into_view()?, ("y", y.into_view()?), slope::sigmoid)
 }
 
 /// The hyperbolic tangent.
-pub fn tanh<T: Float>(x: &Tensor<T>) -> Tensor<T> {
-    map(x, function::tanh)
+///
+/// # Errors
+/// Only [those of every function](self).
+pub fn tanh<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    map(&x.into_view()?, function::tanh)
 }
 
 /// `dx = dy · (1 − y²)`
 ///
 /// # Errors
 /// If the shapes differ.
-pub fn tanh_backward<T: Float>(dy: &Tensor<T>, y: &Tensor<T>) -> Result<Tensor<T>> {
-    backward("tanh backward", dy, ("y", y), |dy, y| dy * (T::one() - y * y))
+pub fn tanh_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    backward("tanh backward", dy.into_view()?, ("y", y.into_view()?), slope::tanh)
 }
 
-/// `f(dy, known)`, of equal shapes.
+// What follows knows no operands but views, so that a loop is compiled once, not once for each kind of
+// operand; for the same reason loops are given functions, not closures, above.
+
+/// `f(x, number)`
+fn scalar<T: Float>(x: &TensorView<'_, T>, number: T, f: impl Fn(T, T) -> T + Sync) -> Result<Tensor<T>> {
+    map(x, |x| f(x, number))
+}
+
+fn power<T: Float>(x: &TensorView<'_, T>, exponent: T) -> Result<Tensor<T>> {
+    let one = T::one();
+    match exponent.to_f64() {
+        2.0 => map(x, |x| x * x),
+        3.0 => map(x, |x| x * x * x),
+        0.5 => map(x, T::sqrt),
+        -0.5 => map(x, |x| one / x.sqrt()),
+        -1.0 => map(x, |x| one / x),
+        _ => map(x, |x| x.powf(exponent)),
+    }
+}
+
+fn power_backward<T: Float>(dy: TensorView<'_, T>, x: &TensorView<'_, T>, exponent: T) -> Result<Tensor<T>> {
+    let operation = "powf backward";
+    if exponent == T::zero() {
+        return backward(operation, dy, ("x", x.into_view()?), |_, _| T::zero());
+    }
+    let slope = power(x, exponent - T::one())?;
+    backward(operation, dy, ("x", slope.into_view()?), |dy, slope| dy * (exponent * slope))
+}
+
+/// `f(dy, known)`, of equal shapes, in the layout of what is known.
 fn backward<T: Float>(
     operation: &'static str,
-    dy: &Tensor<T>,
-    (name, known): (&'static str, &Tensor<T>),
+    dy: TensorView<'_, T>,
+    (name, known): (&'static str, TensorView<'_, T>),
     f: impl Fn(T, T) -> T + Sync,
 ) -> Result<Tensor<T>> {
     KernelError::unless_same(operation, ("dy", dy.shape()), (name, known.shape()))?;
-    Ok(zip_map(known, dy, |known, dy| f(dy, known)))
+    zip_map(&known, dy, |known, dy| f(dy, known))
+}
+
+/// The gradients of functions of one number, for the gradient `dy` of the result.
+mod slope {
+    use residual_tensor::Float;
+
+    #[inline(always)]
+    pub(super) fn exp<T: Float>(dy: T, y: T) -> T {
+        dy * y
+    }
+
+    #[inline(always)]
+    pub(super) fn log<T: Float>(dy: T, x: T) -> T {
+        dy / x
+    }
+
+    #[inline(always)]
+    pub(super) fn sqrt<T: Float>(dy: T, y: T) -> T {
+        dy / (T::of(2.0) * y)
+    }
+
+    #[inline(always)]
+    pub(super) fn sigmoid<T: Float>(dy: T, y: T) -> T {
+        dy * (T::one() - y) * y
+    }
+
+    #[inline(always)]
+    pub(super) fn tanh<T: Float>(dy: T, y: T) -> T {
+        dy * (T::one() - y * y)
+    }
+
+    /// That of `a / b` with respect to `b`, for a `dy` of 1.
+    #[inline(always)]
+    pub(super) fn quotient<T: Float>(a: T, b: T) -> T {
+        -((a / b) / b)
+    }
 }

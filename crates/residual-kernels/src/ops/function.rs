@@ -20,6 +20,12 @@ pub(crate) fn tanh<T: Float>(x: T) -> T {
     in_f32(x, tanh_f32).unwrap_or_else(|| x.tanh())
 }
 
+/// `1 / (1 + e⁻ˣ)`
+#[inline(always)]
+pub(crate) fn sigmoid<T: Float>(x: T) -> T {
+    T::one() / (T::one() + exp(-x))
+}
+
 /// `f(x)` if this is `f32`, which the compiler decides; the way through `f64` costs nothing then.
 #[inline(always)]
 fn in_f32<T: Float>(x: T, f: impl Fn(f32) -> f32) -> Option<T> {

@@ -1,17 +1,30 @@
 //! The product of two matrices: the one place that knows which library multiplies them.
 //!
 //! `matrixmultiply` chooses its instruction set when it runs and packs both operands into
-//! panels, whatever their strides. Its own threads stay off; rows of the result are divided
-//! among threads here, in blocks of a fixed size.
+//! panels, whatever their strides. Its own threads stay off; the result is divided among threads
+//! here, in blocks of a fixed size: of rows, or of columns where there are few rows. A small result
+//! of long sums is computed in parts, which are added up in their order.
 //!
 //! Not here: convolution, which brings its own blocking and calls [`gemm_on_this_thread`].
 
-use residual_tensor::{Float, PerFloat, Shape};
+use residual_tensor::{Buffer, Float, PerFloat, Shape};
 
-use crate::{KernelError, Result, engine::parallel::for_each_chunk};
+use crate::{
+    KernelError, Result,
+    engine::{
+        parallel::{add_assign, for_each_task, try_for_each_chunk},
+        shared::Shared,
+    },
+};
 
-/// Rows of the result that one task computes.
+/// Rows of the result that a task computes at least, ...
 const ROWS: usize = 64;
+/// ... or columns, where there are no more rows than these.
+const COLUMNS: usize = 128;
+/// Multiply-adds of a task at least, unless there are no more.
+const TASK: usize = 1 << 15;
+/// Products in each sum of a part, where neither rows nor columns are enough for two tasks.
+const TERMS: usize = 2048;
 /// Fewer multiply-adds than this are not worth waking a thread for.
 const SERIAL: usize = 1 << 18;
 
@@ -50,6 +63,11 @@ impl<'a, T: Float> Matrix<'a, T> {
     fn row_block(self, first: usize, count: usize) -> Self {
         debug_assert!(first + count <= self.rows);
         Self { data: &self.data[first * self.row_stride..], rows: count, ..self }
+    }
+
+    /// `count` columns from column `first` on; there are that many.
+    fn column_block(self, first: usize, count: usize) -> Self {
+        self.transposed().row_block(first, count).transposed()
     }
 }
 
@@ -102,17 +120,67 @@ pub(crate) fn gemm<T: Float>(
     c: MatrixMut<'_, T>,
 ) -> Result<()> {
     check_sizes(&a, &b, &c)?;
-    let MatrixMut { data, rows, columns, row_stride } = c;
-    if rows <= ROWS || rows * columns * a.columns < SERIAL {
-        multiply(alpha, a, b, beta, MatrixMut { data, rows, columns, row_stride });
-        return Ok(());
+    let [rows, columns, terms] = [c.rows, c.columns, a.columns];
+    if rows * columns * terms < SERIAL {
+        multiply(alpha, a, b, beta, c);
+    } else if rows > ROWS || columns > COLUMNS {
+        multiply_in_blocks(alpha, a, b, beta, c);
+    } else if terms >= 2 * TERMS {
+        multiply_in_parts(alpha, a, b, beta, c)?;
+    } else {
+        multiply(alpha, a, b, beta, c);
     }
-    let used = (rows - 1) * row_stride + columns;
-    for_each_chunk(&mut data[..used], ROWS * row_stride, |block, data| {
-        let first = block * ROWS;
-        let rows = ROWS.min(rows - first);
-        multiply(alpha, a.row_block(first, rows), b, beta, MatrixMut { data, rows, columns, row_stride });
+    Ok(())
+}
+
+/// A block of rows, or of columns, for each task.
+fn multiply_in_blocks<T: Float>(alpha: T, a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: MatrixMut<'_, T>) {
+    let MatrixMut { data, rows, columns, row_stride } = c;
+    let by_rows = rows > ROWS;
+    // More of them where sums are so short that a task would be over at once.
+    let enough = |least: usize, work: usize| (TASK / work).next_multiple_of(least).max(least);
+    let [height, width] = match by_rows {
+        true => [enough(ROWS, columns * a.columns), columns],
+        false => [rows, enough(COLUMNS, rows * a.columns)],
+    };
+    let shared = Shared::new(data);
+    for_each_task(rows.div_ceil(height) * columns.div_ceil(width), |task| {
+        let [row, column] = if by_rows { [task * height, 0] } else { [0, task * width] };
+        let (rows, columns) = (height.min(rows - row), width.min(columns - column));
+        let (a, b) = (a.row_block(row, rows), b.column_block(column, columns));
+        // SAFETY: the block lies within C, and no other task has its elements.
+        unsafe { product(alpha, a, b, beta, shared.at(row * row_stride + column), row_stride) };
     });
+}
+
+/// Some of the products of all sums for each task, added up in their order.
+///
+/// # Errors
+/// If there is no memory for the parts.
+fn multiply_in_parts<T: Float>(
+    alpha: T,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    beta: T,
+    c: MatrixMut<'_, T>,
+) -> Result<()> {
+    let MatrixMut { data, rows, columns, row_stride } = c;
+    let (terms, size) = (a.columns, rows * columns);
+    let mut parts = Buffer::try_unfilled(size * terms.div_ceil(TERMS))?;
+    try_for_each_chunk(&mut parts, size, |part, sums| {
+        let first = part * TERMS;
+        let terms = TERMS.min(terms - first);
+        let (a, b) = (a.column_block(first, terms), b.row_block(first, terms));
+        multiply(alpha, a, b, T::zero(), MatrixMut { data: sums, rows, columns, row_stride: columns });
+        Ok(())
+    })?;
+    let (sums, others) = parts.split_at_mut(size);
+    others.chunks_exact(size).for_each(|part| add_assign(sums, part));
+    for (c, sums) in data.chunks_mut(row_stride.max(columns)).zip(sums.chunks_exact(columns)) {
+        for (c, &sum) in c.iter_mut().zip(sums) {
+            *c = if beta == T::zero() { sum } else { beta * *c + sum };
+        }
+    }
     Ok(())
 }
 
@@ -150,17 +218,35 @@ fn check_sizes<T: Float>(a: &Matrix<'_, T>, b: &Matrix<'_, T>, c: &MatrixMut<'_,
 
 /// The product itself. The sizes have been checked against each other.
 fn multiply<T: Float>(alpha: T, a: Matrix<'_, T>, b: Matrix<'_, T>, beta: T, c: MatrixMut<'_, T>) {
-    let (m, k, n) = (c.rows, a.columns, c.columns);
-    debug_assert!(a.rows == m && b.rows == k && b.columns == n);
+    debug_assert!(c.rows == a.rows && c.columns == b.columns);
+    // SAFETY: `MatrixMut` was built with every element within its slice (`check_extent`), which is
+    // borrowed mutably, and rows that do not overlap.
+    unsafe { product(alpha, a, b, beta, c.data.as_mut_ptr(), c.row_stride) };
+}
+
+/// The product itself, written to where the elements of a row lie next to each other.
+///
+/// # Safety
+/// There must be room at `c` for as many rows as A has and as many columns as B has, with rows
+/// `row_stride` apart that do not overlap each other; nothing else may access them.
+unsafe fn product<T: Float>(
+    alpha: T,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    beta: T,
+    c: *mut T,
+    row_stride: usize,
+) {
+    let (m, k, n) = (a.rows, a.columns, b.columns);
+    debug_assert_eq!(b.rows, k);
     // Strides fit: they lie within slices, or belong to matrices of one row or none.
     let [rsa, csa, rsb, csb, rsc] =
-        [a.row_stride, a.column_stride, b.row_stride, b.column_stride, c.row_stride].map(|s| s as isize);
-    let (pa, pb, pc) = (a.data.as_ptr(), b.data.as_ptr(), c.data.as_mut_ptr());
-
-    // SAFETY: `Matrix` and `MatrixMut` were built with every element within their slices
-    // (`check_extent`; `row_block` and `transposed` keep that), the sizes agree, rows of C do not
-    // overlap each other, and C is borrowed mutably, so overlaps neither A nor B.
-    unsafe { T::pick(Library)(m, k, n, alpha, pa, rsa, csa, pb, rsb, csb, beta, pc, rsc, 1) };
+        [a.row_stride, a.column_stride, b.row_stride, b.column_stride, row_stride].map(|s| s as isize);
+    let (pa, pb) = (a.data.as_ptr(), b.data.as_ptr());
+    // SAFETY: `Matrix` was built with every element within its slice (`check_extent`; `row_block`,
+    // `column_block` and `transposed` keep that), the sizes agree, and what is written overlaps neither
+    // A nor B, which are borrowed. The rest is passed on to the caller.
+    unsafe { T::pick(Library)(m, k, n, alpha, pa, rsa, csa, pb, rsb, csb, beta, c, rsc, 1) };
 }
 
 /// The library's function for each type of numbers.
@@ -198,7 +284,16 @@ mod tests {
     #[test]
     fn equals_its_definition_for_strides_and_transposes() {
         let mut generator = Generator::new(7);
-        for (m, k, n) in [(1, 1, 1), (5, 3, 4), (200, 40, 70), (130, 300, 17), (3, 0, 2)] {
+        for (m, k, n) in [
+            (1, 1, 1),
+            (5, 3, 4),
+            (200, 40, 70),
+            (130, 300, 17),
+            (3, 0, 2),
+            (33, 50, 700),
+            (7, 5000, 9),
+            (4000, 3, 30),
+        ] {
             for (pad, a_transposed, b_transposed) in [(0, false, false), (3, true, false), (2, false, true)] {
                 let mut random =
                     |len: usize| -> Vec<f64> { (0..len).map(|_| generator.between(-1.0, 1.0)).collect() };

@@ -2,7 +2,7 @@
 //!
 //! Not here: how one product is computed, which is in `gemm`.
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 use crate::{
     KernelError, Result,
@@ -20,8 +20,8 @@ use crate::{
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn forward<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
-    product("matmul", ("a", a, false), ("b", b, false))
+pub fn forward<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    product("matmul", ("a", a.into_view()?, false), ("b", b.into_view()?, false))
 }
 
 /// The gradient with respect to `a`, of the given shape: `dy · bᵀ`.
@@ -31,8 +31,12 @@ pub fn forward<T: Float>(a: &Tensor<T>, b: &Tensor<T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn backward_a<T: Float>(dy: &Tensor<T>, b: &Tensor<T>, a: &Shape) -> Result<Tensor<T>> {
-    reduce_to(&product("matmul backward", ("dy", dy, false), ("b", b, true))?, a)
+pub fn backward_a<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    b: impl IntoView<'a, T>,
+    a: &[usize],
+) -> Result<Tensor<T>> {
+    reduce_to(product("matmul backward", ("dy", dy.into_view()?, false), ("b", b.into_view()?, true))?, a)
 }
 
 /// The gradient with respect to `b`, of the given shape: `aᵀ · dy`.
@@ -42,15 +46,20 @@ pub fn backward_a<T: Float>(dy: &Tensor<T>, b: &Tensor<T>, a: &Shape) -> Result<
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn backward_b<T: Float>(a: &Tensor<T>, dy: &Tensor<T>, b: &Shape) -> Result<Tensor<T>> {
-    let operation = "matmul backward";
-    let (a_stack, dy_stack) = (stack(operation, ("a", a))?, stack(operation, ("dy", dy))?);
-    if b.rank() == 2 && a_stack.axes == dy_stack.axes {
+pub fn backward_b<'a, T: Float>(
+    a: impl IntoView<'a, T>,
+    dy: impl IntoView<'a, T>,
+    b: &[usize],
+) -> Result<Tensor<T>> {
+    let (operation, a, dy) = ("matmul backward", a.into_view()?, dy.into_view()?);
+    let (a_stack, dy_stack) = (stack(operation, ("a", &a))?, stack(operation, ("dy", &dy))?);
+    if b.len() == 2 && a_stack.axes == dy_stack.axes {
         // One b for the whole stack: [stack · m, k]ᵀ · [stack · m, n] = [k, n]
-        let flat = |x: &Tensor<T>, stack: &Stack| x.reshape([stack.count * stack.rows, stack.columns]);
-        return product(operation, ("a", &flat(a, &a_stack)?, true), ("dy", &flat(dy, &dy_stack)?, false));
+        let a = a.into_reshaped([a_stack.count * a_stack.rows, a_stack.columns])?;
+        let dy = dy.into_reshaped([dy_stack.count * dy_stack.rows, dy_stack.columns])?;
+        return product(operation, ("a", a, true), ("dy", dy, false));
     }
-    reduce_to(&product(operation, ("a", a, true), ("dy", dy, false))?, b)
+    reduce_to(product(operation, ("a", a, true), ("dy", dy, false))?, b)
 }
 
 /// A tensor as a stack of matrices.
@@ -63,7 +72,7 @@ struct Stack {
     columns: usize,
 }
 
-fn stack<T: Float>(operation: &'static str, (name, x): (&'static str, &Tensor<T>)) -> Result<Stack> {
+fn stack<T: Float>(operation: &'static str, (name, x): (&'static str, &TensorView<'_, T>)) -> Result<Stack> {
     match **x.shape() {
         [ref stack @ .., rows, columns] => {
             let stack = Shape::new(stack)?;
@@ -73,11 +82,11 @@ fn stack<T: Float>(operation: &'static str, (name, x): (&'static str, &Tensor<T>
     }
 }
 
-/// An operand: its name, the tensor, and whether its matrices are transposed.
-type Operand<'a, T> = (&'static str, &'a Tensor<T>, bool);
+/// An operand: its name, its elements, and whether its matrices are transposed.
+type Operand<'a, T> = (&'static str, TensorView<'a, T>, bool);
 
 fn product<T: Float>(operation: &'static str, a: Operand<'_, T>, b: Operand<'_, T>) -> Result<Tensor<T>> {
-    let (a_stack, b_stack) = (stack(operation, (a.0, a.1))?, stack(operation, (b.0, b.1))?);
+    let (a_stack, b_stack) = (stack(operation, (a.0, &a.1))?, stack(operation, (b.0, &b.1))?);
     let turned = |stack: &Stack, turned: bool| match turned {
         true => [stack.columns, stack.rows],
         false => [stack.rows, stack.columns],
@@ -92,19 +101,20 @@ fn product<T: Float>(operation: &'static str, a: Operand<'_, T>, b: Operand<'_, 
     };
     let shape = Shape::new([&*stack, &[m, n]].concat())?;
     let mut y = Tensor::try_unfilled(shape, Layout::Contiguous)?;
-    let (a_tensor, b_tensor) = (a.1.to_layout(Layout::Contiguous), b.1.to_layout(Layout::Contiguous));
-    if b_stack.count == 1 && !a.2 && a_stack.axes == stack {
+    let [(a, a_turned), (b, b_turned)] = [(a.1, a.2), (b.1, b.2)];
+    let (a, b) = (a.into_layout(Layout::Contiguous)?, b.into_layout(Layout::Contiguous)?);
+    if b_stack.count == 1 && !a_turned && a_stack.axes == stack {
         // One b for the whole stack: [stack · m, k] · [k, n] = [stack · m, n]
         let rows = a_stack.count * m;
-        let a = Matrix::new(a_tensor.as_slice(), rows, k, k)?;
-        let b = oriented(b_tensor.as_slice(), &b_stack, 0, b.2)?;
+        let a = Matrix::new(a.as_slice(), rows, k, k)?;
+        let b = oriented(b.as_slice(), &b_stack, 0, b_turned)?;
         gemm(T::one(), a, b, T::zero(), MatrixMut::new(y.as_mut_slice(), rows, n, n)?)?;
         return Ok(y);
     }
     let (a_places, b_places) = (places(&a_stack.axes, &stack)?, places(&b_stack.axes, &stack)?);
     let pair = |number: usize| -> Result<_> {
-        let a_matrix = oriented(a_tensor.as_slice(), &a_stack, a_places[number], a.2)?;
-        Ok((a_matrix, oriented(b_tensor.as_slice(), &b_stack, b_places[number], b.2)?))
+        let a = oriented(a.as_slice(), &a_stack, a_places[number], a_turned)?;
+        Ok((a, oriented(b.as_slice(), &b_stack, b_places[number], b_turned)?))
     };
     let size = (m * n).max(1);
     if stack.elements() >= MANY {

@@ -25,8 +25,9 @@ pub mod subsample_pad;
 pub(crate) mod window;
 
 pub use {
-    add::forward as add, avg_pool::forward as avg_pool, conv2d::forward as conv2d,
-    cross_entropy::forward as cross_entropy, global_avg_pool::forward as global_avg_pool,
-    linear::forward as linear, max_pool::forward as max_pool, relu::forward as relu,
-    softmax::forward as softmax, subsample_pad::forward as subsample_pad,
+    add::forward as add, avg_pool::forward as avg_pool, concatenate::forward as concatenate,
+    conv2d::forward as conv2d, cross_entropy::forward as cross_entropy,
+    global_avg_pool::forward as global_avg_pool, linear::forward as linear, matmul::forward as matmul,
+    max_pool::forward as max_pool, relu::forward as relu, softmax::forward as softmax,
+    subsample_pad::forward as subsample_pad,
 };

@@ -6,12 +6,12 @@
 
 use std::ops::RangeFull;
 
-use residual_tensor::{Float, Layout, Shape, Tensor};
+use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 use crate::{
     KernelError, Result,
     engine::{
-        isa::{Loop, vectorized},
+        isa::{InstructionSet, Loop, vectorized},
         parallel::{CHUNK, map, try_for_each_chunk, zip_map},
     },
     ops::broadcast::{expand, stored_axes, zip},
@@ -93,13 +93,14 @@ impl Reduction {
     ///
     /// # Errors
     /// [`KernelError::Axes`] naming `operation` if an axis is not there, or named twice.
-    pub fn new(operation: &'static str, x: &Shape, axes: impl Into<Axes>) -> Result<Self> {
+    pub fn new(operation: &'static str, x: &[usize], axes: impl Into<Axes>) -> Result<Self> {
+        let x = Shape::new(x)?;
         let Axes { chosen, kept } = axes.into();
         let chosen = chosen.unwrap_or_else(|| (0..x.rank()).collect());
         let mut reduced = vec![false; x.rank()];
         for &axis in &chosen {
             if axis >= x.rank() || reduced[axis] {
-                return Err(KernelError::Axes { operation, axes: chosen, shape: x.clone() });
+                return Err(KernelError::Axes { operation, axes: chosen, shape: x });
             }
             reduced[axis] = true;
         }
@@ -121,7 +122,7 @@ impl Reduction {
         self.count
     }
 
-    fn run<T: Float, F: Fold<T>>(&self, x: &Tensor<T>, fold: F) -> Result<Tensor<T>> {
+    fn run<T: Float, F: Fold<T>>(&self, x: &TensorView<'_, T>, fold: F) -> Result<Tensor<T>> {
         let values = self.fold(x, fold)?;
         let y = match x.layout() {
             Layout::Contiguous => values,
@@ -135,7 +136,7 @@ impl Reduction {
     }
 
     /// The results in the order of `x`'s memory.
-    fn fold<T: Float, F: Fold<T>>(&self, x: &Tensor<T>, fold: F) -> Result<Tensor<T>> {
+    fn fold<T: Float, F: Fold<T>>(&self, x: &TensorView<'_, T>, fold: F) -> Result<Tensor<T>> {
         // Neighbouring axes that are both reduced, or both not, are one.
         let mut axes: Vec<(usize, bool)> = vec![];
         for axis in stored_axes(x.layout(), x.shape().rank()) {
@@ -145,16 +146,15 @@ impl Reduction {
                 _ => axes.push((size, reduced)),
             }
         }
-        let mut values = x.clone();
-        let mut source = x.as_slice();
+        let mut values = None;
         while let Some(axis) = axes.iter().rposition(|&(_, reduced)| reduced) {
             let size = |axes: &[(usize, bool)]| axes.iter().map(|&(size, _)| size).product::<usize>();
             let sizes = [size(&axes[..axis]), axes[axis].0, size(&axes[axis + 1..])];
-            values = fold_rows(source, sizes, fold)?;
-            source = values.as_slice();
+            let source = values.as_ref().map_or_else(|| x.as_slice(), Tensor::as_slice);
+            values = Some(fold_rows(source, sizes, fold)?);
             axes.remove(axis);
         }
-        Ok(values)
+        values.map_or_else(|| Ok(Tensor::from_slice([x.len()], x.as_slice())?), Ok)
     }
 }
 
@@ -162,59 +162,63 @@ impl Reduction {
 ///
 /// # Errors
 /// If an axis is not there, or named twice.
-pub fn sum<T: Float>(x: &Tensor<T>, axes: impl Into<Axes>) -> Result<Tensor<T>> {
-    Reduction::new("sum", x.shape(), axes)?.run(x, Sum)
+pub fn sum<'a, T: Float>(x: impl IntoView<'a, T>, axes: impl Into<Axes>) -> Result<Tensor<T>> {
+    let x = x.into_view()?;
+    Reduction::new("sum", x.shape(), axes)?.run(&x, Sum)
 }
 
 /// The gradient of [`sum`] with respect to its input, of shape `x`: `dy`, repeated.
 ///
 /// # Errors
 /// If `dy` does not have the shape of the result.
-pub fn sum_backward<T: Float>(
-    dy: &Tensor<T>,
+pub fn sum_backward<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
     reduction: &Reduction,
-    x: &Shape,
+    x: &[usize],
     layout: Layout,
 ) -> Result<Tensor<T>> {
+    let dy = dy.into_view()?;
     KernelError::unless_same("sum backward", ("dy", dy.shape()), ("the output", &reduction.output))?;
-    expand(&dy.reshape(&reduction.kept)?, x, layout)
+    expand(dy.into_reshaped(&reduction.kept)?, x, layout)
 }
 
 /// The mean over axes; not a number where there is nothing to average.
 ///
 /// # Errors
 /// As [`sum`].
-pub fn mean<T: Float>(x: &Tensor<T>, axes: impl Into<Axes>) -> Result<Tensor<T>> {
+pub fn mean<'a, T: Float>(x: impl IntoView<'a, T>, axes: impl Into<Axes>) -> Result<Tensor<T>> {
+    let x = x.into_view()?;
     let reduction = Reduction::new("mean", x.shape(), axes)?;
     let count = T::of(reduction.count as f64);
-    Ok(map(&reduction.run(x, Sum)?, |sum| sum / count))
+    map(&(&reduction.run(&x, Sum)?).into(), |sum| sum / count)
 }
 
 /// The gradient of [`mean`] with respect to its input, of shape `x`: an equal share of `dy`.
 ///
 /// # Errors
 /// As [`sum_backward`].
-pub fn mean_backward<T: Float>(
-    dy: &Tensor<T>,
+pub fn mean_backward<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
     reduction: &Reduction,
-    x: &Shape,
+    x: &[usize],
     layout: Layout,
 ) -> Result<Tensor<T>> {
     let count = T::of(reduction.count as f64);
-    sum_backward(&map(dy, |dy| dy / count), reduction, x, layout)
+    sum_backward(map(&dy.into_view()?, |dy| dy / count)?, reduction, x, layout)
 }
 
 /// The largest value over axes; not a number where one of them is not.
 ///
 /// # Errors
 /// As [`sum`], and if there is nothing to compare.
-pub fn max<T: Float>(x: &Tensor<T>, axes: impl Into<Axes>) -> Result<Tensor<T>> {
+pub fn max<'a, T: Float>(x: impl IntoView<'a, T>, axes: impl Into<Axes>) -> Result<Tensor<T>> {
+    let x = x.into_view()?;
     let reduction = Reduction::new("max", x.shape(), axes)?;
     if reduction.count == 0 {
         let (operation, shape) = ("max", x.shape().clone());
         return Err(KernelError::TooFewValues { operation, shape, count: 0, needed: 1 });
     }
-    reduction.run(x, Largest)
+    reduction.run(&x, Largest)
 }
 
 /// The gradient of [`max`] with respect to its input: `dy`, shared evenly by all that are largest,
@@ -222,19 +226,20 @@ pub fn max<T: Float>(x: &Tensor<T>, axes: impl Into<Axes>) -> Result<Tensor<T>> 
 ///
 /// # Errors
 /// If the shapes do not fit.
-pub fn max_backward<T: Float>(
-    dy: &Tensor<T>,
-    x: &Tensor<T>,
-    y: &Tensor<T>,
+pub fn max_backward<'a, T: Float>(
+    dy: impl IntoView<'a, T>,
+    x: impl IntoView<'a, T>,
+    y: impl IntoView<'a, T>,
     reduction: &Reduction,
 ) -> Result<Tensor<T>> {
+    let (dy, x, y) = (dy.into_view()?, x.into_view()?, y.into_view()?);
     KernelError::unless_same("max backward", ("dy", dy.shape()), ("y", y.shape()))?;
     KernelError::unless_same("max backward", ("dy", dy.shape()), ("the output", &reduction.output))?;
     let is_largest = |x: T, y: T| if x == y { T::one() } else { T::zero() };
-    let largest = zip("max backward", x, &y.reshape(&reduction.kept)?, is_largest)?;
-    let count = reduction.run(&largest, Sum)?;
-    let share = zip_map(dy, &count, |dy, count| dy / count).reshape(&reduction.kept)?;
-    zip("max backward", &largest, &share, |largest, share| largest * share)
+    let largest = zip("max backward", x, y.into_reshaped(&reduction.kept)?, is_largest)?;
+    let count = reduction.run(&(&largest).into(), Sum)?;
+    let share = zip_map(&dy, (&count).into(), |dy, count| dy / count)?.reshape(&reduction.kept)?;
+    zip("max backward", (&largest).into(), (&share).into(), |largest, share| largest * share)
 }
 
 /// What makes one value of many.
@@ -281,10 +286,11 @@ fn fold_rows<T: Float, F: Fold<T>>(x: &[T], sizes: [usize; 3], fold: F) -> Resul
     // So many rows are a piece; the pieces are folded in another turn.
     let piece = (CHUNK / columns.max(1)).max(BLOCK).min(rows.max(1));
     let pieces = rows.div_ceil(piece).max(1);
+    let set = InstructionSet::active()?;
     let mut y = Tensor::try_unfilled([outer * pieces * columns], Layout::Contiguous)?;
     let per_task = (2 * CHUNK / piece).max(columns.min(COLUMNS));
     try_for_each_chunk(y.as_mut_slice(), per_task, |task, y| {
-        vectorized(Piece { x, sizes, piece, pieces, first: task * per_task, y, fold });
+        vectorized(set, Piece { x, sizes, piece, pieces, first: task * per_task, y, fold });
         Ok(())
     })?;
     if pieces == 1 { Ok(y) } else { fold_rows(y.as_slice(), [outer, pieces, columns], fold) }

@@ -14,7 +14,7 @@ use crate::{
 pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     let x = x.into_view()?;
     let mut y = Tensor::try_unfilled(x.shape(), x.layout())?;
-    zip_update(y.as_mut_slice(), x.as_slice(), |_, x| if x < T::zero() { T::zero() } else { x });
+    zip_update(y.as_mut_slice(), x.as_slice(), cut_off)?;
     Ok(y)
 }
 
@@ -29,7 +29,18 @@ pub fn backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a, T>)
     KernelError::unless_same("relu backward", ("dy", dy.shape()), ("y", y.shape()))?;
     let dy = dy.into_layout(y.layout())?;
     let mut dx = Tensor::try_unfilled(y.shape(), y.layout())?;
-    let pass = |y, dy| if y <= T::zero() { T::zero() } else { dy };
-    zip_into(y.as_slice(), dy.as_slice(), dx.as_mut_slice(), pass);
+    zip_into(y.as_slice(), dy.as_slice(), dx.as_mut_slice(), pass)?;
     Ok(dx)
+}
+
+// Functions, and not closures, so that loops are not compiled anew for each kind of operand.
+
+#[inline(always)]
+fn cut_off<T: Float>(_: T, x: T) -> T {
+    if x < T::zero() { T::zero() } else { x }
+}
+
+#[inline(always)]
+fn pass<T: Float>(y: T, dy: T) -> T {
+    if y <= T::zero() { T::zero() } else { dy }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     KernelError, Result,
-    engine::parallel::{CHUNK, for_each_run_of_two},
+    engine::parallel::{CHUNK, for_each_run_of_two, zip_update},
 };
 
 /// The coefficients of a step, with PyTorch's meaning:
@@ -50,12 +50,9 @@ pub fn step<'a, T: Float>(
         if rule.momentum != 0.0 {
             return Err(KernelError::MissingVelocity { momentum: rule.momentum });
         }
-        crate::engine::parallel::zip_update(
-            parameter.as_mut_slice(),
-            gradient.as_slice(),
-            |parameter, gradient| parameter - rate * (gradient + decay * parameter),
-        );
-        return Ok(());
+        return zip_update(parameter.as_mut_slice(), gradient.as_slice(), |parameter, gradient| {
+            parameter - rate * (gradient + decay * parameter)
+        });
     };
     KernelError::unless_same("sgd", ("velocity", velocity.shape()), ("parameter", parameter.shape()))?;
     if velocity.layout() != parameter.layout() {

@@ -9,7 +9,7 @@ use residual_tensor::{Float, IntoView, Tensor, TensorView};
 use crate::{
     KernelError, Result,
     engine::{
-        isa::{Loop, vectorized},
+        isa::{InstructionSet, Loop, vectorized},
         parallel::{CHUNK, for_each_run},
     },
     ops::{
@@ -114,11 +114,11 @@ fn each_row<T: Float>(
         let [a, b] = [a, b].map(|view| view.clone().into_tensor()?.permute(&swapped)?.into_view());
         return Ok(each_row(operation, &a?, &b?, rank - 1, row)?.permute(&swapped)?);
     }
-    let b = b.clone().into_layout(a.layout())?;
+    let (set, b) = (InstructionSet::active()?, b.clone().into_layout(a.layout())?);
     let mut to = Tensor::try_unfilled(a.shape(), a.layout())?;
     let (a, b, length) = (a.as_slice(), b.as_slice(), a.shape()[axis].max(1));
     for_each_run(to.as_mut_slice(), length * (CHUNK / length).max(1), |run, to| {
-        vectorized(Rows { a: &a[run.clone()], b: &b[run], to, length, row: &row });
+        vectorized(set, Rows { a: &a[run.clone()], b: &b[run], to, length, row: &row });
     });
     Ok(to)
 }

@@ -47,7 +47,7 @@ pub(crate) use lanes::{LaneOuter, LaneOuterKernel, LaneTile, LaneTileKernel, Pic
 pub(crate) use largest::Largest;
 pub(crate) use normalize::Normalize;
 pub(crate) use outer::{Outer, OuterKernel};
-pub(crate) use panel::{Copy, Gather, Scatter};
+pub(crate) use panel::{Copy, Gather, Scatter, Sums};
 pub(crate) use tile::{Segment, Tile, TileKernel};
 pub(crate) use vectorized::{Loop, vectorized};
 pub(crate) use winograd::{Emit, FilterGradients, Filters, Spread};
@@ -58,26 +58,25 @@ use crate::{Result, engine::environment};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InstructionSet(Instructions);
 
-/// The instructions of an [`InstructionSet`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Instructions {
-    /// AVX-512 (its foundation, F): 32 registers of 64 bytes.
-    Avx512,
-    /// AVX2 with FMA: 16 registers of 32 bytes.
-    Avx2,
-    /// What every processor of the target has.
-    Portable,
+environment::named! {
+    /// The instructions of an [`InstructionSet`], the best first.
+    pub(crate) enum Instructions {
+        /// AVX-512 (its foundation, F): 32 registers of 64 bytes.
+        Avx512 = "avx512",
+        /// AVX2 with FMA: 16 registers of 32 bytes.
+        Avx2 = "avx2",
+        /// What every processor of the target has.
+        Portable = "portable",
+    }
 }
 
 impl InstructionSet {
     /// What `RESIDUAL_ISA` calls each that there are kernels for, the best first.
-    pub const NAMES: [&'static str; 3] =
-        [Instructions::Avx512.name(), Instructions::Avx2.name(), Instructions::Portable.name()];
+    pub const NAMES: [&'static str; Instructions::ALL.len()] = Instructions::NAMES;
 
     /// Those that there are, the best first.
     pub fn available() -> Vec<Self> {
-        let all = [Instructions::Avx512, Instructions::Avx2, Instructions::Portable];
-        all.into_iter().filter(|instructions| instructions.are_available()).map(Self).collect()
+        Instructions::ALL.into_iter().filter(|instructions| instructions.are_available()).map(Self).collect()
     }
 
     /// The one that this process computes with.
@@ -104,14 +103,6 @@ impl InstructionSet {
 }
 
 impl Instructions {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Avx512 => "avx512",
-            Self::Avx2 => "avx2",
-            Self::Portable => "portable",
-        }
-    }
-
     fn are_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -182,6 +173,11 @@ pub(crate) struct Transforms<T: Float> {
 }
 
 impl<T: Float> Isa<T> {
+    /// The set that these are the kernels of. Tables are found by way of a set that the processor has.
+    pub(crate) fn set(&self) -> InstructionSet {
+        InstructionSet(self.instructions)
+    }
+
     /// How many numbers so many bytes hold.
     pub(crate) fn numbers_in(&self, bytes: usize) -> usize {
         bytes / size_of::<T>()
@@ -220,7 +216,9 @@ impl PerFloat for Tables {
             Instructions::Avx512 => &avx512::F32,
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => &avx2::F32,
-            _ => &portable::F32,
+            #[cfg(not(target_arch = "x86_64"))]
+            Instructions::Avx512 | Instructions::Avx2 => &portable::F32,
+            Instructions::Portable => &portable::F32,
         }
     }
 
@@ -230,7 +228,9 @@ impl PerFloat for Tables {
             Instructions::Avx512 => &avx512::F64,
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx2 => &avx2::F64,
-            _ => &portable::F64,
+            #[cfg(not(target_arch = "x86_64"))]
+            Instructions::Avx512 | Instructions::Avx2 => &portable::F64,
+            Instructions::Portable => &portable::F64,
         }
     }
 }

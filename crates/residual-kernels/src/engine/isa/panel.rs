@@ -145,11 +145,10 @@ pub(super) unsafe fn load_square<S: Simd>(
     square
 }
 
-/// Sums over parts in the order of [`outer`](super::outer), to be added up and brought into the
-/// order of weights.
-pub(crate) struct Scatter<T> {
+/// Sums of several parts in the order of [`outer`](super::outer), to be added up.
+pub(crate) struct Sums<T> {
     /// `[input][block]` of the first part.
-    pub(crate) sums: *const T,
+    pub(crate) first: *const T,
     /// From one part to the next.
     pub(crate) part: usize,
     /// How many parts.
@@ -160,6 +159,11 @@ pub(crate) struct Scatter<T> {
     pub(crate) inputs: usize,
     /// How many output channels.
     pub(crate) outputs: usize,
+}
+
+/// Sums that are brought into the order of weights.
+pub(crate) struct Scatter<T> {
+    pub(crate) sums: Sums<T>,
     /// Where the first input and output channel goes; input channels are neighbours.
     pub(crate) weights: *mut T,
     /// From one output channel to the next.
@@ -169,33 +173,32 @@ pub(crate) struct Scatter<T> {
 /// weights[output, input] = Σ over parts, in order, sums[input, output]
 ///
 /// # Safety
-/// The contract of [`Simd`]; everything that `scatter` points to must be valid.
+/// The contract of [`Simd`]; everything that is pointed to must be valid.
 #[inline(always)]
-pub(super) unsafe fn scatter<S: Simd>(scatter: &Scatter<S::Element>) {
+pub(super) unsafe fn scatter<S: Simd>(Scatter { sums, weights, output: row }: &Scatter<S::Element>) {
     let mut square = Square::<S>::zeros();
     // SAFETY: passed on to the caller; a square has room for the widest register.
     unsafe {
-        for output in (0..scatter.outputs).step_by(S::LANES) {
-            let outputs = (scatter.outputs - output).min(S::LANES);
+        for output in (0..sums.outputs).step_by(S::LANES) {
+            let outputs = (sums.outputs - output).min(S::LANES);
             let mask = S::mask(outputs);
-            for input in (0..scatter.inputs).step_by(S::LANES) {
-                let inputs = (scatter.inputs - input).min(S::LANES);
+            for input in (0..sums.inputs).step_by(S::LANES) {
+                let inputs = (sums.inputs - input).min(S::LANES);
                 for i in 0..inputs {
-                    let sums = scatter.sums.add((input + i) * scatter.block + output);
-                    let mut total = S::load_masked(sums, mask);
-                    for part in 1..scatter.parts {
-                        total = S::add(total, S::load_masked(sums.add(part * scatter.part), mask));
+                    let first = sums.first.add((input + i) * sums.block + output);
+                    let mut total = S::load_masked(first, mask);
+                    for part in 1..sums.parts {
+                        total = S::add(total, S::load_masked(first.add(part * sums.part), mask));
                     }
                     S::store(square.as_mut_ptr().add(i * S::LANES), total);
                 }
-                let to = scatter.weights.add(output * scatter.output + input);
-                store_square::<S>(&mut square, to, scatter.output, outputs, inputs, false);
+                store_square::<S>(&mut square, weights.add(output * row + input), *row, outputs, inputs);
             }
         }
     }
 }
 
-/// Transposes a square, and writes or adds `rows` rows of `columns` of its numbers to where they
+/// Transposes a square, and writes `rows` rows of `columns` of its numbers to where they
 /// are `row` apart.
 ///
 /// # Safety
@@ -207,7 +210,6 @@ pub(super) unsafe fn store_square<S: Simd>(
     row: usize,
     rows: usize,
     columns: usize,
-    add: bool,
 ) {
     let square = square.as_mut_ptr();
     // SAFETY: passed on to the caller; a square has room for the widest register.
@@ -215,11 +217,7 @@ pub(super) unsafe fn store_square<S: Simd>(
         S::transpose(square);
         let mask = S::mask(columns);
         for i in 0..rows {
-            let (mut numbers, to) = (S::load(square.add(i * S::LANES)), to.add(i * row));
-            if add {
-                numbers = S::add(numbers, S::load_masked(to, mask));
-            }
-            S::store_masked(to, numbers, mask);
+            S::store_masked(to.add(i * row), S::load(square.add(i * S::LANES)), mask);
         }
     }
 }

@@ -236,12 +236,7 @@ fn check_panels<T: Float>() {
             let sums = numbers::<T>(parts * part, &mut generator);
             let mut weights = vec![T::of(9.0); inputs * outputs];
             let scatter = Scatter {
-                sums: sums.as_ptr(),
-                part,
-                parts,
-                block,
-                inputs,
-                outputs,
+                sums: Sums { first: sums.as_ptr(), part, parts, block, inputs, outputs },
                 weights: weights.as_mut_ptr(),
                 output: inputs,
             };

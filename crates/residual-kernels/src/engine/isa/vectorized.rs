@@ -16,9 +16,10 @@ pub(crate) trait Loop {
     fn run(self) -> Self::Output;
 }
 
-/// Runs a loop with the [active](InstructionSet::active) instructions, or with those that every
-/// processor has if the environment asks for others: the result is the same.
-pub(crate) fn vectorized<L: Loop>(work: L) -> L::Output {
+/// Runs a loop with the instructions of a set. Operations take the
+/// [active](InstructionSet::active) one, and so say what the environment asks for in vain, before
+/// they divide their work.
+pub(crate) fn vectorized<L: Loop>(set: InstructionSet, work: L) -> L::Output {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,fma")]
@@ -29,13 +30,16 @@ pub(crate) fn vectorized<L: Loop>(work: L) -> L::Output {
         unsafe fn avx2<L: Loop>(work: L) -> L::Output {
             work.run()
         }
-        match InstructionSet::active().map(InstructionSet::instructions) {
+        match set.instructions() {
             // SAFETY: an instruction set is only handed out if the processor has it.
-            Ok(Instructions::Avx512) => return unsafe { avx512(work) },
+            Instructions::Avx512 => unsafe { avx512(work) },
             // SAFETY: as above.
-            Ok(Instructions::Avx2) => return unsafe { avx2(work) },
-            Ok(Instructions::Portable) | Err(_) => {}
+            Instructions::Avx2 => unsafe { avx2(work) },
+            Instructions::Portable => work.run(),
         }
     }
-    work.run()
+    #[cfg(not(target_arch = "x86_64"))]
+    match set.instructions() {
+        Instructions::Avx512 | Instructions::Avx2 | Instructions::Portable => work.run(),
+    }
 }

@@ -16,7 +16,7 @@
 use super::{
     Normalize,
     finish::Finish,
-    panel::{load_square, store_square},
+    panel::{Sums, load_square, store_square},
     scheme::Scheme,
     simd::{Simd, Square},
 };
@@ -269,31 +269,18 @@ pub(super) unsafe fn filter<S: Simd, W: Scheme<M, N>, const M: usize, const N: u
     }
 }
 
-/// Sums in the transform domain, to be added up over parts and transformed back into gradients
-/// of filters.
+/// Sums in the transform domain, to be transformed back into gradients of filters.
 pub(crate) struct FilterGradients<T> {
-    /// The first of the N·N planes, `[input][block]`, of the first part.
-    pub(crate) planes: *const T,
+    /// Those of the first of the N·N planes.
+    pub(crate) sums: Sums<T>,
     /// From one plane to the next.
     pub(crate) plane: usize,
-    /// From one part to the next.
-    pub(crate) part: usize,
-    /// How many parts.
-    pub(crate) parts: usize,
-    /// Output channels of a block.
-    pub(crate) block: usize,
-    /// How many input channels.
-    pub(crate) inputs: usize,
-    /// How many output channels.
-    pub(crate) outputs: usize,
     /// The gradient of tap [0, 0] of the first input and output channel.
     pub(crate) weights: *mut T,
     /// From one tap to the next on the right; a row has three.
     pub(crate) tap: usize,
     /// From one output channel to the next; input channels are neighbours.
     pub(crate) output: usize,
-    /// Whether gradients are added to what is there.
-    pub(crate) add: bool,
 }
 
 /// dg = Gᵀ (Σ over parts) G
@@ -304,23 +291,24 @@ pub(crate) struct FilterGradients<T> {
 pub(super) unsafe fn filter_gradient<S: Simd, W: Scheme<M, N>, const M: usize, const N: usize>(
     gradients: &FilterGradients<S::Element>,
 ) {
+    let sums = &gradients.sums;
     let mut squares = [[Square::<S>::zeros(); 3]; 3];
     // SAFETY: passed on to the caller; a square has room for the widest register.
     unsafe {
-        for output in (0..gradients.outputs).step_by(S::LANES) {
-            let outputs = (gradients.outputs - output).min(S::LANES);
-            for first in (0..gradients.inputs).step_by(S::LANES) {
-                let inputs = (gradients.inputs - first).min(S::LANES);
+        for output in (0..sums.outputs).step_by(S::LANES) {
+            let outputs = (sums.outputs - output).min(S::LANES);
+            for first in (0..sums.inputs).step_by(S::LANES) {
+                let inputs = (sums.inputs - first).min(S::LANES);
                 for input in 0..inputs {
-                    let at = gradients.planes.add((first + input) * gradients.block + output);
+                    let at = sums.first.add((first + input) * sums.block + output);
                     let mut columns = [[S::zero(); 3]; N];
                     for j in 0..N {
                         let mut column = [S::zero(); N];
                         for i in 0..N {
-                            let sums = at.add((i * N + j) * gradients.plane);
-                            column[i] = S::load(sums);
-                            for part in 1..gradients.parts {
-                                column[i] = S::add(column[i], S::load(sums.add(part * gradients.part)));
+                            let plane = at.add((i * N + j) * gradients.plane);
+                            column[i] = S::load(plane);
+                            for part in 1..sums.parts {
+                                column[i] = S::add(column[i], S::load(plane.add(part * sums.part)));
                             }
                         }
                         columns[j] = W::filter_gradient::<S>(column);
@@ -339,14 +327,7 @@ pub(super) unsafe fn filter_gradient<S: Simd, W: Scheme<M, N>, const M: usize, c
                 let to = gradients.weights.add(output * gradients.output + first);
                 for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
                     let to = to.add((i * 3 + j) * gradients.tap);
-                    store_square::<S>(
-                        &mut squares[i][j],
-                        to,
-                        gradients.output,
-                        outputs,
-                        inputs,
-                        gradients.add,
-                    );
+                    store_square::<S>(&mut squares[i][j], to, gradients.output, outputs, inputs);
                 }
             }
         }

@@ -56,7 +56,7 @@ pub fn forward_train<'a, T: Float>(
 /// The statistics of channels-last numbers.
 pub(crate) fn statistics<T: Float>(x: &TensorView<'_, T>) -> Result<BatchStatistics> {
     let [_, channels, ..] = x.dims::<4>("batch_norm")?;
-    let (mean, variance) = reduce::moments(x.as_slice(), channels);
+    let (mean, variance) = reduce::moments(x.as_slice(), channels)?;
     let count = x.len() / channels.max(1);
     Ok(BatchStatistics { mean: vector(&mean)?, variance: vector(&variance)?, count })
 }
@@ -89,9 +89,9 @@ pub fn backward_train<'a, T: Float>(
     let x = x.into_layout(Layout::ChannelsLast)?;
     let mut dx = dy.into_layout(Layout::ChannelsLast)?.into_tensor()?;
     let normalizer = Normalizer::of_batch(statistics, eps);
-    let [dgamma, dbeta] = normalizer.parameter_gradients(x.as_slice(), dx.as_slice(), Gate::Open);
+    let [dgamma, dbeta] = normalizer.parameter_gradients(x.as_slice(), dx.as_slice(), Gate::Open)?;
     let gradient = normalizer.gradient(gamma.as_slice(), [&dgamma, &dbeta], statistics.count);
-    gradient.apply(x.as_slice(), Gate::Open, dx.as_mut_slice());
+    gradient.apply(x.as_slice(), Gate::Open, dx.as_mut_slice())?;
     Ok((dx, vector(&dgamma)?, vector(&dbeta)?))
 }
 
@@ -142,7 +142,7 @@ pub fn backward_eval<'a, T: Float>(
     check_backward(&x, &dy, &[("gamma", gamma.shape()), mean, variance])?;
     let (x, dy) = (x.into_layout(Layout::ChannelsLast)?, dy.into_layout(Layout::ChannelsLast)?);
     let normalizer = Normalizer::<T>::new(&doubles(&running_mean), &doubles(&running_var), eps);
-    let [dgamma, dbeta] = normalizer.parameter_gradients(x.as_slice(), dy.as_slice(), Gate::Open);
+    let [dgamma, dbeta] = normalizer.parameter_gradients(x.as_slice(), dy.as_slice(), Gate::Open)?;
     let scales = normalizer.scales(gamma.as_slice());
     let dx = Affine::new(gamma.len(), |channel| [0.0, scales[channel], 0.0]).apply(&dy, None, false)?;
     Ok((dx, vector(&dgamma)?, vector(&dbeta)?))
@@ -212,12 +212,15 @@ impl<T: Float> Normalizer<T> {
     }
 
     /// `[Σ g · x̂, Σ g]`, where g is dy as far as the gate lets it through.
-    pub(crate) fn parameter_gradients(&self, x: &[T], dy: &[T], gate: Gate<'_, T>) -> [Vec<f64>; 2] {
-        let [dbeta, mut dgamma] = reduce::gradient_sums(dy, x, &self.centre, gate);
+    ///
+    /// # Errors
+    /// As [`InstructionSet::active`](crate::isa::InstructionSet::active).
+    pub(crate) fn parameter_gradients(&self, x: &[T], dy: &[T], gate: Gate<'_, T>) -> Result<[Vec<f64>; 2]> {
+        let [dbeta, mut dgamma] = reduce::gradient_sums(dy, x, &self.centre, gate)?;
         for (channel, dgamma) in dgamma.iter_mut().enumerate() {
             *dgamma = (*dgamma - self.lost[channel] * dbeta[channel]) * self.inverse_deviation[channel];
         }
-        [dgamma, dbeta]
+        Ok([dgamma, dbeta])
     }
 
     /// dx where the statistics are those of the batch, of `count` values.

@@ -5,7 +5,7 @@ use residual_tensor::{Float, Layout, Tensor, TensorView};
 use crate::{
     Result,
     engine::{
-        isa::{Loop, fetch_to_write, vectorized},
+        isa::{InstructionSet, Loop, fetch_to_write, vectorized},
         parallel::{CHUNK, for_each_run, for_each_run_of_two},
     },
 };
@@ -28,13 +28,14 @@ impl<T: Float> Affine<T> {
     /// off if `relu`.
     ///
     /// # Errors
-    /// If there is no memory for it.
+    /// If there is no memory for it, and those of [`InstructionSet::active`].
     pub(crate) fn apply(
         &self,
         x: &TensorView<'_, T>,
         addend: Option<&TensorView<'_, T>>,
         relu: bool,
     ) -> Result<Tensor<T>> {
+        let set = InstructionSet::active()?;
         let mut y = Tensor::try_unfilled(x.shape(), Layout::ChannelsLast)?;
         let addend = addend.map(TensorView::as_slice);
         let x = x.as_slice();
@@ -42,10 +43,10 @@ impl<T: Float> Affine<T> {
             let (x, addend) = (&x[run.clone()], addend.map(|addend| &addend[run]));
             let (affine, added) = (self, addend.unwrap_or(x));
             match (addend, relu) {
-                (None, false) => vectorized(Normalize::<T, false, false> { affine, x, added, y }),
-                (None, true) => vectorized(Normalize::<T, false, true> { affine, x, added, y }),
-                (Some(_), false) => vectorized(Normalize::<T, true, false> { affine, x, added, y }),
-                (Some(_), true) => vectorized(Normalize::<T, true, true> { affine, x, added, y }),
+                (None, false) => vectorized(set, Normalize::<T, false, false> { affine, x, added, y }),
+                (None, true) => vectorized(set, Normalize::<T, false, true> { affine, x, added, y }),
+                (Some(_), false) => vectorized(set, Normalize::<T, true, false> { affine, x, added, y }),
+                (Some(_), true) => vectorized(set, Normalize::<T, true, true> { affine, x, added, y }),
             }
         });
         Ok(y)
@@ -145,32 +146,42 @@ impl<T: Float> Gradient<T> {
     }
 
     /// Turns dy into dx.
-    pub(crate) fn apply(&self, x: &[T], gate: Gate<'_, T>, dy: &mut [T]) {
+    ///
+    /// # Errors
+    /// As [`InstructionSet::active`].
+    pub(crate) fn apply(&self, x: &[T], gate: Gate<'_, T>, dy: &mut [T]) -> Result<()> {
+        let set = InstructionSet::active()?;
         for_each_run(dy, run_of(self.scale.len()), |run, dy| {
             let x = &x[run.clone()];
             let (gradient, forward) = (self, &self.distance);
             match gate {
-                Gate::Open => vectorized(Differentiate::<T, OPEN> { gradient, forward, x, y: x, dy }),
+                Gate::Open => vectorized(set, Differentiate::<T, OPEN> { gradient, forward, x, y: x, dy }),
                 Gate::Recomputed(forward) => {
-                    vectorized(Differentiate::<T, RECOMPUTED> { gradient, forward, x, y: x, dy });
+                    vectorized(set, Differentiate::<T, RECOMPUTED> { gradient, forward, x, y: x, dy });
                 }
                 Gate::Output(y) => {
                     let y = &y[run];
-                    vectorized(Differentiate::<T, OUTPUT> { gradient, forward, x, y, dy });
+                    vectorized(set, Differentiate::<T, OUTPUT> { gradient, forward, x, y, dy });
                 }
             }
         });
+        Ok(())
     }
 
     /// Writes dx to new memory, and leaves in dy what a ReLU with output `y` let through.
-    pub(crate) fn apply_beside(&self, x: &[T], y: Option<&[T]>, dy: &mut [T], dx: &mut [T]) {
+    ///
+    /// # Errors
+    /// As [`InstructionSet::active`].
+    pub(crate) fn apply_beside(&self, x: &[T], y: Option<&[T]>, dy: &mut [T], dx: &mut [T]) -> Result<()> {
+        let set = InstructionSet::active()?;
         for_each_run_of_two(dx, dy, run_of(self.scale.len()), |run, dx, dy| {
             let (gradient, x) = (self, &x[run.clone()]);
             match y.map(|y| &y[run]) {
-                Some(y) => vectorized(DifferentiateBeside::<T, OUTPUT> { gradient, x, y, dy, dx }),
-                None => vectorized(DifferentiateBeside::<T, OPEN> { gradient, x, y: x, dy, dx }),
+                Some(y) => vectorized(set, DifferentiateBeside::<T, OUTPUT> { gradient, x, y, dy, dx }),
+                None => vectorized(set, DifferentiateBeside::<T, OPEN> { gradient, x, y: x, dy, dx }),
             }
         });
+        Ok(())
     }
 }
 

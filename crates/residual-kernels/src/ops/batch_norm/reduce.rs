@@ -4,9 +4,12 @@
 use residual_tensor::Float;
 
 use super::pass::{Gate, OPEN, OUTPUT, RECOMPUTED, gated};
-use crate::engine::{
-    isa::{Loop, vectorized},
-    parallel::{add_assign, collect},
+use crate::{
+    Result,
+    engine::{
+        isa::{InstructionSet, Loop, vectorized},
+        parallel::{add_assign, collect},
+    },
 };
 
 /// Elements in a chunk, ...
@@ -20,7 +23,11 @@ const FEWEST_PIXELS: usize = 32;
 ///
 /// `E[x²] − E[x]²` loses everything where the mean is large. Here each chunk is summed around
 /// its own first pixel, and the chunks are put together around their common mean.
-pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>) {
+///
+/// # Errors
+/// As [`InstructionSet::active`].
+pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+    let set = InstructionSet::active()?;
     let total = (x.len() / channels.max(1)) as f64;
     // Of each chunk: how many pixels, their mean, and the squared distances from it.
     let size = chunk_size(channels);
@@ -32,7 +39,7 @@ pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>
             [distance, distance * distance]
         };
         let sums = JointSums { arrays: [x; 3], coefficients: [origin; 3], term };
-        let [mut mean, mut squares] = vectorized(sums);
+        let [mut mean, mut squares] = vectorized(set, sums);
         for channel in 0..channels {
             squares[channel] -= mean[channel] * mean[channel] / count;
             mean[channel] = origin[channel].to_f64() + mean[channel] / count;
@@ -51,12 +58,21 @@ pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> (Vec<f64>, Vec<f64>
             variance[channel] += (squares[channel] + count * distance * distance) / total;
         }
     }
-    (mean, variance)
+    Ok((mean, variance))
 }
 
 /// `Σ g` and `Σ g · (x − centre)` of each channel, where g is dy as far as the gate lets it
 /// through; `x` and `dy` are `[pixels, channels]`.
-pub(super) fn gradient_sums<T: Float>(dy: &[T], x: &[T], centre: &[T], gate: Gate<'_, T>) -> [Vec<f64>; 2] {
+///
+/// # Errors
+/// As [`InstructionSet::active`].
+pub(super) fn gradient_sums<T: Float>(
+    dy: &[T],
+    x: &[T],
+    centre: &[T],
+    gate: Gate<'_, T>,
+) -> Result<[Vec<f64>; 2]> {
+    let set = InstructionSet::active()?;
     let channels = centre.len();
     let coefficients = match gate {
         Gate::Recomputed(forward) => forward.coefficients().map(|of_channels| &of_channels[..channels]),
@@ -68,12 +84,12 @@ pub(super) fn gradient_sums<T: Float>(dy: &[T], x: &[T], centre: &[T], gate: Gat
         let run = chunk * size..dy.len().min((chunk + 1) * size);
         let arrays = [&dy[run.clone()], &x[run.clone()], &y[run]];
         match gate {
-            Gate::Open => vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, OPEN> }),
+            Gate::Open => vectorized(set, JointSums { arrays, coefficients, term: gradient_term::<T, OPEN> }),
             Gate::Recomputed(_) => {
-                vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, RECOMPUTED> })
+                vectorized(set, JointSums { arrays, coefficients, term: gradient_term::<T, RECOMPUTED> })
             }
             Gate::Output(_) => {
-                vectorized(JointSums { arrays, coefficients, term: gradient_term::<T, OUTPUT> })
+                vectorized(set, JointSums { arrays, coefficients, term: gradient_term::<T, OUTPUT> })
             }
         }
     });
@@ -83,7 +99,7 @@ pub(super) fn gradient_sums<T: Float>(dy: &[T], x: &[T], centre: &[T], gate: Gat
             add_assign(sum, of_chunk);
         }
     }
-    sums
+    Ok(sums)
 }
 
 #[inline(always)]

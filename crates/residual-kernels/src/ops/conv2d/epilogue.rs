@@ -3,10 +3,12 @@
 
 use residual_tensor::{Float, Layout, Tensor};
 
-use super::shared::Shared;
 use crate::{
     BatchStatistics,
-    engine::isa::{Finish, Loop, vectorized},
+    engine::{
+        isa::{Finish, InstructionSet, Loop, vectorized},
+        shared::Shared,
+    },
 };
 
 /// Steps that follow a convolution, done while its results are still in registers: add a bias,
@@ -73,7 +75,12 @@ impl<T: Float> PartialMoments<T> {
     ///
     /// For a unit of n numbers with mean m and squares s (about m), the total N, M, S becomes
     /// N + n, M + (m − M)·n/(N + n), S + s + (m − M)²·N·n/(N + n).
-    pub(super) fn merge(&self, channels: usize, at: impl Fn(usize) -> usize) -> BatchStatistics {
+    pub(super) fn merge(
+        &self,
+        set: InstructionSet,
+        channels: usize,
+        at: impl Fn(usize) -> usize,
+    ) -> BatchStatistics {
         let width = self.width;
         let [mut means, mut squares] = [(); 2].map(|()| Tensor::<f64>::zeros([width]));
         let mut total = 0.0;
@@ -81,14 +88,8 @@ impl<T: Float> PartialMoments<T> {
             let count = count as f64;
             let (means, squares) = (means.as_mut_slice(), squares.as_mut_slice());
             let runs = &self.sums.as_slice()[unit * 3 * width..][..3 * width];
-            vectorized(Merge {
-                runs,
-                means,
-                squares,
-                inverse: 1.0 / count,
-                share: count / (total + count),
-                total,
-            });
+            let (inverse, share) = (1.0 / count, count / (total + count));
+            vectorized(set, Merge { runs, means, squares, inverse, share, total });
             total += count;
         }
         let take = |from: &Tensor<f64>, divisor: f64| {

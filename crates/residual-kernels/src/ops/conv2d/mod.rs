@@ -28,7 +28,6 @@ mod grouped;
 mod im2col;
 pub(crate) mod plan;
 mod reference;
-mod shared;
 pub(crate) mod source;
 mod units;
 mod winograd;
@@ -50,59 +49,45 @@ use epilogue::Epilogue;
 use plan::Plan;
 use source::Input;
 
-/// How a convolution is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// The definition, [`reference::conv2d`](crate::reference::conv2d), in double precision: slow,
-    /// exact, readable.
-    Reference,
-    /// Windows copied out into the rows of a matrix, block by block, and multiplied.
-    Im2col,
-    /// Blocks that fit the caches, summed in registers without a matrix.
-    Blocked,
-    /// The same with the channels of several groups in a register: for groups of few channels, and
-    /// depth-wise convolutions.
-    Grouped,
-    /// Winograd's F(2×2, 3×3), with 2.25 times fewer multiplications; one group, 3×3 at stride 1
-    /// only.
-    Winograd2,
-    /// Winograd's F(4×4, 3×3), with 4 times fewer multiplications; one group, 3×3 at stride 1
-    /// only.
-    Winograd4,
+environment::named! {
+    /// How a convolution is computed.
+    pub enum Algorithm {
+        /// The definition, [`reference::conv2d`](crate::reference::conv2d), in double precision: slow,
+        /// exact, readable.
+        Reference = "reference",
+        /// Windows copied out into the rows of a matrix, block by block, and multiplied.
+        Im2col = "im2col",
+        /// Blocks that fit the caches, summed in registers without a matrix.
+        Blocked = "blocked",
+        /// The same with the channels of several groups in a register: for groups of few channels, and
+        /// depth-wise convolutions.
+        Grouped = "grouped",
+        /// Winograd's F(2×2, 3×3), with 2.25 times fewer multiplications; one group, 3×3 at stride 1
+        /// only.
+        Winograd2 = "winograd2",
+        /// Winograd's F(4×4, 3×3), with 4 times fewer multiplications; one group, 3×3 at stride 1
+        /// only.
+        Winograd4 = "winograd4",
+    }
 }
 
 impl Algorithm {
-    /// Every algorithm, for tests and measurements that go through all of them.
-    pub const ALL: [Self; 6] =
-        [Self::Reference, Self::Im2col, Self::Blocked, Self::Grouped, Self::Winograd2, Self::Winograd4];
-
-    /// What `RESIDUAL_CONV2D` calls it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Reference => "reference",
-            Self::Im2col => "im2col",
-            Self::Blocked => "blocked",
-            Self::Grouped => "grouped",
-            Self::Winograd2 => "winograd2",
-            Self::Winograd4 => "winograd4",
-        }
-    }
-
     /// An error unless the algorithm can compute a convolution of this shape and its gradients.
     ///
     /// # Errors
     /// [`KernelError::Algorithm`].
     pub fn check(self, shape: &Conv2dShape) -> Result<()> {
         let unable = |reason| KernelError::Algorithm { algorithm: self, geometry: shape.geometry, reason };
-        match self {
-            Self::Blocked | Self::Grouped if !plan::suits_blocked(shape) => {
-                Err(unable("its copy of all that a window spans would not fit memory"))
+        let (suits, needs) = match self {
+            Self::Reference | Self::Im2col => return Ok(()),
+            Self::Blocked | Self::Grouped => {
+                (plan::suits_blocked(shape), "its copy of all that a window spans would not fit memory")
             }
-            Self::Winograd2 | Self::Winograd4 if !plan::suits_winograd(shape) => {
-                Err(unable("it needs a 3×3 kernel with stride 1, dilation 1 and one group"))
+            Self::Winograd2 | Self::Winograd4 => {
+                (plan::suits_winograd(shape), "it needs a 3×3 kernel with stride 1, dilation 1 and one group")
             }
-            _ => Ok(()),
-        }
+        };
+        if suits { Ok(()) } else { Err(unable(needs)) }
     }
 
     /// The algorithm that the environment variable `RESIDUAL_CONV2D` names. It is a preference: it
@@ -119,7 +104,10 @@ impl Algorithm {
 
     /// Whether this is one of the algorithms that a [`Plan`] runs.
     pub(crate) fn is_fast(self) -> bool {
-        matches!(self, Self::Blocked | Self::Grouped | Self::Winograd2 | Self::Winograd4)
+        match self {
+            Self::Reference | Self::Im2col => false,
+            Self::Blocked | Self::Grouped | Self::Winograd2 | Self::Winograd4 => true,
+        }
     }
 }
 

@@ -37,12 +37,25 @@ enum Part<T: Float> {
     Winograd(Winograd<T>),
 }
 
-/// The edge of the tiles of an algorithm that has tiles.
-fn tile_size(algorithm: Algorithm) -> Option<TileSize> {
-    match algorithm {
-        Algorithm::Winograd2 => Some(TileSize::Two),
-        Algorithm::Winograd4 => Some(TileSize::Four),
-        Algorithm::Reference | Algorithm::Im2col | Algorithm::Blocked | Algorithm::Grouped => None,
+/// Whose code runs.
+enum Kind {
+    Blocked,
+    Grouped,
+    Winograd(TileSize),
+}
+
+impl Kind {
+    /// That of one of the fast algorithms.
+    fn of(algorithm: Algorithm, correlation: &Correlation) -> Self {
+        match algorithm {
+            // Where there is nothing to sum, there are no taps either, and no tiles.
+            Algorithm::Winograd2 | Algorithm::Winograd4 if correlation.terms() == 0 => Self::Blocked,
+            Algorithm::Winograd2 => Self::Winograd(TileSize::Two),
+            Algorithm::Winograd4 => Self::Winograd(TileSize::Four),
+            Algorithm::Grouped => Self::Grouped,
+            Algorithm::Blocked => Self::Blocked,
+            Algorithm::Reference | Algorithm::Im2col => unreachable!("{algorithm:?} has no plan"),
+        }
     }
 }
 
@@ -129,11 +142,10 @@ impl<T: Float> Plan<T> {
 
 impl<T: Float> Part<T> {
     fn new(correlation: &Correlation, algorithm: Algorithm, normalized: bool, isa: &'static Isa<T>) -> Self {
-        match tile_size(algorithm) {
-            // Where there is nothing to sum, there are no taps either.
-            Some(size) if correlation.terms() > 0 => Self::Winograd(Winograd::new(correlation, size, isa)),
-            None if algorithm == Algorithm::Grouped => Self::Grouped(Grouped::forward(correlation, isa)),
-            _ => Self::Blocked(Blocking::forward(correlation, normalized, isa)),
+        match Kind::of(algorithm, correlation) {
+            Kind::Blocked => Self::Blocked(Blocking::forward(correlation, normalized, isa)),
+            Kind::Grouped => Self::Grouped(Grouped::forward(correlation, isa)),
+            Kind::Winograd(size) => Self::Winograd(Winograd::new(correlation, size, isa)),
         }
     }
 }
@@ -148,14 +160,10 @@ pub(super) fn backward_weights<T: Float>(
     isa: &'static Isa<T>,
 ) {
     let correlation = Correlation::forward(shape);
-    match tile_size(algorithm) {
-        Some(size) if correlation.terms() > 0 => {
-            WinogradGradient::new(&correlation, size, isa).run(x, dy, dw);
-        }
-        None if algorithm == Algorithm::Grouped => {
-            Grouped::backward(&correlation, isa).backward_weights(x, dy, dw);
-        }
-        _ => Blocking::backward(&correlation, isa).backward_weights(x, dy, dw),
+    match Kind::of(algorithm, &correlation) {
+        Kind::Blocked => Blocking::backward(&correlation, isa).backward_weights(x, dy, dw),
+        Kind::Grouped => Grouped::backward(&correlation, isa).backward_weights(x, dy, dw),
+        Kind::Winograd(size) => WinogradGradient::new(&correlation, size, isa).run(x, dy, dw),
     }
 }
 

@@ -22,9 +22,10 @@ use crate::{
     engine::{
         isa::{Ahead, Isa, Outer},
         parallel::for_each_task,
+        shared::Shared,
         threads,
     },
-    ops::conv2d::{correlation::near_equal, shared::Shared, source::Source, units::stretch},
+    ops::conv2d::{correlation::near_equal, source::Source, units::stretch},
 };
 
 /// Output pixels of a unit at most: what a tile sums over stays in L1.

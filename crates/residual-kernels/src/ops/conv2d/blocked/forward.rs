@@ -10,12 +10,12 @@ use crate::{
     engine::{
         isa::{Ahead, Finish, Isa, Tile},
         parallel::for_each_task,
+        shared::Shared,
         threads,
     },
     ops::conv2d::{
         correlation::near_equal,
         epilogue::{Epilogue, PartialMoments},
-        shared::Shared,
         source::Source,
     },
 };
@@ -79,7 +79,7 @@ impl<T: Float> Blocking<T> {
             self.unit_panels(self.units.ranges(unit), panels, x, ahead, packed, y, finish);
         });
         partial.map(|partial| {
-            partial.merge(correlation.out_channels(), |channel| {
+            partial.merge(self.isa.set(), correlation.out_channels(), |channel| {
                 let (group, channel) = (channel / correlation.outputs, channel % correlation.outputs);
                 group * self.panels_width() + channel
             })

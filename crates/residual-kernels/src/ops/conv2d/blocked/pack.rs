@@ -3,12 +3,10 @@
 use residual_tensor::Float;
 
 use super::{Blocking, Correlation};
-use crate::{
-    engine::{
-        isa::{Gather, Scatter},
-        parallel::for_each_task,
-    },
-    ops::conv2d::shared::Shared,
+use crate::engine::{
+    isa::{Gather, Scatter, Sums},
+    parallel::for_each_task,
+    shared::Shared,
 };
 
 impl<T: Float> Blocking<T> {
@@ -59,13 +57,16 @@ impl<T: Float> Blocking<T> {
             for block in self.units.channel_blocks() {
                 for (row, column) in self.correlation.taps() {
                     let tap = group * at.group + self.correlation.tap_weights(row, column);
-                    let scatter = Scatter {
-                        sums: sums[from..].as_ptr(),
+                    let sums = Sums {
+                        first: sums[from..].as_ptr(),
                         part,
                         parts: sums.len() / part,
                         block: panel.width,
                         inputs: block.len(),
                         outputs: panel.columns,
+                    };
+                    let scatter = Scatter {
+                        sums,
                         weights: weights.at(tap + panel.first * at.output + block.start),
                         output: at.output,
                     };

@@ -20,9 +20,10 @@ use crate::{
     engine::{
         isa::{Ahead, Isa, LaneOuter, TAPS},
         parallel::for_each_task,
+        shared::Shared,
         threads,
     },
-    ops::conv2d::{correlation::near_equal, shared::Shared, source::Source, units::stretch},
+    ops::conv2d::{correlation::near_equal, source::Source, units::stretch},
 };
 
 /// Output pixels of a unit at most: what its kernels read stays in the first cache.

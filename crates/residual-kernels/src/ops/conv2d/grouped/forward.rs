@@ -10,12 +10,12 @@ use crate::{
     engine::{
         isa::{Ahead, Finish, Isa, LaneTile},
         parallel::for_each_task,
+        shared::Shared,
         threads,
     },
     ops::conv2d::{
         correlation::near_equal,
         epilogue::{Epilogue, PartialMoments},
-        shared::Shared,
         source::Source,
     },
 };
@@ -76,7 +76,7 @@ impl<T: Float> Grouped<T> {
             let width = self.blocks.groups * correlation.outputs;
             let lanes = self.blocks.per_group * self.isa.lanes;
             let at = |channel| channel / width * lanes + channel % width;
-            partial.merge(correlation.out_channels(), at)
+            partial.merge(self.isa.set(), correlation.out_channels(), at)
         })
     }
 

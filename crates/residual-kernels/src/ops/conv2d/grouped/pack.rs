@@ -3,7 +3,7 @@
 use residual_tensor::Float;
 
 use super::{Correlation, Grouped};
-use crate::{engine::parallel::for_each_task, ops::conv2d::shared::Shared};
+use crate::engine::{parallel::for_each_task, shared::Shared};
 
 impl<T: Float> Grouped<T> {
     /// Brings weights into the order in which the kernels read them:

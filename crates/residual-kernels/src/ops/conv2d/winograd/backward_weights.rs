@@ -14,12 +14,12 @@ use residual_tensor::{Float, Layout, Tensor};
 use super::tiling::{PLANE_PADDING, Pitch, Side, TileSize, Tiling};
 use crate::{
     engine::{
-        isa::{FilterGradients, Isa, Outer},
+        isa::{FilterGradients, Isa, Outer, Sums},
         parallel::for_each_task,
+        shared::Shared,
     },
     ops::conv2d::{
         correlation::{Correlation, Panel, even, near_equal},
-        shared::Shared,
         source::Source,
     },
 };
@@ -166,18 +166,20 @@ impl<T: Float> WinogradGradient<T> {
         let blocks = self.inputs.div_ceil(INPUTS);
         for_each_task(self.panels.len() * blocks, |task| {
             let (panel, first) = (&self.panels[task / blocks], task % blocks * INPUTS);
-            let gradients = FilterGradients {
-                planes: sums[self.sums_at(panel) + first * panel.width..].as_ptr(),
-                plane: self.sums_plane(panel),
+            let of_panel = Sums {
+                first: sums[self.sums_at(panel) + first * panel.width..].as_ptr(),
                 part: self.sums_len(),
                 parts,
                 block: panel.width,
                 inputs: INPUTS.min(self.inputs - first),
                 outputs: panel.columns,
+            };
+            let gradients = FilterGradients {
+                sums: of_panel,
+                plane: self.sums_plane(panel),
                 weights: dw.at(panel.first * 9 * self.inputs + first),
                 tap: self.inputs,
                 output: 9 * self.inputs,
-                add: false,
             };
             // SAFETY: each part has all planes of the panel; the gradients of these channels are
             // in dw and this task's own.

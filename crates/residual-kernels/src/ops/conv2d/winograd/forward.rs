@@ -11,12 +11,12 @@ use crate::{
     engine::{
         isa::{Ahead, Emit, Filters, Finish, Isa, Segment, Tile, fetch_to_write},
         parallel::for_each_task,
+        shared::Shared,
         threads,
     },
     ops::conv2d::{
         correlation::{Correlation, Panel, even, near_equal, near_equal_part},
         epilogue::{Epilogue, PartialMoments},
-        shared::Shared,
         source::Source,
     },
 };
@@ -192,7 +192,7 @@ impl<T: Float> Winograd<T> {
                 }
             });
         }
-        partial.map(|partial| partial.merge(outputs, |channel| channel))
+        partial.map(|partial| partial.merge(self.tiling.isa.set(), outputs, |channel| channel))
     }
 
     /// The tiles of a chunk.

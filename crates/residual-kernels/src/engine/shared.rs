@@ -4,9 +4,9 @@ use std::marker::PhantomData;
 
 /// A slice that tasks write to without overlap.
 ///
-/// The borrow checker cannot see that tiles of a tensor are disjoint; those who write through
-/// [`at`](Self::at) must.
-pub(super) struct Shared<'a, T> {
+/// The borrow checker cannot see that tiles of a tensor are disjoint; code that writes through
+/// [`at`](Self::at) must see to it.
+pub(crate) struct Shared<'a, T> {
     start: *mut T,
     length: usize,
     slice: PhantomData<&'a mut [T]>,
@@ -28,17 +28,17 @@ impl<T> Copy for Shared<'_, T> {}
 
 impl<'a, T> Shared<'a, T> {
     /// Lends the whole slice.
-    pub(super) fn new(slice: &'a mut [T]) -> Self {
+    pub(crate) fn new(slice: &'a mut [T]) -> Self {
         Self { start: slice.as_mut_ptr(), length: slice.len(), slice: PhantomData }
     }
 
     /// How many elements there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.length
     }
 
     /// The address of element `index`; the end is allowed.
-    pub(super) fn at(&self, index: usize) -> *mut T {
+    pub(crate) fn at(&self, index: usize) -> *mut T {
         assert!(index <= self.length, "element {index} of {}", self.length);
         // SAFETY: within the slice or at its end.
         unsafe { self.start.add(index) }
