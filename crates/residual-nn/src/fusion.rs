@@ -51,7 +51,8 @@ impl Group {
     }
 }
 
-/// The groups of a graph, each behind those that it reads from.
+/// The groups of a graph, each behind those that it reads from, and each inside of one recomputed scope or of
+/// none.
 pub(crate) fn groups<T: Float>(nodes: &[Applied<T>], scopes: &[Scope], uses: &[usize]) -> Vec<Group> {
     let mut pass = Pass::new(nodes, scopes, uses);
     (1..nodes.len()).for_each(|index| pass.visit(Node(index)));

@@ -66,6 +66,7 @@ struct Parts<T: Float> {
     scopes: Vec<Scope>,
     output: Node,
     groups: Vec<Group>,
+    groups_in_training: Vec<Group>,
     /// How many operations read each node's result; the end of the graph counts as one.
     uses: Vec<usize>,
 }
@@ -84,8 +85,9 @@ impl<T: Float> Graph<T> {
         for input in nodes.iter().flat_map(|node| &node.inputs).chain([&output]) {
             uses[input.0] += 1;
         }
-        let groups = fusion::groups(&nodes, &scopes, &uses);
-        Self(Arc::new(Parts { nodes, scopes, output, groups, uses }))
+        let groups = fusion::groups(&nodes, &[], &uses);
+        let groups_in_training = fusion::groups(&nodes, &scopes, &uses);
+        Self(Arc::new(Parts { nodes, scopes, output, groups, groups_in_training, uses }))
     }
 
     /// All nodes, each behind its inputs. The first is the input.
@@ -131,9 +133,15 @@ impl<T: Float> Graph<T> {
         &self.0.uses
     }
 
-    /// What runs together, in the order in which it runs.
+    /// What runs together when nothing is learnt, in the order in which it runs.
     pub fn groups(&self) -> &[Group] {
         &self.0.groups
+    }
+
+    /// What runs together in training: as [`groups`](Self::groups), but a group is inside of one recomputed
+    /// module or of none, so that recomputing changes no bit.
+    pub fn groups_in_training(&self) -> &[Group] {
+        &self.0.groups_in_training
     }
 
     /// The recomputed module that a node is inside of.
@@ -144,12 +152,15 @@ impl<T: Float> Graph<T> {
     /// Every state with its path, in the order of PyTorch's `state_dict`. One that is used in two places has
     /// the first path.
     pub fn states(&self) -> Vec<(String, State<T>)> {
+        // A layer that is the whole network has no name: its weight is just `weight`.
+        let is_one_layer = matches!(self.nodes(), [_, node] if node.is_layer);
         let mut seen = HashSet::new();
         let mut states = Vec::new();
         for node in self.nodes() {
+            let path = if is_one_layer { "" } else { &node.path };
             let own = node.operation.iter().flat_map(|operation| operation.states());
             for (name, state) in own.filter(|(_, state)| seen.insert(state.id())) {
-                states.push((join(&node.path, name), state.clone()));
+                states.push((join(path, name), state.clone()));
             }
         }
         states

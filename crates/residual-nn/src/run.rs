@@ -16,7 +16,7 @@ impl<T: Float> Graph<T> {
     pub fn forward(&self, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
         let mut run = Run::new(self, x.tape(), mode);
         run.values[0] = Some(x.clone());
-        run.groups(0..self.groups().len())?;
+        run.groups(0..self.groups_in_training().len())?;
         Ok(run.take(self.output()))
     }
 
@@ -25,8 +25,10 @@ impl<T: Float> Graph<T> {
         let mut run = Run::new(self, x.tape(), mode);
         run.values[scope.input.index()] = Some(x.clone());
         let inside = |node: Node| scope.nodes.contains(&node.index());
-        let first = self.groups().partition_point(|group| group.result().index() < scope.nodes.start);
-        let length = self.groups()[first..].iter().take_while(|group| inside(group.result())).count();
+        let first =
+            self.groups_in_training().partition_point(|group| group.result().index() < scope.nodes.start);
+        let length =
+            self.groups_in_training()[first..].iter().take_while(|group| inside(group.result())).count();
         run.groups(first..first + length)?;
         Ok(run.take(scope.output))
     }
@@ -37,6 +39,14 @@ impl<T: Float> Graph<T> {
         let states = nodes.iter().flat_map(|node| node.operation.iter().flat_map(|op| op.states()));
         states.map(|(_, state)| state.clone()).filter(|state| state.is_trained()).collect()
     }
+}
+
+/// The layers of a group that runs fused.
+struct Fused<'a, T: Float> {
+    convolution: Option<&'a Conv2d<T>>,
+    /// The normalization's node.
+    norm: Node,
+    layer: &'a BatchNorm2d<T>,
 }
 
 /// A run that is under way.
@@ -74,14 +84,16 @@ impl<'a, T: Float> Run<'a, T> {
         let graph = self.graph;
         let mut index = range.start;
         while index < range.end {
-            let group = &graph.groups()[index];
+            let group = &graph.groups_in_training()[index];
             let again = if self.tape.is_checkpointing() { graph.recomputed(group.head) } else { None };
             match again {
                 Some(scope) => {
                     self.recomputed(scope)?;
                     let inside = |group: &Group| scope.nodes.contains(&group.result().index());
-                    index +=
-                        graph.groups()[index..range.end].iter().take_while(|&group| inside(group)).count();
+                    index += graph.groups_in_training()[index..range.end]
+                        .iter()
+                        .take_while(|&group| inside(group))
+                        .count();
                 }
                 None => {
                     self.group(group)?;
@@ -111,7 +123,7 @@ impl<'a, T: Float> Run<'a, T> {
     }
 
     fn group(&mut self, group: &Group) -> Result<()> {
-        let Some((convolution, norm, layer)) = self.fused(group) else {
+        let Some(Fused { convolution, norm, layer }) = self.fused(group) else {
             return self.one_by_one(group);
         };
         let graph = self.graph;
@@ -132,9 +144,9 @@ impl<'a, T: Float> Run<'a, T> {
         Ok(())
     }
 
-    /// The convolution, if there is one, and the normalization of a group that runs fused: in training, on a
-    /// tape that nobody looks at, with statistics of the batch.
-    fn fused(&self, group: &Group) -> Option<(Option<&'a Conv2d<T>>, Node, &'a BatchNorm2d<T>)> {
+    /// The layers of a group that runs fused: in training, on a tape that nobody looks at, with statistics of
+    /// the batch.
+    fn fused(&self, group: &Group) -> Option<Fused<'a, T>> {
         if self.mode == Mode::Eval || self.tape.is_observed() {
             return None;
         }
@@ -144,7 +156,9 @@ impl<'a, T: Float> Run<'a, T> {
             _ => return None,
         };
         match self.graph.pattern(norm) {
-            Pattern::BatchNorm2d(layer) if layer.weight.is_trained() => Some((convolution, norm, layer)),
+            Pattern::BatchNorm2d(layer) if layer.weight.is_trained() => {
+                Some(Fused { convolution, norm, layer })
+            }
             _ => None,
         }
     }

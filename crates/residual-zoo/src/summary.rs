@@ -50,14 +50,14 @@ fn kept<T: Float>(graph: &Graph<T>, trace: &Trace) -> usize {
     let is_convolution = |node: Node| matches!(graph.pattern(node), Pattern::Conv2d(_));
     let mut read_elsewhere = vec![false; graph.nodes().len()];
     read_elsewhere[graph.output().index()] = true;
-    for group in graph.groups() {
+    for group in graph.groups_in_training() {
         for &input in graph.node(group.head).inputs.iter().filter(|_| !is_convolution(group.head)) {
             read_elsewhere[input.index()] = true;
         }
         group.add.iter().for_each(|add| read_elsewhere[add.addend.index()] = true);
     }
     let elements = |node: Node| trace.shapes[node.index()].elements();
-    let groups = graph.groups().iter().map(|group| {
+    let groups = graph.groups_in_training().iter().map(|group| {
         let before_norm = if group.norm.is_some() { elements(group.head) } else { 0 };
         let is_recipe = (group.norm.is_some()
             || matches!(graph.pattern(group.head), Pattern::BatchNorm2d(_)))
