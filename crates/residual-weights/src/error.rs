@@ -49,6 +49,9 @@ pub enum FormatError {
     /// The bytes begin like no format that is known here.
     #[error("the content is neither safetensors nor .pth")]
     Unknown,
+    /// An ONNX file where weights are wanted.
+    #[error("the content is ONNX, which is written and not read; take the weights that it was made from")]
+    Onnx,
     /// A `.npy` file where named tensors are wanted.
     #[error("the content is .npy, one array without a name, but weights are many with names")]
     Nameless,
@@ -60,10 +63,10 @@ pub enum FormatError {
         /// What is wrong.
         problem: String,
     },
-    /// The file asks for something that no weights need, and that could do harm.
-    #[error("the file asks for {}, which is refused; in PyTorch, save only net.state_dict()", shown(.name))]
-    Forbidden {
-        /// What it asks for.
+    /// Where the tensors should be, there is an object of Python, whose code is not run.
+    #[error("the file holds a whole {}, whose code is not run; in PyTorch, save net.state_dict() instead", shown(.name))]
+    Object {
+        /// What made it: a module and a name in it.
         name: String,
     },
     /// The file would take up far more memory than it is long.
@@ -111,9 +114,9 @@ impl From<io::Error> for FormatError {
     }
 }
 
-/// Text of a file as part of a message: in one line, not too long, and nothing that a terminal
-/// would obey.
-pub(crate) fn shown(text: &str) -> String {
+/// Text of a file as part of a message or a table: in one line, not too long, and with characters
+/// escaped that a terminal would obey or that turn the direction of writing.
+pub fn shown(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown = String::new();
     for character in text.chars() {
@@ -121,7 +124,9 @@ pub(crate) fn shown(text: &str) -> String {
             shown.push('…');
             break;
         }
-        match character.is_control() {
+        let turns =
+            matches!(character, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        match turns || character.is_control() {
             true => shown.extend(character.escape_default()),
             false => shown.push(character),
         }
@@ -135,9 +140,9 @@ mod tests {
 
     #[test]
     fn text_of_a_file_stays_in_its_line() {
-        let error = FormatError::Duplicate { name: "a\nb\u{1b}[2Jé".to_owned() };
-        assert_eq!(error.to_string(), "two tensors are called `a\\nb\\u{1b}[2Jé`");
-        let long = FormatError::Forbidden { name: "x".repeat(10_000) };
+        let error = FormatError::Duplicate { name: "a\nb\u{1b}[2Jé\u{202e}".to_owned() };
+        assert_eq!(error.to_string(), "two tensors are called `a\\nb\\u{1b}[2Jé\\u{202e}`");
+        let long = FormatError::Object { name: "x".repeat(10_000) };
         assert!(long.to_string().len() < 400);
     }
 }

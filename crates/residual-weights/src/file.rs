@@ -1,4 +1,4 @@
-//! Files as a whole: recognising their format, opening them, replacing them. What is in them is
+//! Files as a whole: recognizing their format, opening them, replacing them. What is in them is
 //! the formats' business.
 
 use std::{
@@ -7,9 +7,9 @@ use std::{
     path::Path,
 };
 
-use crate::{FormatError, Result, Weights, WeightsError, npy, pth, safetensors};
+use crate::{FormatError, Result, Weights, WeightsError, inspect::Format, npy, onnx, pth, safetensors};
 
-/// Reads weights of any format, which is recognised by the file's first bytes, not by its name.
+/// Reads weights of any format, which is recognized by the file's first bytes, not by its name.
 ///
 /// # Errors
 /// [`WeightsError`] with the path, if the file cannot be opened, is of no known format, or is
@@ -42,16 +42,28 @@ pub fn save(path: impl AsRef<Path>, weights: &Weights) -> Result<()> {
 }
 
 fn load_from<R: Read + Seek>(from: &mut R, length: u64) -> std::result::Result<Weights, FormatError> {
+    match recognize(from)? {
+        Format::Safetensors => safetensors::read_from(from, length),
+        Format::PthZip | Format::PthStream => pth::read_from(from, length),
+        Format::Npy => Err(FormatError::Nameless),
+        Format::Onnx => Err(FormatError::Onnx),
+    }
+}
+
+/// The format of a file by its first bytes; the next read begins with the first of them again.
+pub(crate) fn recognize<R: Read + Seek>(from: &mut R) -> std::result::Result<Format, FormatError> {
     let mut start = Vec::new();
     from.take(32).read_to_end(&mut start)?;
     from.rewind()?;
-    match *start {
+    Ok(match *start {
         // The header's length, and the brace that opens it.
-        [_, _, _, _, _, 0, 0, 0, b'{', ..] => safetensors::read_from(from, length),
-        _ if pth::is_recognised(&start) => pth::read_from(from, length),
-        _ if start.starts_with(&npy::MAGIC) => Err(FormatError::Nameless),
-        _ => Err(FormatError::Unknown),
-    }
+        [_, _, _, _, _, 0, 0, 0, b'{', ..] => Format::Safetensors,
+        [b'P', b'K', 3, 4, ..] => Format::PthZip,
+        _ if pth::is_stream(&start) => Format::PthStream,
+        _ if start.starts_with(&npy::MAGIC) => Format::Npy,
+        _ if onnx::is_recognized(&start) => Format::Onnx,
+        _ => return Err(FormatError::Unknown),
+    })
 }
 
 /// Opens a file and has it read, given its length.

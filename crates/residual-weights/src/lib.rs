@@ -1,4 +1,5 @@
 //! Trained weights in and out of files: safetensors, PyTorch's `.pth`, NumPy's `.npy`; out, ONNX.
+//! What is in any of them: [`inspect`].
 //!
 //! **Decision.** A file is a map from names to tensors, [`Weights`], in the file's order.
 //! [`load`] finds out the format from the content, [`save`] chooses it by the extension. Readers
@@ -35,10 +36,12 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod check;
 mod entry;
 mod error;
 mod file;
+pub mod inspect;
 pub mod npy;
 pub mod onnx;
 pub mod pth;
@@ -49,8 +52,9 @@ mod weights;
 
 pub use check::{Mismatch, WrongShape};
 pub use entry::Entry;
-pub use error::{FormatError, WeightsError};
+pub use error::{FormatError, WeightsError, shown};
 pub use file::{load, load_bytes, save};
+pub use inspect::inspect;
 pub use rename::{Rename, RenameError, Variation};
 pub use weights::Weights;
 

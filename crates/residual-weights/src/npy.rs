@@ -6,8 +6,11 @@ use std::{
     path::Path,
 };
 
+use residual_tensor::Shape;
+
 use crate::{
     Entry, FormatError, Result, file,
+    inspect::{Contents, Format, Statistics, TensorInfo},
     stored::{ByteOrder, Stored, checked_shape},
 };
 
@@ -53,49 +56,83 @@ pub fn to_bytes(entry: &Entry) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn read_from(from: &mut (impl Read + Seek), file_length: u64) -> std::result::Result<Entry, FormatError> {
-    let mut start = [0; 8];
-    from.read_exact(&mut start)?;
-    let [magic @ .., version, _minor] = start;
-    if magic != MAGIC {
-        return Err(malformed("it does not begin like one"));
+pub(crate) fn inspect_from(
+    from: &mut (impl Read + Seek),
+    file_length: u64,
+    statistics: bool,
+) -> std::result::Result<Contents, FormatError> {
+    let opened = Opened::read(from, file_length)?;
+    let mut contents = Contents::new(Format::Npy);
+    let mut array = TensorInfo::new("", opened.stored.name(), &opened.shape, 8 * opened.stored.size() as u64);
+    if statistics {
+        array.statistics = Statistics::of(&opened.entry(from)?);
     }
-    let mut length = [0; 4];
-    match version {
-        1 => from.read_exact(&mut length[..2])?,
-        2 | 3 => from.read_exact(&mut length)?,
-        _ => return Err(malformed(format!("version {version} of the format"))),
-    }
-    /// Longer than any header of plain elements.
-    const LONGEST_HEADER: u32 = 10_000;
-    let length = u32::from_le_bytes(length);
-    if length > LONGEST_HEADER {
-        return Err(malformed(format!("a header of {length} bytes")));
-    }
-    let mut header = vec![0; length as usize];
-    from.read_exact(&mut header)?;
-    let header = std::str::from_utf8(&header).ok().and_then(|text| Literal(text).header());
-    let header = header.ok_or_else(|| malformed("a header that is not what NumPy writes"))?;
-    let (stored, order) = element_type(header.descr).ok_or_else(|| {
-        malformed(format!("elements of type {}; convert them to float first", header.descr))
-    })?;
+    contents.tensors.push(array);
+    Ok(contents)
+}
 
-    let shape = checked_shape("the array", &header.shape)?;
-    let bytes = (shape.elements() * stored.size()) as u64;
-    match (from.stream_position()? + bytes).cmp(&file_length) {
-        std::cmp::Ordering::Greater => return Err(FormatError::Truncated),
-        std::cmp::Ordering::Less => return Err(malformed("bytes after the array")),
-        std::cmp::Ordering::Equal => {}
+fn read_from(from: &mut (impl Read + Seek), file_length: u64) -> std::result::Result<Entry, FormatError> {
+    Opened::read(from, file_length)?.entry(from)
+}
+
+/// A file whose header has been read and checked. The array comes next.
+struct Opened {
+    stored: Stored,
+    order: ByteOrder,
+    fortran_order: bool,
+    shape: Shape,
+}
+
+impl Opened {
+    fn read(from: &mut (impl Read + Seek), file_length: u64) -> std::result::Result<Self, FormatError> {
+        let mut start = [0; 8];
+        from.read_exact(&mut start)?;
+        let [magic @ .., version, _minor] = start;
+        if magic != MAGIC {
+            return Err(malformed("it does not begin like one"));
+        }
+        let mut length = [0; 4];
+        match version {
+            1 => from.read_exact(&mut length[..2])?,
+            2 | 3 => from.read_exact(&mut length)?,
+            _ => return Err(malformed(format!("version {version} of the format"))),
+        }
+        /// Longer than any header of plain elements.
+        const LONGEST_HEADER: u32 = 10_000;
+        let length = u32::from_le_bytes(length);
+        if length > LONGEST_HEADER {
+            return Err(malformed(format!("a header of {length} bytes")));
+        }
+        let mut header = vec![0; length as usize];
+        from.read_exact(&mut header)?;
+        let header = std::str::from_utf8(&header).ok().and_then(|text| Literal(text).header());
+        let header = header.ok_or_else(|| malformed("a header that is not what NumPy writes"))?;
+        let (stored, order) = element_type(header.descr).ok_or_else(|| {
+            malformed(format!("elements of type {}; convert them to float first", header.descr))
+        })?;
+
+        let shape = checked_shape("the array", &header.shape)?;
+        let bytes = (shape.elements() * stored.size()) as u64;
+        match (from.stream_position()? + bytes).cmp(&file_length) {
+            std::cmp::Ordering::Greater => return Err(FormatError::Truncated),
+            std::cmp::Ordering::Less => return Err(malformed("bytes after the array")),
+            std::cmp::Ordering::Equal => {}
+        }
+        Ok(Self { stored, order, fortran_order: header.fortran_order, shape })
     }
-    if !header.fortran_order {
-        return Ok(stored.read(&shape, order, from)?);
+
+    fn entry(&self, from: &mut impl Read) -> std::result::Result<Entry, FormatError> {
+        let Self { stored, order, fortran_order, ref shape } = *self;
+        if !fortran_order {
+            return Ok(stored.read(shape, order, from)?);
+        }
+        // The first index varies fastest.
+        let elements = stored.read(&checked_shape("the array", &[shape.elements()])?, order, from)?;
+        let strides = shape.iter().scan(1, |step, &n| Some(std::mem::replace(step, *step * n)));
+        elements
+            .strided(shape, &strides.collect::<Vec<_>>())
+            .ok_or_else(|| malformed("a shape that does not fit"))
     }
-    // The first index varies fastest.
-    let elements = stored.read(&checked_shape("the array", &[shape.elements()])?, order, from)?;
-    let strides = shape.iter().scan(1, |step, &n| Some(std::mem::replace(step, *step * n)));
-    elements
-        .strided(&shape, &strides.collect::<Vec<_>>())
-        .ok_or_else(|| malformed("a shape that does not fit"))
 }
 
 fn write_to(to: &mut impl Write, entry: &Entry) -> io::Result<()> {

@@ -101,7 +101,7 @@ pub struct Variation {
 }
 
 /// Most specific first.
-static VARIATIONS: [Variation; 4] = [
+static VARIATIONS: [Variation; 6] = [
     Variation {
         repository: "kuangliu/pytorch-cifar",
         mark: "layer2.0.shortcut.0.weight",
@@ -152,6 +152,17 @@ static VARIATIONS: [Variation; 4] = [
         mark: "linear.weight",
         names: &[("linear", "fc")],
     },
+    // The usual attributes of a LightningModule for its network.
+    Variation {
+        repository: "Lightning-AI/pytorch-lightning, self.model",
+        mark: "model.conv1.weight",
+        names: &[("model", "")],
+    },
+    Variation {
+        repository: "Lightning-AI/pytorch-lightning, self.net",
+        mark: "net.conv1.weight",
+        names: &[("net", "")],
+    },
 ];
 
 impl Weights {
@@ -174,7 +185,7 @@ impl Weights {
         Ok(())
     }
 
-    /// Gives torchvision's names to weights in which a [`Variation`] is recognised, and says
+    /// Gives torchvision's names to weights in which a [`Variation`] is recognized, and says
     /// which it was.
     pub fn rename_known(&mut self) -> Option<&'static Variation> {
         let variation = VARIATIONS.iter().find(|variation| self.get(variation.mark).is_some())?;
@@ -243,6 +254,9 @@ mod tests {
         let mut kuangliu = weights(&["layer2.0.shortcut.0.weight", "linear.weight"]);
         assert_eq!(kuangliu.rename_known().unwrap().repository, "kuangliu/pytorch-cifar");
         assert_eq!(kuangliu.names().collect::<Vec<_>>(), ["layer2.0.downsample.0.weight", "fc.weight"]);
+        let mut lightning = weights(&["model.conv1.weight", "model.fc.bias", "criterion.weight"]);
+        assert!(lightning.rename_known().unwrap().repository.contains("self.model"));
+        assert_eq!(lightning.names().collect::<Vec<_>>(), ["conv1.weight", "fc.bias", "criterion.weight"]);
         assert_eq!(weights(&["layer2.0.downsample.0.weight", "fc.weight"]).rename_known(), None);
     }
 

@@ -21,6 +21,7 @@ use serde::{
 
 use crate::{
     Entry, FormatError, Result, Weights, file,
+    inspect::{Contents, Format, Statistics, TensorInfo as Inspected},
     stored::{ByteOrder, Stored, checked_shape},
 };
 
@@ -67,42 +68,92 @@ pub(crate) fn read_from(
     from: &mut (impl Read + Seek),
     file_length: u64,
 ) -> std::result::Result<Weights, FormatError> {
-    let malformed = |problem: String| FormatError::Malformed { format: "safetensors header", problem };
-    let mut length = [0; LENGTH_BYTES as usize];
-    from.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    if length > LONGEST_HEADER {
-        return Err(malformed(format!("{length} bytes long, the format allows {LONGEST_HEADER}")));
-    }
-    let data_start = LENGTH_BYTES + length;
-    let data_length = file_length.checked_sub(data_start).ok_or(FormatError::Truncated)?;
-    let mut header = vec![0; length as usize];
-    from.read_exact(&mut header)?;
-    let Header { metadata, mut tensors } =
-        serde_json::from_slice(&header).map_err(|error| malformed(error.to_string()))?;
-    drop(header);
-
-    let names: Vec<_> = tensors.iter().map(|(name, _)| name.clone()).collect();
-    tensors.sort_by_key(|(_, info)| info.data_offsets);
-    let checked = Metadata::new(None, tensors).map_err(|error| malformed(error.to_string()))?;
-    match (checked.data_len() as u64).cmp(&data_length) {
-        std::cmp::Ordering::Greater => return Err(FormatError::Truncated),
-        std::cmp::Ordering::Less => return Err(malformed("bytes after the last tensor".into())),
-        std::cmp::Ordering::Equal => {}
-    }
-
+    let opened = Opened::read(from, file_length)?;
     let mut weights = Weights::new();
-    weights.metadata = metadata;
-    for name in names {
-        let info = checked.info(&name).expect("each name has its info");
+    for name in &opened.names {
+        let info = opened.info(name);
         let stored = Stored::of(info.dtype)
             .ok_or_else(|| FormatError::Dtype { name: name.clone(), dtype: info.dtype.to_string() })?;
-        let shape = checked_shape(&name, &info.shape)?;
-        from.seek(io::SeekFrom::Start(data_start + info.data_offsets.0 as u64))?;
-        let entry = stored.read(&shape, ByteOrder::Little, from)?;
-        weights.insert_new(name, entry)?;
+        let entry = opened.entry(name, stored, from)?;
+        weights.insert_new(name.clone(), entry)?;
     }
+    weights.metadata = opened.metadata;
     Ok(weights)
+}
+
+pub(crate) fn inspect_from(
+    from: &mut (impl Read + Seek),
+    file_length: u64,
+    statistics: bool,
+) -> std::result::Result<Contents, FormatError> {
+    let opened = Opened::read(from, file_length)?;
+    let mut contents = Contents::new(Format::Safetensors);
+    for name in &opened.names {
+        let info = opened.info(name);
+        let dtype = info.dtype.to_string().to_lowercase();
+        let mut inspected = Inspected::new(name, &dtype, &info.shape, info.dtype.bitsize() as u64);
+        if let Some(stored) = Stored::of(info.dtype).filter(|_| statistics) {
+            inspected.statistics = Statistics::of(&opened.entry(name, stored, from)?);
+        }
+        contents.tensors.push(inspected);
+    }
+    contents.metadata = opened.metadata;
+    Ok(contents)
+}
+
+/// A file whose header has been read and checked. No tensor is read yet.
+struct Opened {
+    metadata: BTreeMap<String, String>,
+    /// In the order of the header.
+    names: Vec<String>,
+    checked: Metadata,
+    /// Where the first tensor begins.
+    data_start: u64,
+}
+
+impl Opened {
+    fn read(from: &mut (impl Read + Seek), file_length: u64) -> std::result::Result<Self, FormatError> {
+        let malformed = |problem: String| FormatError::Malformed { format: "safetensors header", problem };
+        let mut length = [0; LENGTH_BYTES as usize];
+        from.read_exact(&mut length)?;
+        let length = u64::from_le_bytes(length);
+        if length > LONGEST_HEADER {
+            return Err(malformed(format!("{length} bytes long, the format allows {LONGEST_HEADER}")));
+        }
+        let data_start = LENGTH_BYTES + length;
+        let data_length = file_length.checked_sub(data_start).ok_or(FormatError::Truncated)?;
+        let mut header = vec![0; length as usize];
+        from.read_exact(&mut header)?;
+        let Header { metadata, mut tensors } =
+            serde_json::from_slice(&header).map_err(|error| malformed(error.to_string()))?;
+        drop(header);
+
+        let names = tensors.iter().map(|(name, _)| name.clone()).collect();
+        tensors.sort_by_key(|(_, info)| info.data_offsets);
+        let checked = Metadata::new(None, tensors).map_err(|error| malformed(error.to_string()))?;
+        match (checked.data_len() as u64).cmp(&data_length) {
+            std::cmp::Ordering::Greater => return Err(FormatError::Truncated),
+            std::cmp::Ordering::Less => return Err(malformed("bytes after the last tensor".into())),
+            std::cmp::Ordering::Equal => {}
+        }
+        Ok(Self { metadata, names, checked, data_start })
+    }
+
+    fn info(&self, name: &str) -> &TensorInfo {
+        self.checked.info(name).expect("each name has its info")
+    }
+
+    fn entry(
+        &self,
+        name: &str,
+        stored: Stored,
+        from: &mut (impl Read + Seek),
+    ) -> std::result::Result<Entry, FormatError> {
+        let info = self.info(name);
+        let shape = checked_shape(name, &info.shape)?;
+        from.seek(io::SeekFrom::Start(self.data_start + info.data_offsets.0 as u64))?;
+        Ok(stored.read(&shape, ByteOrder::Little, from)?)
+    }
 }
 
 pub(crate) fn write_to(to: &mut impl Write, weights: &Weights) -> io::Result<()> {

@@ -41,6 +41,22 @@ pub(crate) fn checked_shape(name: &str, axes: &[usize]) -> Result<Shape, FormatE
 }
 
 impl Stored {
+    /// Its name, after those of safetensors.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F64 => "f64",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::I64 => "i64",
+            Self::I32 => "i32",
+            Self::I16 => "i16",
+            Self::I8 => "i8",
+            Self::U8 => "u8",
+            Self::Bool => "bool",
+        }
+    }
+
     /// The bytes of an element in a file.
     pub(crate) fn size(self) -> usize {
         match self {

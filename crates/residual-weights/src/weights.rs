@@ -75,7 +75,7 @@ impl Weights {
     /// Takes `prefix` off every name if all names begin with it; says whether they did.
     ///
     /// Networks that were trained in a wrapper carry its name in front of every path. The `.pth`
-    /// reader takes off those of [PyTorch's own](crate::pth::WRAPPERS).
+    /// reader takes off those of PyTorch's own (see [`pth`](crate::pth)).
     pub fn strip_prefix(&mut self, prefix: &str) -> bool {
         let all = !self.is_empty() && self.names().all(|name| name.starts_with(prefix));
         if all {

@@ -1,4 +1,4 @@
-//! Files as a whole: recognised by content, replaced atomically, errors that name the path.
+//! Files as a whole: recognized by content, replaced atomically, errors that name the path.
 
 use std::fs;
 

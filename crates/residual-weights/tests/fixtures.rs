@@ -1,9 +1,16 @@
 //! Files that PyTorch, NumPy and safetensors wrote, against what these find in them.
 //! `data/make.py` makes both.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use residual_weights::{Entry, FormatError, Weights, WeightsError, load, npy};
+use residual_weights::{
+    Entry, FormatError, Weights, WeightsError, inspect,
+    inspect::{Format, Statistics},
+    load, npy,
+};
 use serde_json::Value;
 
 fn data(name: &str) -> PathBuf {
@@ -42,6 +49,9 @@ fn every_form_of_pth_gives_the_same_tensors() {
         "zip64.pth",
         "checkpoint_zip.pth",    // nested, with the prefix `module.`
         "checkpoint_legacy.pth", // and numbers of NumPy beside
+        "torchvision.pth",       // with an argparse.Namespace
+        "torchvision_averaged.pth",
+        "timm.pth",
     ] {
         let weights = load(data(file)).unwrap();
         assert_all_tensors(&weights, file);
@@ -89,12 +99,74 @@ fn views_of_the_same_elements_share_memory() {
 }
 
 #[test]
+fn lightning_names_tensors_by_the_attribute_that_holds_the_network() {
+    let mut weights = load(data("lightning.ckpt")).unwrap();
+    assert!(weights.strip_prefix("model."));
+    assert_all_tensors(&weights, "lightning.ckpt");
+}
+
+#[test]
 fn code_is_refused_by_name() {
-    let error = load(data("network.pth")).unwrap_err();
-    let WeightsError::Read { source: FormatError::Forbidden { name }, .. } = &error else {
-        panic!("{error}")
+    for file in ["network.pth", "network_within.pth"] {
+        let error = load(data(file)).unwrap_err();
+        let WeightsError::Read { source: FormatError::Object { name }, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(name, "torch.nn.modules.linear.Linear");
+    }
+}
+
+#[test]
+fn a_tensor_that_cannot_be_read_is_not_left_out_silently() {
+    for (file, kind) in
+        [("quantized.pth", "torch._utils._rebuild_qtensor"), ("complex.pth", "torch.ComplexFloatStorage")]
+    {
+        let error = load(data(file)).unwrap_err().to_string();
+        assert!(error.contains(&format!("`w` holds {kind}; convert it")), "{error}");
+    }
+    let weights = load(data("complex_beside.pth")).unwrap();
+    assert_eq!(weights.names().collect::<Vec<_>>(), ["w"], "what no tensor needs does not matter");
+}
+
+#[test]
+fn inspecting_tells_what_is_beside_the_tensors() {
+    let beside = |file: &str| {
+        let contents = inspect(data(file), false).unwrap();
+        (contents.key, contents.beside.into_iter().collect::<BTreeMap<_, _>>())
     };
-    assert_eq!(name, "torch.nn.modules.linear.Linear");
+    let (key, timm) = beside("timm.pth");
+    assert_eq!(key.as_deref(), Some("state_dict_ema"));
+    assert_eq!(timm["arch"], "resnet18");
+    assert_eq!(timm["epoch"], "3");
+    assert_eq!(timm["args"], "argparse.Namespace, not read");
+    assert_eq!(timm["state_dict"], "a dictionary of 19");
+    let (key, lightning) = beside("lightning.ckpt");
+    assert_eq!(key.as_deref(), Some("state_dict"));
+    assert_eq!(lightning["hyper_parameters"], "omegaconf.DictConfig, not read");
+    let (key, numbers) = beside("no_tensors.pth");
+    assert_eq!((key, numbers["lr"].as_str()), (None, "a list of 1"));
+    assert!(inspect(data("network.pth"), false).is_err());
+}
+
+/// Names, shapes and numbers of elements are those of the file when it is read; types are the file's.
+#[test]
+fn inspecting_agrees_with_reading() {
+    for file in ["zip.pth", "legacy.pth", "timm.pth", "torchvision_averaged.pth", "plain.safetensors"] {
+        let (contents, weights) = (inspect(data(file), true).unwrap(), load(data(file)).unwrap());
+        assert_eq!(contents.tensors.len(), weights.len(), "{file}");
+        for (info, (name, entry)) in contents.tensors.iter().zip(weights.iter()) {
+            let shape: Vec<u64> = entry.shape().iter().map(|&n| n as u64).collect();
+            assert_eq!((&*info.name, &info.shape), (name, &shape), "{file}");
+            assert_eq!(info.statistics, Statistics::of(entry), "{file}, {name}");
+            if let Some(size) = ["float16", "bfloat16", "int8"].iter().position(|wide| *wide == name) {
+                let (dtype, bytes) = [("f16", 12), ("bf16", 12), ("i8", 6)][size];
+                assert_eq!((&*info.dtype, info.bytes), (dtype, bytes), "{file}");
+            }
+        }
+    }
+    let array = inspect(data("fortran_order.npy"), true).unwrap();
+    assert_eq!((array.elements(), array.bytes(), array.format), (24, 192, Format::Npy));
+    assert_eq!(array.tensors[0].statistics.unwrap().mean, 11.5);
 }
 
 #[test]

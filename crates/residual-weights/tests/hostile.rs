@@ -3,11 +3,11 @@
 
 mod damage;
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use damage::{Damage, NUMBERS, READERS, intact, measure, most_memory};
 use proptest::prelude::*;
-use residual_weights::{FormatError, load_bytes, npy, pth, safetensors};
+use residual_weights::{FormatError, inspect, load_bytes, npy, pth, safetensors};
 
 fn assert_survives(bytes: &[u8]) {
     for reader in READERS {
@@ -78,9 +78,13 @@ fn positions(bytes: &[u8]) -> impl Iterator<Item = usize> + use<> {
 #[test]
 fn truncation_is_noticed() {
     for (name, bytes) in intact() {
+        // The end of an ONNX file is marked by nothing; what was cut off must then be missed.
+        let whole = inspect::inspect_bytes(&bytes, true).ok().filter(|_| name.ends_with(".onnx"));
         for end in positions(&bytes) {
             assert_survives(&bytes[..end]);
-            let passes = load_bytes(&bytes[..end]).is_ok() || npy::read_bytes(&bytes[..end]).is_ok();
+            let cut = &bytes[..end];
+            let inspected = whole.is_some() && inspect::inspect_bytes(cut, true).ok() == whole;
+            let passes = inspected || load_bytes(cut).is_ok() || npy::read_bytes(cut).is_ok();
             assert!(!passes, "{name} cut to {end} bytes passes for whole");
         }
     }
@@ -215,23 +219,109 @@ fn nesting_and_cycles_end() {
     assert!(matches!(load_bytes(&archive(itself, &[])), Err(FormatError::NoStateDict { .. })));
 }
 
+/// Names that would run code in Python, or make something that is not read.
+const FOREIGN: [(&str, &str); 6] = [
+    ("os", "system"),
+    ("builtins", "eval"),
+    ("torch", "load"),
+    ("torch._utils", "_rebuild_tensor_v9"),
+    ("torch", "EvilStorage"),
+    ("collections", "OrderedDict.fromkeys"),
+];
+
+/// A pickle that has `module.name` called with `touch FILE`.
+fn call(module: &str, name: &str, file: &Path) -> Vec<u8> {
+    let command = format!("touch {}", file.display());
+    let head = format!("c{module}\n{name}\nU");
+    [head.as_bytes(), &[command.len() as u8], command.as_bytes(), b"\x85R"].concat()
+}
+
 #[test]
-fn nothing_but_the_allow_list_is_named() {
-    for (module, name) in [
-        ("os", "system"),
-        ("builtins", "eval"),
-        ("torch", "load"),
-        ("torch._utils", "_rebuild_tensor_v9"),
-        ("torch", "EvilStorage"),
-        ("collections", "OrderedDict.fromkeys"),
-    ] {
-        let pickle = format!("\u{0}c{module}\n{name}\nU\u{1}x\u{0}R.");
-        let pickle = [b"\x80\x02", &pickle.as_bytes()[1..]].concat();
-        let Err(FormatError::Forbidden { name: refused }) = pth::read_bytes(&archive(&pickle, &[])) else {
-            panic!("{module}.{name} passed");
+fn nothing_but_the_allow_list_makes_tensors() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("executed");
+    for (module, name) in FOREIGN {
+        let foreign = format!("{module}.{name}");
+        let pickle = [b"\x80\x02", &call(module, name, &file)[..], b"."].concat();
+        let Err(FormatError::Object { name: refused }) = pth::read_bytes(&archive(&pickle, &[])) else {
+            panic!("{foreign} passed");
         };
-        assert_eq!(refused, format!("{module}.{name}"));
+        assert_eq!(refused, foreign);
+        assert!(!file.exists());
     }
+}
+
+#[test]
+fn what_foreign_names_make_beside_tensors_is_left_out_and_never_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("executed");
+    let tensor = tensor(6, 0, &[2], &[1]);
+    let inner = &tensor[2..tensor.len() - 1]; // without the protocol, and without the end
+    for (module, name) in FOREIGN {
+        let call = call(module, name, &file);
+        // {"state_dict": {"w": …}, "x": module.name("touch …")}
+        let pickle = [b"\x80\x02}(U\x0astate_dict", inner, b"U\x01x", &call, b"u."].concat();
+        let bytes = archive(&pickle, &[0; 24]);
+        let weights = pth::read_bytes(&bytes).unwrap();
+        assert_eq!(weights.names().collect::<Vec<_>>(), ["w"], "{module}.{name}");
+        assert_survives(&bytes);
+        // {"w": …, "x": …}: it could be a tensor if its name is PyTorch's for one.
+        let pickle = [b"\x80\x02", inner, b"U\x01x", &call, b"s."].concat();
+        let read = pth::read_bytes(&archive(&pickle, &[0; 24]));
+        let is_tensor = name.starts_with("_rebuild") || name.ends_with("Storage");
+        assert_eq!(read.is_err(), is_tensor, "{module}.{name}");
+        assert!(!file.exists());
+    }
+}
+
+#[test]
+fn a_tensor_of_foreign_parts_is_refused() {
+    // Its storage, its shape, its name.
+    let good = tensor(6, 0, &[2], &[1]);
+    let change = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|bytes| bytes == from).unwrap();
+        [&good[..at], to, &good[at + from.len()..]].concat()
+    };
+    for pickle in [
+        change(b"ctorch\nFloatStorage\n", b"cos\nsystem\n"),
+        change(b"(J\x02\0\0\0t", b"cos\nsystem\n)R"),
+        change(b"U\x01w", b"cos\nsystem\n)R"),
+        change(b"torch._utils\n_rebuild_tensor_v2", b"torch._utils\n_rebuild_evil"),
+    ] {
+        let bytes = archive(&pickle, &[0; 24]);
+        assert!(pth::read_bytes(&bytes).is_err());
+        assert_survives(&bytes);
+    }
+}
+
+/// `message` as field `number` of another.
+fn field(number: u8, message: &[u8]) -> Vec<u8> {
+    let length = message.len();
+    [&[number << 3 | 2, length as u8 & 0x7f | 0x80, (length >> 7) as u8][..], message].concat()
+}
+
+#[test]
+fn messages_that_contradict_themselves_are_refused() {
+    let graph = |tensor: &[u8]| [b"\x08\x08", &field(7, &field(5, tensor))[..], b"B\x02\x10\x11"].concat();
+    let four = [&b"\x08\x04\x10\x01"[..], &field(8, b"w"), &field(9, &[0; 16])].concat();
+    let good = graph(&four);
+    assert_eq!(inspect::inspect_bytes(&good, true).unwrap().elements(), 4);
+    let cases = [
+        graph(&four[..four.len() - 1]),                  // elements beyond their message
+        graph(&[&b"\x08\x05"[..], &four[2..]].concat()), // a shape of five for four elements
+        graph(&b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f".repeat(3)), // a shape beyond memory
+        graph(&b"\x08\x01".repeat(65)),                  // too many axes
+        graph(&[0x08; 12].map(|_| 0xff)),                // a number without end
+        graph(b"\x0b"),                                  // groups, which are long gone
+        b"\x08\x08\x12\x01a".to_vec(),                   // no graph
+        good[..good.len() - 1].to_vec(),
+        [&good[..], b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"].concat(), // longer than the file
+    ];
+    for bytes in cases {
+        assert!(inspect::inspect_bytes(&bytes, true).is_err(), "{bytes:?}");
+        assert_survives(&bytes);
+    }
+    assert!(matches!(load_bytes(&good), Err(FormatError::Onnx)));
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use residual_tensor::Tensor;
 use residual_weights::{
-    Weights,
-    onnx::{Axis, Graph, Node, Value},
+    Weights, inspect,
+    inspect::{Format, Statistics},
+    onnx::{self, Axis, Graph, Node, Value},
 };
 
 /// The graph that `data/make.py` has `onnx.helper` write.
@@ -45,6 +46,30 @@ fn bytes_are_those_of_the_onnx_library() {
     let ours = [b"\x1a", [version.len() as u8].as_slice(), version.as_bytes()].concat();
     let expected = [&theirs[..at], &ours, &theirs[at + field.len()..]].concat();
     assert_eq!(residual_weights::onnx::to_bytes(&tiny()).unwrap(), expected);
+}
+
+#[test]
+fn inspecting_tells_what_the_onnx_library_wrote() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny.onnx");
+    let contents = inspect(path, true).unwrap();
+    let Graph { input, output, nodes, weights, .. } = tiny();
+    assert_eq!((contents.format, &contents.metadata), (Format::Onnx, &weights.metadata));
+    let network = contents.network.unwrap();
+    assert_eq!((&*network.name, &*network.producer), ("tiny", "residual-weights 0.1.0"));
+    assert_eq!((network.ir_version, network.opsets["ai.onnx"]), (onnx::IR_VERSION, onnx::OPSET));
+    for (found, expected) in [(&network.inputs[..], input), (&network.outputs[..], output)] {
+        let [found] = found else { panic!("{found:?}") };
+        assert_eq!((&found.name, &*found.dtype, &found.axes), (&expected.name, "f64", &expected.axes));
+    }
+    let operators: Vec<(&str, usize)> = network.operators.iter().map(|(name, &n)| (&**name, n)).collect();
+    assert_eq!(operators, [("BatchNormalization", 1), ("Conv", 1), ("Flatten", 1)]);
+    assert_eq!(nodes.len(), 3);
+    assert_eq!(contents.tensors.len(), weights.len());
+    for (info, (name, entry)) in contents.tensors.iter().zip(weights.iter()) {
+        let shape: Vec<u64> = entry.shape().iter().map(|&n| n as u64).collect();
+        assert_eq!((&*info.name, &*info.dtype, &info.shape), (name, entry.dtype(), &shape));
+        assert_eq!(info.statistics, Statistics::of(entry));
+    }
 }
 
 #[test]

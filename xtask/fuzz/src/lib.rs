@@ -46,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     weights::SAFETENSORS,
     weights::PTH,
     weights::NPY,
+    weights::INSPECT,
     networks::CHECKPOINT,
     pictures::CIFAR,
     pictures::IDX,

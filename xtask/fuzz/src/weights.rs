@@ -3,7 +3,11 @@
 use std::hint::black_box;
 
 use residual_tensor::Tensor;
-use residual_weights::{Entry, FormatError, Weights, npy, pth, safetensors};
+use residual_weights::{
+    Entry, FormatError, Weights, inspect, npy,
+    onnx::{self, Axis, Graph, Node, Value},
+    pth, safetensors,
+};
 
 use crate::{Target, few_times_the_file, say};
 
@@ -47,6 +51,33 @@ pub(crate) const NPY: Target = Target {
     },
     seeds: || sample().iter().map(|(_, entry)| npy::to_bytes(entry).expect("a tensor")).collect(),
     fixtures: Some(".npy"),
+    most_memory: few_times_the_file,
+};
+
+/// Any format, without its tensors and with them; ONNX is read by nothing else.
+pub(crate) const INSPECT: Target = Target {
+    name: "inspect",
+    about: "a file of any format is inspected",
+    run: |bytes, _| {
+        let contents = inspect::inspect_bytes(bytes, true).map_err(say)?;
+        let brief = inspect::inspect_bytes(bytes, false).expect("what was inspected with its statistics");
+        assert_eq!((brief.elements(), brief.bytes()), (contents.elements(), contents.bytes()));
+        assert!(brief.tensors.iter().all(|tensor| tensor.statistics.is_none()));
+        Ok(())
+    },
+    seeds: || {
+        let axes = [Axis::Any("N".into()), Axis::Fixed(3)];
+        let graph = Graph {
+            name: "tiny".into(),
+            input: Value::new("x", axes.clone()),
+            output: Value::new("y", axes),
+            double: false,
+            nodes: vec![Node::new("Gemm", "fc", ["x", "fc.weight"], "y").with("transB", 1)],
+            weights: sample(),
+        };
+        vec![onnx::to_bytes(&graph).expect("a small graph"), pth::to_bytes(&sample()).expect("a few tensors")]
+    },
+    fixtures: Some(".onnx"),
     most_memory: few_times_the_file,
 };
 

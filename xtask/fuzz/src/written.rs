@@ -1,5 +1,5 @@
 //! Whatever can be written is read back as it was. The bytes become values first: names, tensors,
-//! pictures. ONNX, which the project writes and does not read, is read by messages that its tests
+//! pictures. ONNX, of which the project reads no networks, is read by messages that its tests
 //! declare from the format's definition.
 
 use arbitrary::{Arbitrary, Result, Unstructured};

@@ -1,6 +1,6 @@
 //! ONNX files, written: a graph of operations with the tensors that they use. Which operations a
-//! network is made of is its exporter's business; nothing here knows one from another. ONNX is not
-//! read.
+//! network is made of is its exporter's business; nothing here knows one from another. Of files
+//! that others wrote, [`inspect`](crate::inspect) says what is in them; networks are not read.
 //!
 //! The subset: operators with integer and floating-point attributes, one input and one output of
 //! the graph, weights as raw little-endian bytes. Written in opset [`OPSET`] and format version
@@ -24,13 +24,19 @@
 //! ```
 
 mod protobuf;
+mod read;
+mod wire;
 
 use std::{
     io::{self, Write},
     path::Path,
 };
 
+use serde::Serialize;
+
 use self::protobuf::{Message, tag, varint};
+pub use self::read::{Network, ValueInfo};
+pub(crate) use self::read::{inspect_from, is_recognized};
 use crate::{Entry, Result, Weights, file};
 
 /// The version of the operators.
@@ -65,11 +71,12 @@ pub struct Value {
 }
 
 /// The length of an axis.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Axis {
     /// Always this.
     Fixed(usize),
-    /// Whatever comes; axes of the same name have the same length.
+    /// Whatever comes; axes of the same name have the same length. Without a name, no other has it.
     Any(String),
 }
 

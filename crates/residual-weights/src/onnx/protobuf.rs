@@ -1,5 +1,5 @@
 //! Protocol Buffers' wire format, as far as a writer of small messages needs it. Not a protobuf
-//! library: which fields there are is not known here, and nothing is read.
+//! library: which fields there are is not known here. Its counterpart that reads is `wire.rs`.
 //!
 //! Rejected: `prost`, which holds every message in memory as a whole, weights included, and brings
 //! a code generator along for what is said in these few lines.

@@ -11,8 +11,7 @@ use std::{
 
 use flate2::{CrcWriter, read::DeflateDecoder};
 
-use super::budget::Budget;
-use crate::FormatError;
+use crate::{FormatError, budget::Budget};
 
 const LOCAL_HEADER: u32 = 0x0403_4b50;
 const DIRECTORY_ENTRY: u32 = 0x0201_4b50;

@@ -1,9 +1,11 @@
-//! The allow-list: the names that a pickle may mention, and the little that each does.
+//! The allow-list: the names in a pickle that mean something here, and what each means.
 //!
-//! A pickle is a program that may call anything in Python. Here a name is a value of this enum
-//! or an error, and nothing is ever called but what this file and `pickle.rs` spell out.
+//! A pickle is a program that may call anything in Python. Here a name is a value of this enum, and
+//! nothing is ever called but what this file and `pickle.rs` spell out. Every other name is foreign:
+//! what the file makes with it is noted by that name and not read, because training scripts put all
+//! kinds of objects beside the tensors (`argparse.Namespace`, settings, paths).
 
-use crate::{FormatError, stored::Stored};
+use crate::stored::Stored;
 
 /// What an allowed name stands for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,18 +18,22 @@ pub(super) enum Global {
     Parameter,
     /// Names the element type of a storage.
     Storage(Stored),
-    /// Makes something that training notes beside the weights; it is not looked at.
+    /// Makes a plain value beside the weights, such as a number of NumPy; it is not looked at.
     Inert,
+    /// Anything else, by the index of its name.
+    Foreign(usize),
 }
 
 impl Global {
-    pub(super) fn named(module: &str, name: &str) -> Result<Self, FormatError> {
-        Ok(match (module, name) {
+    /// What an allowed name stands for; nothing if it is not on the list.
+    pub(super) fn allowed(module: &str, name: &str) -> Option<Self> {
+        Some(match (module, name) {
             ("collections", "OrderedDict") => Self::OrderedDict,
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Self::Tensor,
-            ("torch._utils", "_rebuild_parameter") | ("torch.nn.parameter", "Parameter") => Self::Parameter,
+            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state")
+            | ("torch.nn.parameter", "Parameter") => Self::Parameter,
             ("torch" | "torch.cuda", storage) if storage.ends_with("Storage") => {
-                Self::Storage(element_type(storage).ok_or_else(|| forbidden(module, name))?)
+                Self::Storage(element_type(storage)?)
             }
             ("torch", "Size" | "device")
             | ("torch", "float32" | "float64" | "float16" | "bfloat16" | "int64" | "int32")
@@ -36,13 +42,9 @@ impl Global {
             | ("_codecs", "encode")
             | ("collections", "defaultdict")
             | ("builtins" | "__builtin__", "dict" | "list" | "set") => Self::Inert,
-            _ => return Err(forbidden(module, name)),
+            _ => return None,
         })
     }
-}
-
-fn forbidden(module: &str, name: &str) -> FormatError {
-    FormatError::Forbidden { name: format!("{module}.{name}") }
 }
 
 fn element_type(storage: &str) -> Option<Stored> {

@@ -6,16 +6,19 @@
 
 use indexmap::IndexSet;
 
-use super::{budget::Budget, globals::Global};
-use crate::{FormatError, stored::Stored};
+use super::globals::Global;
+use crate::{FormatError, budget::Budget, stored::Stored};
 
 /// A value on the pickle's stack or inside a container.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Value {
-    /// What is not looked at: `None`, floats, bytes, and whatever an inert name makes of them.
+    /// What is not looked at: `None`, bytes, and whatever an inert name makes of values.
     Opaque,
+    /// What a foreign name makes of values, by the index of that name: something not read.
+    Unread(usize),
     Bool(bool),
     Int(i64),
+    Float(f64),
     Global(Global),
     /// The index of a storage.
     Storage(usize),
@@ -79,6 +82,8 @@ pub(super) struct Heap {
     objects: Vec<Object>,
     /// In the order in which the pickles mention them.
     pub(super) storages: IndexSet<Storage>,
+    /// The names that are not on the allow-list.
+    foreign: IndexSet<String>,
 }
 
 impl Heap {
@@ -101,6 +106,31 @@ impl Heap {
     ) -> Result<Value, FormatError> {
         budget.spend((size_of::<Storage>() + storage.key.len()) as u64)?;
         Ok(Value::Storage(self.storages.insert_full(storage).0))
+    }
+
+    /// What a name stands for, on the allow-list or not.
+    pub(super) fn global(
+        &mut self,
+        module: &str,
+        name: &str,
+        budget: &mut Budget,
+    ) -> Result<Value, FormatError> {
+        if let Some(global) = Global::allowed(module, name) {
+            return Ok(Value::Global(global));
+        }
+        let name = format!("{module}.{name}");
+        budget.spend((size_of::<String>() + name.len()) as u64)?;
+        Ok(Value::Global(Global::Foreign(self.foreign.insert_full(name).0)))
+    }
+
+    /// The foreign name that made a value, or that it is.
+    pub(super) fn foreign(&self, value: Value) -> Option<&str> {
+        match value {
+            Value::Unread(name) | Value::Global(Global::Foreign(name)) => {
+                self.foreign.get_index(name).map(String::as_str)
+            }
+            _ => None,
+        }
     }
 
     fn object(&self, value: Value) -> Option<&Object> {

@@ -1,15 +1,21 @@
 //! PyTorch's `.pth` (`.pt`, `.th`) files: a zip archive of a pickle and storages, or, before
 //! 2020, a stream of pickles followed by storages. Both are read; the archive is written.
 //!
-//! The pickle is interpreted, never executed: see [`FormatError::Forbidden`]. Views with strides,
-//! offsets and shared storages become plain tensors. The weights may be nested in a checkpoint
-//! under `state_dict`, `model_state_dict`, `model` or `net`; whatever else is in it (epoch,
-//! accuracy, optimizer) is left out. Names lose the prefixes of [`WRAPPERS`].
+//! **Which tensors.** The weights may be nested in a checkpoint, as training scripts of PyTorch,
+//! torchvision, timm and Lightning save them. Taken is the first dictionary with tensors under
+//! `state_dict_ema`, `model_ema` (averaged weights, which such scripts evaluate and publish),
+//! `state_dict`, `model_state_dict`, `model`, `net`, or else those of the checkpoint itself. What
+//! else is in it (epoch, optimizer, arguments) is left out; [`inspect`](crate::inspect) lists it.
+//! Names lose `module.` and `_orig_mod.`, which `DataParallel` and `torch.compile` put in front of
+//! all of them. Views with strides, offsets and shared storages become plain tensors.
+//!
+//! **No code is run.** A pickle is a program that may call anything in Python. Here it is
+//! interpreted: a short list of names makes dictionaries and tensors, and what a file makes with
+//! any other name is not read. If a tensor depends on it, the file is refused.
 //!
 //! **Not here.** Whole pickled networks (`torch.save(net)`): they are Python code.
 
 mod archive;
-mod budget;
 mod globals;
 mod heap;
 mod op;
@@ -23,16 +29,19 @@ use std::{
     path::Path,
 };
 
+pub use self::state_dict::WRAPPERS;
 use self::{
     archive::{Directory, Record},
-    budget::Budget,
     heap::{Heap, Value},
-    state_dict::Storages,
+    state_dict::{StateDict, Storages},
 };
-use crate::{FormatError, Result, Weights, file, stored::ByteOrder};
-
-/// What `DataParallel` and `torch.compile` put in front of every name of the network in them.
-pub const WRAPPERS: [&str; 2] = ["module.", "_orig_mod."];
+use crate::{
+    Entry, FormatError, Result, Weights,
+    budget::Budget,
+    file,
+    inspect::{Contents, Format, Statistics, TensorInfo},
+    stored::ByteOrder,
+};
 
 /// Reads a file of either form.
 ///
@@ -71,32 +80,98 @@ pub fn to_bytes(weights: &Weights) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether a file that begins like this is a zip archive, or a pickle of the number that
-/// PyTorch put in front of the legacy form.
-pub(crate) fn is_recognised(start: &[u8]) -> bool {
+/// Whether a file that begins like this is a pickle of the number that PyTorch put in front of the
+/// legacy form.
+pub(crate) fn is_stream(start: &[u8]) -> bool {
     const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-    start.starts_with(b"PK\x03\x04")
-        || start.starts_with(&[op::PROTO]) && start.windows(MAGIC.len()).any(|bytes| bytes == MAGIC)
+    start.starts_with(&[op::PROTO]) && start.windows(MAGIC.len()).any(|bytes| bytes == MAGIC)
 }
 
 pub(crate) fn read_from<R: Read + Seek>(
     from: &mut R,
     file_length: u64,
 ) -> std::result::Result<Weights, FormatError> {
-    let mut start = [0; 2];
-    from.read_exact(&mut start)?;
-    from.rewind()?;
-    let mut heap = Heap::default();
-    let mut budget = Budget::for_pickle(file_length);
-    let (checkpoint, storages) = match &start {
-        b"PK" => read_archive(from, file_length, &mut heap, &mut budget)?,
-        _ => read_stream(from, file_length, &mut heap, &mut budget)?,
-    };
-    let tensors = state_dict::find(&heap, checkpoint)?;
-    let mut budget = Budget::for_tensors(file_length);
-    let mut weights = storages.assemble(&heap, &tensors, from, &mut budget)?;
-    while WRAPPERS.iter().any(|wrapper| weights.strip_prefix(wrapper)) {}
+    let file = Opened::read(from, file_length)?;
+    let tensors = state_dict::find(&file.heap, file.checkpoint)?.tensors;
+    let mut weights = Weights::new();
+    file.read_each(&tensors, from, file_length, |name, entry| weights.insert_new(name.to_owned(), entry))?;
     Ok(weights)
+}
+
+pub(crate) fn inspect_from<R: Read + Seek>(
+    from: &mut R,
+    file_length: u64,
+    statistics: bool,
+) -> std::result::Result<Contents, FormatError> {
+    let file = Opened::read(from, file_length)?;
+    let heap = &file.heap;
+    let (found, no_tensors) = match state_dict::find(heap, file.checkpoint) {
+        Ok(found) => (found, None),
+        Err(error @ (FormatError::NoStateDict { .. } | FormatError::Object { .. })) => {
+            (StateDict { key: None, tensors: Vec::new() }, Some(error))
+        }
+        Err(error) => return Err(error),
+    };
+    let mut contents = Contents::new(file.format);
+    let described = found.tensors.iter().map(|(name, view)| {
+        let stored = heap.storages[view.storage].stored;
+        TensorInfo::new(name, stored.name(), &view.shape, 8 * stored.size() as u64)
+    });
+    contents.tensors = described.collect();
+    let items = heap.dictionary(file.checkpoint).unwrap_or_default().iter();
+    let items = items.filter_map(|&(key, value)| Some((heap.text(key)?, value)));
+    let beside = items.filter(|&(key, value)| match found.key {
+        Some(taken) => key != taken,
+        None => heap.tensor(value).is_none(),
+    });
+    contents.beside =
+        beside.map(|(key, value)| (key.to_owned(), state_dict::describe(heap, value))).collect();
+    contents.key = found.key.map(str::to_owned);
+    match no_tensors {
+        Some(error) if contents.beside.is_empty() => return Err(error),
+        _ => {}
+    }
+    if statistics {
+        let mut infos = contents.tensors.iter_mut();
+        file.read_each(&found.tensors, from, file_length, |_, entry| {
+            infos.by_ref().take(1).for_each(|info| info.statistics = Statistics::of(&entry));
+            Ok(())
+        })?;
+    }
+    Ok(contents)
+}
+
+/// A file whose pickles have been interpreted. No tensor is read yet.
+struct Opened {
+    format: Format,
+    heap: Heap,
+    checkpoint: Value,
+    storages: Storages,
+}
+
+impl Opened {
+    fn read<R: Read + Seek>(from: &mut R, file_length: u64) -> std::result::Result<Self, FormatError> {
+        let mut start = [0; 2];
+        from.read_exact(&mut start)?;
+        from.rewind()?;
+        let mut heap = Heap::default();
+        let mut budget = Budget::for_description(file_length);
+        let (format, (checkpoint, storages)) = match &start {
+            b"PK" => (Format::PthZip, read_archive(from, file_length, &mut heap, &mut budget)?),
+            _ => (Format::PthStream, read_stream(from, file_length, &mut heap, &mut budget)?),
+        };
+        Ok(Self { format, heap, checkpoint, storages })
+    }
+
+    fn read_each<R: Read + Seek>(
+        &self,
+        tensors: &[(&str, &heap::View)],
+        from: &mut R,
+        file_length: u64,
+        each: impl FnMut(&str, Entry) -> std::result::Result<(), FormatError>,
+    ) -> std::result::Result<(), FormatError> {
+        self.storages.read_each(&self.heap, tensors, from, &mut Budget::for_tensors(file_length), each)
+    }
 }
 
 /// The zip form: `NAME/data.pkl`, `NAME/data/KEY` for each storage, `NAME/byteorder`.
@@ -163,7 +238,9 @@ fn read_stream<R: Read + Seek>(
     let mut start = from.stream_position()?;
     for &key in heap.sequence(keys).ok_or_else(|| malformed("no list of storages"))? {
         let key = heap.text(key).ok_or_else(|| malformed("a storage without a key"))?;
-        let size = sizes.get(key).ok_or_else(|| malformed("a storage that nothing refers to"))?;
+        let size = sizes
+            .get(key)
+            .ok_or_else(|| malformed("a storage that nothing refers to, or of a type that is not read"))?;
         let mut elements = [0; 8];
         from.seek(SeekFrom::Start(start))?;
         from.read_exact(&mut elements)?;

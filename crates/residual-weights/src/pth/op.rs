@@ -27,6 +27,7 @@ operations! {
     SHORT_BINBYTES = b'C'
     BINBYTES = b'B'
     BINBYTES8 = 0x8e
+    BYTEARRAY8 = 0x96
 
     MARK = b'('
     EMPTY_TUPLE = b')'
@@ -42,6 +43,7 @@ operations! {
     SETITEMS = b'u'
     EMPTY_SET = 0x8f
     ADDITEMS = 0x90
+    FROZENSET = 0x91
 
     POP = b'0'
     POP_MARK = b'1'
@@ -55,6 +57,7 @@ operations! {
     STACK_GLOBAL = 0x93
     REDUCE = b'R'
     NEWOBJ = 0x81
+    NEWOBJ_EX = 0x92
     BUILD = b'b'
     BINPERSID = b'Q'
 }

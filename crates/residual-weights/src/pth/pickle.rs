@@ -10,12 +10,11 @@ use std::{
 };
 
 use super::{
-    budget::Budget,
     globals::Global,
     heap::{Heap, Object, Storage, Value, View},
     op,
 };
-use crate::{FormatError, stored::MOST_AXES};
+use crate::{FormatError, budget::Budget, stored::MOST_AXES};
 
 type Result<T> = std::result::Result<T, FormatError>;
 
@@ -39,7 +38,8 @@ struct Machine<'a, R> {
 }
 
 impl<R: Read> Machine<'_, R> {
-    /// Numbers in arguments are how many bytes of the file hold the operand or its length.
+    /// Interprets operation after operation. Where a method is given a number, that is the width in
+    /// bytes of what follows the operation in the file: its operand, or the length of its operand.
     fn run(mut self) -> Result<Value> {
         loop {
             match self.unsigned(1)? as u8 {
@@ -55,13 +55,13 @@ impl<R: Read> Machine<'_, R> {
                 op::BININT => self.long(4)?,
                 op::LONG1 => self.sized(1, Self::long)?,
                 op::LONG4 => self.sized(4, Self::long)?,
-                op::BINFLOAT => self.bytes(8)?,
+                op::BINFLOAT => self.float()?,
                 op::SHORT_BINSTRING | op::SHORT_BINUNICODE => self.sized(1, Self::text)?,
                 op::BINSTRING | op::BINUNICODE => self.sized(4, Self::text)?,
                 op::BINUNICODE8 => self.sized(8, Self::text)?,
                 op::SHORT_BINBYTES => self.sized(1, Self::bytes)?,
                 op::BINBYTES => self.sized(4, Self::bytes)?,
-                op::BINBYTES8 => self.sized(8, Self::bytes)?,
+                op::BINBYTES8 | op::BYTEARRAY8 => self.sized(8, Self::bytes)?,
 
                 op::MARK => self.mark()?,
                 op::EMPTY_TUPLE | op::EMPTY_LIST => self.add(Object::Sequence(Vec::new()))?,
@@ -71,6 +71,7 @@ impl<R: Read> Machine<'_, R> {
                 op::TUPLE => self.since_mark(Self::tuple)?,
                 op::APPEND => self.append(1)?,
                 op::APPENDS | op::ADDITEMS => self.since_mark(Self::append)?,
+                op::FROZENSET => self.since_mark(Self::set)?,
                 op::EMPTY_DICT => self.add(Object::Dictionary(Vec::new()))?,
                 op::SETITEM => self.set_items(2)?,
                 op::SETITEMS => self.since_mark(Self::set_items)?,
@@ -86,6 +87,10 @@ impl<R: Read> Machine<'_, R> {
                 op::GLOBAL => self.global()?,
                 op::STACK_GLOBAL => self.stack_global()?,
                 op::REDUCE | op::NEWOBJ => self.call()?,
+                op::NEWOBJ_EX => {
+                    self.pop()?; // arguments by name, which nothing on the allow-list has
+                    self.call()?;
+                }
                 op::BUILD => drop((self.pop()?, self.top()?)), // attributes, which are not looked at
                 op::BINPERSID => self.storage()?,
                 other => return Err(malformed(format!("operation {other:#04x}, which no weights need"))),
@@ -125,6 +130,11 @@ impl<R: Read> Machine<'_, R> {
             }
             _ => self.bytes(bytes),
         }
+    }
+
+    fn float(&mut self) -> Result<()> {
+        let bits = self.unsigned(8)?;
+        self.push(Value::Float(f64::from_bits(bits.swap_bytes()))) // big-endian
     }
 
     fn text(&mut self, bytes: u64) -> Result<()> {
@@ -234,12 +244,17 @@ impl<R: Read> Machine<'_, R> {
         self.add(Object::Sequence(items))
     }
 
+    fn set(&mut self, count: usize) -> Result<()> {
+        self.drop(count)?;
+        self.push(Value::Opaque)
+    }
+
     fn append(&mut self, count: usize) -> Result<()> {
         let items = self.pop_many(count)?;
         self.budget.spend(size_of_val(&items[..]) as u64)?;
         match (self.top()?, self.heap.object_mut(self.top()?)) {
             (_, Some(Object::Sequence(list))) => list.extend(items),
-            (Value::Opaque, _) => {}
+            (Value::Opaque | Value::Unread(_), _) => {}
             _ => return Err(malformed("something added to what is not a list")),
         }
         Ok(())
@@ -252,7 +267,7 @@ impl<R: Read> Machine<'_, R> {
             (_, Some(Object::Dictionary(dictionary))) => {
                 dictionary.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1])));
             }
-            (Value::Opaque, _) => {}
+            (Value::Opaque | Value::Unread(_), _) => {}
             _ => return Err(malformed("an item set in what is not a dictionary")),
         }
         Ok(())
@@ -262,7 +277,8 @@ impl<R: Read> Machine<'_, R> {
 
     fn global(&mut self) -> Result<()> {
         let (module, name) = (self.line()?, self.line()?);
-        self.push(Value::Global(Global::named(&module, &name)?))
+        let global = self.heap.global(&module, &name, self.budget)?;
+        self.push(global)
     }
 
     fn stack_global(&mut self) -> Result<()> {
@@ -270,8 +286,10 @@ impl<R: Read> Machine<'_, R> {
         let (Some(module), Some(name)) = (self.heap.text(module), self.heap.text(name)) else {
             return Err(malformed("a name that is not text"));
         };
-        let global = Global::named(module, name)?;
-        self.push(Value::Global(global))
+        self.budget.spend((module.len() + name.len()) as u64)?;
+        let (module, name) = (module.to_owned(), name.to_owned());
+        let global = self.heap.global(&module, &name, self.budget)?;
+        self.push(global)
     }
 
     fn call(&mut self) -> Result<()> {
@@ -280,13 +298,15 @@ impl<R: Read> Machine<'_, R> {
             return Err(malformed("a call without arguments"));
         };
         match (callable, arguments) {
-            (Value::Global(Global::Inert), _) => self.push(Value::Opaque),
+            (Value::Global(Global::Inert) | Value::Opaque, _) => self.push(Value::Opaque),
+            (Value::Global(Global::Foreign(name)) | Value::Unread(name), _) => self.push(Value::Unread(name)),
             (Value::Global(Global::OrderedDict), &[]) => self.add(Object::Dictionary(Vec::new())),
             (Value::Global(Global::OrderedDict), &[pairs, ..]) => {
                 let pairs = self.pairs(pairs)?;
                 self.add(Object::Dictionary(pairs))
             }
             (Value::Global(Global::Parameter), &[tensor, ..]) => self.push(tensor),
+            (Value::Global(Global::Tensor), &[unread @ Value::Unread(_), ..]) => self.push(unread),
             (Value::Global(Global::Tensor), &[Value::Storage(storage), offset, shape, strides, ..]) => {
                 let view = View {
                     storage,
@@ -330,6 +350,9 @@ impl<R: Read> Machine<'_, R> {
     /// in legacy files whether it is a part of another, which it no longer writes.
     fn storage(&mut self) -> Result<()> {
         let id = self.pop()?;
+        if let Some(&[_, Value::Global(Global::Foreign(kind)), ..]) = self.heap.sequence(id) {
+            return self.push(Value::Unread(kind)); // elements of a type that is not read
+        }
         let Some(
             &[tag, Value::Global(Global::Storage(stored)), key, _, elements]
             | &[tag, Value::Global(Global::Storage(stored)), key, _, elements, Value::Opaque],
@@ -352,7 +375,7 @@ mod tests {
 
     fn run(pickle: &[u8]) -> Result<(Heap, Value)> {
         let mut heap = Heap::default();
-        let value = read(&mut &pickle[..], &mut heap, &mut Budget::for_pickle(pickle.len() as u64))?;
+        let value = read(&mut &pickle[..], &mut heap, &mut Budget::for_description(pickle.len() as u64))?;
         Ok((heap, value))
     }
 
@@ -384,6 +407,24 @@ mod tests {
     }
 
     #[test]
+    fn what_foreign_names_make_is_noted_and_not_read() {
+        for pickle in [
+            &b"\x80\x02cargparse\nNamespace\n)\x81}U\x02lrG\x3f\xb9\x99\x99\x99\x99\x99\x9asb."[..],
+            b"\x80\x04\x8c\x08argparse\x8c\x09Namespace\x93)}\x92.", // with arguments by name
+            b"\x80\x02cargparse\nNamespace\n)R)R.",                  // what was made is called again
+            b"\x80\x02cargparse\nNamespace\n)\x81(K\x01K\x02u(K\x01e.", // items, as of a dictionary or a list
+            b"\x80\x02(U\x010cargparse\nNamespace\ntQ.",
+        ] {
+            let (heap, value) = run(pickle).unwrap();
+            assert!(matches!(value, Value::Unread(_)), "{pickle:?}");
+            assert!(heap.foreign(value) == Some("argparse.Namespace"), "{pickle:?}");
+        }
+        let (_, value) = run(b"\x80\x04(K\x01K\x02\x91.").unwrap();
+        assert_eq!(value, Value::Opaque, "a frozen set");
+        assert_eq!(run(b"G\x3f\xf8\0\0\0\0\0\0.").unwrap().1, Value::Float(1.5));
+    }
+
+    #[test]
     fn operations_without_their_operands_are_errors() {
         for pickle in [
             &b"."[..],
@@ -393,6 +434,8 @@ mod tests {
             b"]Ns",
             b"h\x05",
             b"R",
+            b"\x92",
+            b"\x91",
             b"Q",
             b"NQ",
             b"(0t",

@@ -61,7 +61,7 @@ impl Damage {
 pub(crate) fn intact() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let paths = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-    let formats = ["pth", "safetensors", "npy"];
+    let formats = ["pth", "ckpt", "safetensors", "npy", "onnx"];
     let paths = paths.filter(|path| path.extension().is_some_and(|e| formats.iter().any(|f| e == *f)));
     let named = paths.map(|path| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -81,11 +81,12 @@ pub(crate) fn most_memory(file_length: usize) -> u64 {
 /// A reader by name: whether it accepts a file.
 pub(crate) type Reader = (&'static str, fn(&[u8]) -> bool);
 
-pub(crate) const READERS: [Reader; 4] = [
+pub(crate) const READERS: [Reader; 5] = [
     ("load", |bytes| residual_weights::load_bytes(bytes).is_ok_and(look_at)),
     ("pth", |bytes| residual_weights::pth::read_bytes(bytes).is_ok_and(look_at)),
     ("safetensors", |bytes| residual_weights::safetensors::read_bytes(bytes).is_ok_and(look_at)),
     ("npy", |bytes| residual_weights::npy::read_bytes(bytes).is_ok_and(look_at)),
+    ("inspect", |bytes| residual_weights::inspect::inspect_bytes(bytes, true).is_ok_and(look_at)),
 ];
 
 /// What is read must also be of use: comparing goes through shape, strides and elements.

@@ -6,9 +6,13 @@ Made with torch 2.15.0, numpy 2.4.6, safetensors 0.8.0, onnx 1.23.2. Values are 
 element types hold exactly.
 """
 
+import argparse
 import json
+import sys
+import types
+import typing
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -111,9 +115,50 @@ for name, content in turned.items():
         turned[name] = np.frombuffer(content, "<f4").astype(">f4").tobytes()
 save_zip("big_endian.pth", turned)
 
-# Refused: a network as Python code, and a checkpoint without tensors.
+# What the training scripts of others save. Where there are averaged weights, the others are zeros.
+zeros = OrderedDict((name, torch.zeros_like(tensor)) for name, tensor in tensors.items())
+schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=3)
+arguments = argparse.Namespace(model="resnet18", lr=0.1, output_dir=here.relative_to(here.parent), resume=None)
+references = {"optimizer": optimizer.state_dict(), "lr_scheduler": schedule.state_dict(), "epoch": 3, "args": arguments}
+save("torchvision.pth", {"model": tensors, **references})
+averaged = OrderedDict([("n_averaged", torch.tensor(7))] + [("module." + name, t) for name, t in tensors.items()])
+save("torchvision_averaged.pth", {"model": zeros, "model_ema": averaged, **references}, **legacy)
+timm = {"epoch": 3, "arch": "resnet18", "version": 2, "metric": np.float64(76.5), "args": arguments}
+save("timm.pth", {**timm, "state_dict": zeros, "state_dict_ema": tensors, "optimizer": optimizer.state_dict()})
+
+
+# OmegaConf's objects: a tree of nodes that know their parent, and types as values.
+class DictConfig:
+    def __init__(self, content):
+        self._content = {key: AnyNode(key, value, self) for key, value in content.items()}
+
+
+class AnyNode:
+    def __init__(self, key, value, parent):
+        self._metadata, self._val, self._parent = {"ref_type": typing.Any, "key": key}, value, parent
+
+
+omegaconf = sys.modules["omegaconf"] = types.ModuleType("omegaconf")
+omegaconf.DictConfig, omegaconf.AnyNode = DictConfig, AnyNode
+DictConfig.__module__ = AnyNode.__module__ = "omegaconf"
+lightning = {
+    "epoch": 3,
+    "pytorch-lightning_version": "2.5.0",
+    "state_dict": OrderedDict(("model." + name, tensor) for name, tensor in tensors.items()),
+    "callbacks": {"ModelCheckpoint{'monitor': 'acc'}": {"best_model_score": torch.tensor(0.5), "seen": Counter("ab")}},
+    "hparams_name": "config",
+    "hyper_parameters": DictConfig({"lr": 0.1, "milestones": {30, 60}}),
+}
+save("lightning.ckpt", lightning, pickle_protocol=4)
+
+# Refused: networks as Python code, alone or in a checkpoint, a checkpoint without tensors, and
+# tensors of kinds that are not read.
 save("network.pth", torch.nn.Linear(1, 1))
+save("network_within.pth", {"epoch": 3, "model": torch.nn.Linear(1, 1)})
 save("no_tensors.pth", {"epoch": 3, "lr": [0.1]})
+save("quantized.pth", {"a": numbers(3), "w": torch.quantize_per_tensor(numbers(3), 0.125, 0, torch.qint8)})
+save("complex.pth", {"a": numbers(3), "w": torch.zeros(2, dtype=torch.complex64)})
+save("complex_beside.pth", {"state_dict": {"w": numbers(3)}, "spectrum": torch.zeros(2, dtype=torch.complex64)})
 
 plain = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
 save_file(plain, here / "plain.safetensors", metadata={"format": "pt"})

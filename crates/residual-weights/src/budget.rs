@@ -1,11 +1,12 @@
-//! A limit to the memory that a file may make its reader use.
+//! A limit to the memory that a file may make its reader use: readers that follow what a file says
+//! spend from it before they allocate.
 
 use crate::FormatError;
 
 /// Bytes that may still be allocated on behalf of a file. Nothing is given back, so that time
 /// is limited together with memory.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     limit: u64,
     left: u64,
 }
@@ -13,12 +14,12 @@ pub(super) struct Budget {
 impl Budget {
     /// For tensors: widening takes up to four times the file (`i8`), strided copies and
     /// compression more.
-    pub(super) fn for_tensors(file_length: u64) -> Self {
+    pub(crate) fn for_tensors(file_length: u64) -> Self {
         Self::new(file_length.saturating_mul(8).saturating_add(1 << 20))
     }
 
-    /// For the pickle, which describes the tensors in a few hundred bytes each.
-    pub(super) fn for_pickle(file_length: u64) -> Self {
+    /// For what describes the tensors: a `.pth` file's pickle, an ONNX file's messages.
+    pub(crate) fn for_description(file_length: u64) -> Self {
         Self::new(file_length.saturating_mul(16).saturating_add(1 << 20).min(256 << 20))
     }
 
@@ -26,7 +27,7 @@ impl Budget {
         Self { limit, left: limit }
     }
 
-    pub(super) fn spend(&mut self, bytes: u64) -> Result<(), FormatError> {
+    pub(crate) fn spend(&mut self, bytes: u64) -> Result<(), FormatError> {
         self.left = self.left.checked_sub(bytes).ok_or(FormatError::Expansion { limit: self.limit })?;
         Ok(())
     }
