@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use residual_data::DataError;
 use residual_kernels::KernelError;
+use residual_model::ModelError;
+use residual_report::ReportError;
 use residual_train::TrainError;
 use residual_weights::WeightsError;
 use residual_zoo::ZooError;
@@ -17,6 +19,10 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 pub(crate) enum Error {
     #[error(transparent)]
     Train(#[from] TrainError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Report(#[from] Box<ReportError>),
     #[error(transparent)]
     Data(#[from] DataError),
     #[error(transparent)]

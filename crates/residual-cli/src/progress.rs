@@ -69,7 +69,7 @@ const VALIDATION_TEMPLATE: &str = "{prefix} {bar:24.green/dim} {pos}/{len} · va
 
 impl Observer for TrainingProgress {
     fn start(&mut self, start: &Start<'_>) {
-        self.epochs = start.plan.epochs();
+        self.epochs = start.run.epochs();
         let [train, val] = start.pictures.map(thousands);
         note(format_args!(
             "{} {} parameters{}, input {}, {} classes",
@@ -89,10 +89,10 @@ impl Observer for TrainingProgress {
         note(format_args!(
             "{} epochs of {} steps{}",
             self.epochs,
-            start.plan.per_epoch,
+            start.run.per_epoch,
             match start.iterations_done {
                 0 => String::new(),
-                done => format!(", going on after step {} of {}", done, start.plan.iterations),
+                done => format!(", going on after step {} of {}", done, start.run.iterations),
             }
         ));
         for path in start.skipped {

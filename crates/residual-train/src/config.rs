@@ -4,10 +4,11 @@
 use std::{fmt, fs, path::Path, str::FromStr};
 
 use residual_data::{Augment, Corrupt, DataSpec, Dataset, ImageShape, Standardise};
+use residual_model::{ModelSpec, TomlError};
 use residual_zoo::ResNetConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::{Decay, DecayOn, InitConfig, ModelSpec, Result, Schedule, SgdRule, Span, TrainError};
+use crate::{Decay, DecayOn, InitConfig, Result, Schedule, SgdRule, Span, TrainError};
 
 /// Everything that a run follows from; with the same configuration and data, every run gives the
 /// same bits.
@@ -208,7 +209,7 @@ impl TrainConfig {
     /// [`TrainError::Toml`] with the line, [`TrainError::Setting`].
     pub fn from_toml(text: &str, path: impl AsRef<Path>) -> Result<Self> {
         let config: Self =
-            toml::from_str(text).map_err(|error| TrainError::toml(path.as_ref(), text, &error))?;
+            toml::from_str(text).map_err(|error| TomlError::new(path.as_ref(), text, &error))?;
         config.check()?;
         Ok(config)
     }

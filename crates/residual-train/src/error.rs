@@ -3,7 +3,8 @@
 use std::{io, ops::RangeInclusive, path::PathBuf};
 
 use residual_data::DataError;
-use residual_weights::{Mismatch, RenameError, WeightsError};
+use residual_model::{ModelError, TomlError};
+use residual_weights::{Mismatch, WeightsError};
 use residual_zoo::ZooError;
 
 /// A run that cannot start, go on or be used.
@@ -12,15 +13,21 @@ pub enum TrainError {
     /// The data set cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The network does not exist or cannot be built.
-    #[error(transparent)]
-    Zoo(#[from] ZooError),
     /// A layer refused its input.
     #[error(transparent)]
     Layer(#[from] residual_nn::Error),
-    /// A file of weights cannot be read or written.
+    /// A model's file cannot be understood.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The network does not exist or cannot be built.
+    #[error(transparent)]
+    Zoo(#[from] ZooError),
+    /// A checkpoint cannot be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// A configuration that is not valid TOML, or says what is not known.
+    #[error(transparent)]
+    Toml(#[from] TomlError),
     /// A length of training that is not understood.
     #[error(
         "'{}' is no length of training; write it like '20 epochs' or '64000 iterations'",
@@ -56,16 +63,6 @@ pub enum TrainError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A configuration or description that is not valid TOML, or says what is not known.
-    #[error("{}, line {line}: {message}", .path.display())]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: usize,
-        /// What is wrong there.
-        message: String,
-    },
     /// The system refuses to read or write a file.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -80,41 +77,13 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
-    /// Weights without what is needed to use them on pictures.
-    #[error(
-        "{} holds weights, but not the network, classes and preprocessing that belong to them; name the network and \
-         the mean and std of its input",
-        .path.display()
-    )]
-    NotCheckpoint {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A checkpoint whose description is malformed.
-    #[error("{}: the checkpoint's '{key}' cannot be understood ({reason}); it was written by another version", .path.display())]
-    Description {
-        /// The file.
-        path: PathBuf,
-        /// The part of the metadata.
-        key: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Tensors that are not those of the network.
-    #[error("{}: {source}", .path.display())]
-    Mismatch {
-        /// The file.
-        path: PathBuf,
-        /// All differences.
-        source: Mismatch,
-    },
     /// Weights to begin with that are not those of the network.
     #[error("{}: {source}; {hint}", .path.display())]
     Init {
         /// The file.
         path: PathBuf,
         /// All differences.
-        source: Mismatch,
+        source: Box<Mismatch>,
         /// What can be done.
         hint: String,
     },
@@ -128,14 +97,6 @@ pub enum TrainError {
         stage: String,
         /// A parameter before it that is new.
         path: String,
-    },
-    /// A rule for names that does not fit the file.
-    #[error("{}: {source}", .path.display())]
-    Rename {
-        /// The file.
-        path: PathBuf,
-        /// Which rule, and why.
-        source: RenameError,
     },
     /// A run cannot go on from a checkpoint of another network or other data.
     #[error(
@@ -174,12 +135,6 @@ pub enum TrainError {
         /// Where the last good state is.
         kept: String,
     },
-    /// A drawing or a page could not be made.
-    #[error("cannot make the report: {reason}")]
-    Report {
-        /// Why not.
-        reason: String,
-    },
 }
 
 impl TrainError {
@@ -191,13 +146,6 @@ impl TrainError {
         range: &'static str,
     ) -> Result<(), Self> {
         if allowed.contains(&value) { Ok(()) } else { Err(Self::Setting { name, value, range }) }
-    }
-
-    /// The error of a TOML file in one line.
-    pub(crate) fn toml(path: impl Into<PathBuf>, text: &str, error: &toml::de::Error) -> Self {
-        let start = error.span().map_or(0, |span| span.start);
-        let line = text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1;
-        Self::Toml { path: path.into(), line, message: error.message().replace('\n', " ") }
     }
 
     /// Turns the system's error into this crate's, with the path that it lacks.

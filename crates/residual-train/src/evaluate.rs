@@ -1,18 +1,17 @@
-//! A trained network on pictures: evaluation where the classes are known, prediction where they
-//! are not.
+//! A trained network on pictures whose classes are known.
 
-use std::ops::ControlFlow;
+use std::{fmt, ops::ControlFlow, sync::Arc};
 
 use residual_autograd::Tape;
-use residual_data::{Image, Loader, Placement, Preprocess};
-use residual_kernels::{cross_entropy, softmax};
+use residual_data::{Dataset, Loader, LoaderConfig, Preprocess};
+use residual_kernels::cross_entropy;
 use residual_nn::{Mode, Module};
-use residual_tensor::{Float, Layout, Tensor};
+use residual_tensor::{Float, Tensor};
 use residual_weights::Entry;
 use serde::Serialize;
 
 use crate::{
-    ClassScore, Confusion, Result, Tally,
+    ClassScore, Confusion, Result, Tally, TrainError,
     metrics::{predicted, rows},
 };
 
@@ -105,29 +104,36 @@ pub fn evaluate<T: Float>(
     })
 }
 
-/// The probability of each class for each picture. `answer` gives the network's logits for a batch,
-/// as in [`evaluate`].
-///
-/// # Shapes
-/// `n` pictures of any size → `[n, classes]`.
+/// The pictures of a data set as a network sees them, all of them, in order, for [`evaluate`].
 ///
 /// # Errors
-/// If the preprocessing contradicts itself, or the network refuses what it makes of the pictures.
-pub fn predict<T: Float>(
-    answer: impl FnOnce(Tensor<f32>) -> residual_nn::Result<Tensor<T>>,
+/// [`TrainError::Classes`] if the data has other classes than the network;
+/// [`TrainError::Data`] if it is empty.
+pub fn loader(
+    classes: &[String],
     preprocess: &Preprocess,
-    pictures: &[Image],
-) -> Result<Tensor<T>> {
-    preprocess.check()?;
-    let input = preprocess.input;
-    let shape = [pictures.len(), input.channels, input.height, input.width];
-    let mut images = Tensor::try_unfilled(shape, Layout::ChannelsLast).map_err(residual_nn::Error::from)?;
-    for (picture, slot) in pictures.iter().zip(images.as_mut_slice().chunks_exact_mut(input.elements())) {
-        let resized = preprocess.resize(picture.clone())?;
-        preprocess.write(&resized, Placement::default(), slot)?;
+    data: Arc<dyn Dataset>,
+    batch: usize,
+) -> Result<Loader> {
+    if data.classes() != classes {
+        let listed = |classes: &[String]| format!("{} classes ({})", classes.len(), FirstFew(classes));
+        let (network, found) = (listed(classes), listed(data.classes()));
+        return Err(TrainError::Classes { network, data: data.name().to_owned(), found });
     }
-    let probabilities = softmax::forward(&answer(images)?).map_err(residual_nn::Error::from)?;
-    Ok(probabilities)
+    Ok(Loader::new(data, preprocess.clone(), LoaderConfig::eval(batch))?)
+}
+
+/// The first names of many.
+pub(crate) struct FirstFew<'a>(pub(crate) &'a [String]);
+
+impl fmt::Display for FirstFew<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FEW: usize = 5;
+        let shown: Vec<String> =
+            self.0.iter().take(FEW).map(|name| name.escape_debug().to_string()).collect();
+        f.write_str(&shown.join(", "))?;
+        if self.0.len() > FEW { f.write_str(", …") } else { Ok(()) }
+    }
 }
 
 /// What a network answers to a batch when it goes through its layers, one after the other.

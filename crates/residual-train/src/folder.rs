@@ -111,7 +111,7 @@ impl RunFolder {
         self.write(path, &table)
     }
 
-    pub(crate) fn write(&self, path: PathBuf, bytes: &[u8]) -> Result<()> {
+    fn write(&self, path: PathBuf, bytes: &[u8]) -> Result<()> {
         fs::write(&path, bytes).map_err(TrainError::io(path))
     }
 }

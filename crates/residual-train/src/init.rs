@@ -4,13 +4,14 @@
 
 use std::path::PathBuf;
 
+use residual_model::{fill, open_weights};
 use residual_nn::Module;
 use residual_tensor::Float;
 use residual_weights::{Mismatch, Rename};
 use residual_zoo::ResNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, TrainError, open_weights, weights::fill};
+use crate::{Result, TrainError};
 
 /// Which weights a run begins with.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ impl InitConfig {
         let tensors = if fits || self.allow_partial { fill(states, weights) } else { 0 };
         if tensors == 0 {
             let hint = hint(&rest);
-            return Err(TrainError::Init { path, source: rest, hint });
+            return Err(TrainError::Init { path, source: rest.into(), hint });
         }
         Ok(Loaded { path, tensors, new_head: self.replace_head, rest })
     }

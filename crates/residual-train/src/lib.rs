@@ -1,8 +1,8 @@
-//! Training of residual networks: optimizer, schedules, checkpoints, metrics, run folders, reports.
+//! Training of residual networks: optimizer, schedules, checkpoints, metrics, run folders.
 //!
 //! - [`Trainer`] runs what a [`TrainConfig`] says and tells an [`Observer`] about it.
-//! - [`Checkpoint`] is all that a run changes, in one file: to use the network ([`predict`],
-//!   [`evaluate`](evaluate())) and to go on training it.
+//! - [`Checkpoint`] is all that a run changes, in one file: to use the network
+//!   (its file opens as a [`Model`](residual_model::Model), too) and to go on training it.
 //! - [`Sgd`] and [`Schedule`] serve a training loop of one's own, too; [`Profile`] tells where the
 //!   time of a step goes.
 //!
@@ -14,8 +14,8 @@
 //! **Rejected.** Callbacks that may change the run: what a run does would no longer follow from its
 //! configuration, and could not be repeated from it.
 //!
-//! **Not here.** Progress bars and colours (`residual-cli`); networks (`residual-zoo`); reading
-//! pictures (`residual-data`).
+//! **Not here.** Progress bars and colours (`residual-cli`); reports (`residual-report`); models in
+//! use (`residual-model`); networks (`residual-zoo`); reading pictures (`residual-data`).
 //!
 //! ```
 //! use residual_train::{Data, Span, TrainConfig, Trainer};
@@ -42,33 +42,25 @@ mod evaluate;
 mod folder;
 mod init;
 mod metrics;
-mod model;
 mod observer;
-mod onnx;
 mod optimizer;
 mod pace;
 pub mod profile;
-mod report;
 mod schedule;
 mod trainer;
-mod weights;
 
 pub use checkpoint::{Checkpoint, Position, Training};
 pub use config::{OptimizerConfig, Recipe, TrainConfig};
 pub use error::TrainError;
-pub use evaluate::{Evaluation, Mistake, evaluate, layer_by_layer, predict};
+pub use evaluate::{Evaluation, Mistake, evaluate, layer_by_layer, loader};
 pub use folder::RunFolder;
 pub use init::{InitConfig, Loaded};
 pub use metrics::{ClassScore, Confusion, Tally, predicted};
-pub use model::ModelSpec;
 pub use observer::{EpochRecord, Observer, Start, Step};
-pub use onnx::onnx_graph;
 pub use optimizer::{DecayOn, Sgd, SgdRule};
 pub use profile::Profile;
-pub use report::{Machine, Report};
-pub use schedule::{Decay, Plan, Schedule, Span};
+pub use schedule::{Decay, RunLength, Schedule, Span};
 pub use trainer::{Data, Outcome, Trainer};
-pub use weights::{check_weights, load_weights, network_of, open_weights};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, TrainError>;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Loaded, Plan};
+use crate::{Loaded, RunLength};
 
 /// Somebody who wants to know how a run goes. Every method does nothing unless implemented.
 pub trait Observer {
@@ -58,7 +58,7 @@ pub struct Start<'a> {
     /// Channels, height and width of the network's input.
     pub input: residual_data::ImageShape,
     /// The length of the run.
-    pub plan: Plan,
+    pub run: RunLength,
     /// Iterations that have been made before, in a run that goes on.
     pub iterations_done: u64,
     /// Pictures that are left out because they cannot be decoded.

@@ -1,5 +1,5 @@
-//! Where the time of a training step goes, operation by operation. How it is drawn is in
-//! `report/profile.rs`.
+//! Where the time of a training step goes, operation by operation. How it is drawn is
+//! `residual-report`'s business.
 
 use std::{cell::RefCell, collections::BTreeMap, mem, rc::Rc, time::Instant};
 
@@ -9,7 +9,7 @@ use residual_tensor::Tensor;
 use residual_zoo::ResNet;
 use serde::Serialize;
 
-use crate::{Result, Sgd, SgdRule, report};
+use crate::{Result, Sgd, SgdRule};
 
 /// What a share of the step is spent on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -134,12 +134,6 @@ impl Profile {
             milliseconds,
             parts: parts(milliseconds, whole, frozen),
         })
-    }
-
-    /// The parts as bars, with the GFLOPS of those that are made of multiply-adds and how much of
-    /// `peak`, the machine's best, that is.
-    pub fn to_svg(&self, peak: f64) -> String {
-        report::profile::draw(self, peak)
     }
 }
 

@@ -71,14 +71,14 @@ impl From<Span> for String {
 
 /// The length of a run in iterations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
+pub struct RunLength {
     /// Iterations of an epoch.
     pub per_epoch: u64,
     /// Iterations of the run.
     pub iterations: u64,
 }
 
-impl Plan {
+impl RunLength {
     /// The number of epochs; the last one may be incomplete.
     pub fn epochs(&self) -> u64 {
         self.iterations.div_ceil(self.per_epoch)
@@ -93,13 +93,13 @@ impl Plan {
 /// The learning rate over a run, as a factor of the optimizer's rate.
 ///
 /// ```
-/// use residual_train::{Decay, Plan, Schedule, Span};
+/// use residual_train::{Decay, RunLength, Schedule, Span};
 ///
 /// // He et al. 2015, section 4.2: divided by 10 at 32k and 48k of 64k iterations.
 /// let at = vec![Span::Iterations(32_000), Span::Iterations(48_000)];
 /// let paper = Schedule::new(Decay::MultiStep { at, factor: 0.1 });
-/// let plan = Plan { per_epoch: 390, iterations: 64_000 };
-/// assert_eq!([0, 31_999, 32_000].map(|i| paper.factor(i, &plan)), [1.0, 1.0, 0.1]);
+/// let length = RunLength { per_epoch: 390, iterations: 64_000 };
+/// assert_eq!([0, 31_999, 32_000].map(|i| paper.factor(i, &length)), [1.0, 1.0, 0.1]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -160,23 +160,24 @@ impl Schedule {
     }
 
     /// The factor of an iteration, counted from 0.
-    pub fn factor(&self, iteration: u64, plan: &Plan) -> f64 {
-        let warm_up = self.warm_up.iterations(plan.per_epoch);
+    pub fn factor(&self, iteration: u64, length: &RunLength) -> f64 {
+        let warm_up = self.warm_up.iterations(length.per_epoch);
         if iteration < warm_up {
             return (iteration + 1) as f64 / warm_up as f64;
         }
         match &self.decay {
             Decay::Constant => 1.0,
             Decay::Step { every, factor } => {
-                let every = every.iterations(plan.per_epoch).max(1);
+                let every = every.iterations(length.per_epoch).max(1);
                 power(*factor, iteration / every)
             }
             Decay::MultiStep { at, factor } => {
-                let passed = at.iter().filter(|point| point.iterations(plan.per_epoch) <= iteration).count();
+                let passed =
+                    at.iter().filter(|point| point.iterations(length.per_epoch) <= iteration).count();
                 power(*factor, passed as u64)
             }
             Decay::Cosine { floor } => {
-                let length = plan.iterations.saturating_sub(warm_up).max(1);
+                let length = length.iterations.saturating_sub(warm_up).max(1);
                 let part = (iteration - warm_up).min(length) as f64 / length as f64;
                 floor + (1.0 - floor) * 0.5 * (1.0 + (PI * part).cos())
             }
@@ -203,7 +204,7 @@ fn power(factor: f64, exponent: u64) -> f64 {
 mod tests {
     use super::*;
 
-    const PLAN: Plan = Plan { per_epoch: 10, iterations: 100 };
+    const LENGTH: RunLength = RunLength { per_epoch: 10, iterations: 100 };
 
     #[test]
     fn spans_are_written_as_they_are_read() {
@@ -219,24 +220,24 @@ mod tests {
 
     #[test]
     fn a_plan_ends_within_an_epoch() {
-        let plan = Plan { per_epoch: 390, iterations: 64_000 };
-        assert_eq!(plan.epochs(), 165);
-        assert_eq!([0, 163, 164, 165].map(|epoch| plan.iterations_of(epoch)), [390, 390, 40, 0]);
+        let length = RunLength { per_epoch: 390, iterations: 64_000 };
+        assert_eq!(length.epochs(), 165);
+        assert_eq!([0, 163, 164, 165].map(|epoch| length.iterations_of(epoch)), [390, 390, 40, 0]);
     }
 
     #[test]
     fn steps_fall_where_they_should() {
         let step = Schedule::new(Decay::Step { every: Span::Epochs(3.0), factor: 0.5 });
-        assert_eq!([0, 29, 30, 60, 99].map(|i| step.factor(i, &PLAN)), [1.0, 1.0, 0.5, 0.25, 0.125]);
+        assert_eq!([0, 29, 30, 60, 99].map(|i| step.factor(i, &LENGTH)), [1.0, 1.0, 0.5, 0.25, 0.125]);
         let at = vec![Span::Epochs(5.0), Span::Iterations(75)];
         let multi = Schedule::new(Decay::MultiStep { at, factor: 0.5 });
-        assert_eq!([49, 50, 74, 75].map(|i| multi.factor(i, &PLAN)), [1.0, 0.5, 0.5, 0.25]);
+        assert_eq!([49, 50, 74, 75].map(|i| multi.factor(i, &LENGTH)), [1.0, 0.5, 0.5, 0.25]);
     }
 
     #[test]
     fn a_warm_up_rises_in_a_line_and_the_cosine_falls_from_there() {
         let schedule = Schedule::new(Decay::Cosine { floor: 0.1 }).warm_up(Span::Epochs(2.0));
-        let at = |i| schedule.factor(i, &PLAN);
+        let at = |i| schedule.factor(i, &LENGTH);
         assert_eq!([0, 9, 19, 20].map(at), [0.05, 0.5, 1.0, 1.0]);
         assert!((at(60) - 0.55).abs() < 1e-12); // half way
         assert!((at(100) - 0.1).abs() < 1e-12);

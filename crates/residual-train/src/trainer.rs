@@ -13,17 +13,16 @@ use std::{
 
 use residual_autograd::Tape;
 use residual_data::{Batch, Corrupt, DataSpec, Dataset, Loader, LoaderConfig, Preprocess, Split};
+use residual_model::Model;
 use residual_nn::{Mode, Module, State};
 use residual_tensor::{Float, Generator, Shape};
 use residual_zoo::ZooError;
 
 use crate::{
-    Checkpoint, EpochRecord, Evaluation, Loaded, Observer, Plan, Position, Report, Result, RunFolder, Sgd,
+    Checkpoint, EpochRecord, Evaluation, Loaded, Observer, Position, Result, RunFolder, RunLength, Sgd,
     SgdRule, Start, Step, Tally, TrainConfig, TrainError, Training,
-    checkpoint::FirstFew,
-    evaluate::{evaluate, in_precision, layer_by_layer},
+    evaluate::{FirstFew, evaluate, in_precision, layer_by_layer},
     pace::Pace,
-    report,
 };
 
 /// The pictures that a run uses.
@@ -78,7 +77,7 @@ pub enum Outcome {
 pub struct Trainer<T: Float> {
     state: Checkpoint<T>,
     loaded: Option<Loaded>,
-    plan: Plan,
+    length: RunLength,
     train: Loader,
     val: Loader,
     pace: Pace,
@@ -116,7 +115,7 @@ impl<T: Float> Trainer<T> {
         let optimizer = Sgd::new(config.optimizer.rule()).decay_on(config.optimizer.decay_on);
         let training =
             Training { config, position: Position::default(), tally: Tally::default(), history: Vec::new() };
-        let checkpoint = Checkpoint { net, classes, preprocess, optimizer, training };
+        let checkpoint = Checkpoint { model: Model { net, classes, preprocess }, optimizer, training };
         Ok(Self { loaded, ..Self::assemble(checkpoint, data)? })
     }
 
@@ -129,8 +128,8 @@ impl<T: Float> Trainer<T> {
     pub fn resume(config: TrainConfig, data: Data, mut checkpoint: Checkpoint<T>) -> Result<Self> {
         config.check()?;
         let classes = data.train.classes();
-        let channels = checkpoint.preprocess.input.channels;
-        let [held, wanted] = [checkpoint.net.config(), &config.network(classes.len(), channels)?];
+        let channels = checkpoint.model.preprocess.input.channels;
+        let [held, wanted] = [checkpoint.model.net.config(), &config.network(classes.len(), channels)?];
         let differ = |checkpoint: String, run: String| Err(TrainError::Resume { checkpoint, run });
         if (&held.name, held.classes) != (&wanted.name, wanted.classes) {
             let named = |name: &str, classes: usize| format!("{name} with {classes} classes");
@@ -139,9 +138,9 @@ impl<T: Float> Trainer<T> {
         if held != wanted {
             return differ(format!("another network called {}", held.name), "one by the same name".into());
         }
-        if checkpoint.classes != classes {
+        if checkpoint.model.classes != classes {
             let listed = |classes: &[String]| format!("the classes {}", FirstFew(classes));
-            return differ(listed(&checkpoint.classes), listed(classes));
+            return differ(listed(&checkpoint.model.classes), listed(classes));
         }
         checkpoint.optimizer.decay_on = config.optimizer.decay_on;
         checkpoint.training.config = config;
@@ -151,13 +150,13 @@ impl<T: Float> Trainer<T> {
     fn assemble(mut state: Checkpoint<T>, data: Data) -> Result<Self> {
         let config = &state.training.config;
         if let Some(stage) = &config.freeze_until {
-            state.net.freeze_until(stage)?;
+            state.model.net.freeze_until(stage)?;
         }
         let batches = LoaderConfig::train(config.batch, config.augment, config.seed);
-        let train = Loader::new(data.train, state.preprocess.clone(), batches)?;
-        let val = Loader::new(data.val, state.preprocess.clone(), LoaderConfig::eval(config.batch))?;
+        let train = Loader::new(data.train, state.model.preprocess.clone(), batches)?;
+        let val = Loader::new(data.val, state.model.preprocess.clone(), LoaderConfig::eval(config.batch))?;
         let per_epoch = train.batches() as u64;
-        let plan = Plan { per_epoch, iterations: config.length.iterations(per_epoch) };
+        let length = RunLength { per_epoch, iterations: config.length.iterations(per_epoch) };
         let position = &mut state.training.position;
         let begun = position.iterations() > 0;
         if begun && (position.batches_per_epoch != per_epoch || position.batch > per_epoch) {
@@ -167,7 +166,7 @@ impl<T: Float> Trainer<T> {
         }
         position.batches_per_epoch = per_epoch;
         let pace = Pace::default();
-        Ok(Self { state, loaded: None, plan, train, val, pace })
+        Ok(Self { state, loaded: None, length, train, val, pace })
     }
 
     /// The network with all that is needed to use it and to train it further.
@@ -176,8 +175,8 @@ impl<T: Float> Trainer<T> {
     }
 
     /// The length of the run.
-    pub fn plan(&self) -> Plan {
-        self.plan
+    pub fn length(&self) -> RunLength {
+        self.length
     }
 
     /// Trains until the run is complete or `stop` is raised, which is looked at before each step.
@@ -198,10 +197,10 @@ impl<T: Float> Trainer<T> {
         self.announce(observer);
         // An epoch that was cut short by the end of a run, which is longer now, is not complete.
         let training = &mut self.state.training;
-        if training.position.iterations() < self.plan.iterations {
+        if training.position.iterations() < self.length.iterations {
             training.history.truncate(training.position.epoch as usize);
         }
-        while (self.state.training.history.len() as u64) < self.plan.epochs() {
+        while (self.state.training.history.len() as u64) < self.length.epochs() {
             let Some(record) = self.epoch(folder, observer, stop)? else {
                 self.save(folder, false, observer)?;
                 return Ok(Outcome::Stopped);
@@ -214,29 +213,25 @@ impl<T: Float> Trainer<T> {
         Ok(Outcome::Finished)
     }
 
-    /// Evaluates the best checkpoint in the folder on the validation pictures and writes
-    /// `report.html`, `curves.svg`, `confusion.svg` and `sample.png` beside it.
-    ///
-    /// # Errors
-    /// If the checkpoint or a picture cannot be read, or a file cannot be written.
-    pub fn write_report(&self, folder: &RunFolder) -> Result<Report> {
-        report::write::<T>(folder, &self.state.training, &self.val)
+    /// The pictures that decide which epoch is best, as the network sees them.
+    pub fn validation(&self) -> &Loader {
+        &self.val
     }
 
     fn announce(&self, observer: &mut dyn Observer) {
         let [train, val] = [self.train.dataset(), self.val.dataset()];
         let skipped: Vec<PathBuf> = train.skipped().iter().chain(val.skipped()).cloned().collect();
-        let trained = self.state.net.parameters().into_iter().filter(|(_, state)| state.is_trained());
+        let trained = self.state.model.net.parameters().into_iter().filter(|(_, state)| state.is_trained());
         observer.start(&Start {
-            model: &self.state.net.config().name,
-            parameters: self.state.net.parameter_count(),
+            model: &self.state.model.net.config().name,
+            parameters: self.state.model.net.parameter_count(),
             trained: trained.map(|(_, state)| state.shape().elements()).sum(),
             loaded: self.loaded.as_ref(),
             data: [train.name(), val.name()],
             pictures: [train.len(), val.len()],
-            classes: &self.state.classes,
-            input: self.state.preprocess.input,
-            plan: self.plan,
+            classes: &self.state.model.classes,
+            input: self.state.model.preprocess.input,
+            run: self.length,
             iterations_done: self.state.training.position.iterations(),
             skipped: &skipped,
         });
@@ -251,7 +246,7 @@ impl<T: Float> Trainer<T> {
     ) -> Result<Option<EpochRecord>> {
         let started = Instant::now();
         let Position { epoch, batch: first, .. } = self.state.training.position;
-        let steps = self.plan.iterations_of(epoch);
+        let steps = self.length.iterations_of(epoch);
         let batches = self.train.epoch_from(epoch, first as usize)?;
         let mut batches = batches.take(steps.saturating_sub(first) as usize);
         let mut images = 0;
@@ -278,7 +273,7 @@ impl<T: Float> Trainer<T> {
                 accuracy: tally.accuracy(),
                 learning_rate: self.learning_rate(position.iterations() - 1),
                 images_per_second: self.pace.images_per_second(),
-                seconds_left: self.pace.seconds_for(self.plan.iterations - position.iterations()),
+                seconds_left: self.pace.seconds_for(self.length.iterations - position.iterations()),
             });
         }
         let training_seconds = started.elapsed().as_secs_f64();
@@ -305,12 +300,12 @@ impl<T: Float> Trainer<T> {
     /// The learning rate of an iteration, counted from 0.
     fn learning_rate(&self, iteration: u64) -> f64 {
         let config = &self.state.training.config;
-        config.optimizer.learning_rate * config.schedule.factor(iteration, &self.plan)
+        config.optimizer.learning_rate * config.schedule.factor(iteration, &self.length)
     }
 
     fn step(&mut self, batch: Batch, folder: Option<&RunFolder>) -> Result<()> {
         let learning_rate = self.learning_rate(self.state.training.position.iterations());
-        let Checkpoint { net, optimizer, training, .. } = &mut self.state;
+        let Checkpoint { model: Model { net, .. }, optimizer, training } = &mut self.state;
         let gradients = {
             let checkpointing = training.config.checkpoint_gradients;
             let tape = if checkpointing { Tape::checkpointing() } else { Tape::new() };
@@ -344,7 +339,7 @@ impl<T: Float> Trainer<T> {
     fn validate(&self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Option<Evaluation>> {
         let images = self.val.dataset().len();
         let mut stopped = false;
-        let evaluation = evaluate(layer_by_layer(&self.state.net), &self.val, |done| {
+        let evaluation = evaluate(layer_by_layer(&self.state.model.net), &self.val, |done| {
             observer.validation(done, images);
             stopped = stop.load(Ordering::Relaxed) && done < images;
             if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -357,7 +352,7 @@ impl<T: Float> Trainer<T> {
     fn close_epoch(&mut self, record: EpochRecord) {
         let Training { history, position, tally, .. } = &mut self.state.training;
         history.push(record);
-        if position.batch == self.plan.per_epoch {
+        if position.batch == self.length.per_epoch {
             *position = Position { epoch: position.epoch + 1, batch: 0, ..*position };
             *tally = Tally::default();
         }
@@ -367,7 +362,7 @@ impl<T: Float> Trainer<T> {
     fn save(&self, folder: Option<&RunFolder>, is_best: bool, observer: &mut dyn Observer) -> Result<()> {
         let Some(folder) = folder else { return Ok(()) };
         let broken = |(_, state): &(_, State<T>)| !state.value().as_slice().iter().all(|x| x.is_finite());
-        if let Some((path, _)) = self.state.net.states().into_iter().find(broken) {
+        if let Some((path, _)) = self.state.model.net.states().into_iter().find(broken) {
             return Err(self.diverged(format!("{path} is no longer finite"), Some(folder)));
         }
         folder.write_metrics(&self.state.training.history)?;

@@ -3,11 +3,12 @@
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use residual_data::{DataError, Dataset, Faces, Split};
+use residual_model::{Model, ModelSpec, load_weights, network_of, open_weights, predict};
 use residual_nn::Module;
 use residual_tensor::{Float, Generator, Tensor};
 use residual_train::{
-    Checkpoint, Data, ModelSpec, Position, RunFolder, Sgd, Span, Tally, TrainConfig, TrainError, Trainer,
-    Training, evaluate, layer_by_layer, load_weights, network_of, open_weights, predict,
+    Checkpoint, Data, Position, RunFolder, Sgd, Span, Tally, TrainConfig, TrainError, Trainer, Training,
+    evaluate, layer_by_layer, loader,
 };
 use residual_weights::{Weights, safetensors};
 use residual_zoo::ResNetConfig;
@@ -39,12 +40,12 @@ fn assert_kept<T: Float>() {
     let trainer = train::<T>(folder.path());
     let kept = Checkpoint::<T>::open(RunFolder::open(folder.path()).last()).unwrap();
     let now = trainer.checkpoint();
-    for ((path, kept), (_, now)) in kept.net.states().into_iter().zip(now.net.states()) {
+    for ((path, kept), (_, now)) in kept.model.net.states().into_iter().zip(now.model.net.states()) {
         assert_eq!(kept.value(), now.value(), "{path}");
     }
     assert_eq!(kept.optimizer.velocity(), now.optimizer.velocity());
-    assert_eq!(kept.net.config(), now.net.config());
-    assert_eq!((&kept.classes, &kept.preprocess), (&now.classes, &now.preprocess));
+    assert_eq!(kept.model.net.config(), now.model.net.config());
+    assert_eq!((&kept.model.classes, &kept.model.preprocess), (&now.model.classes, &now.model.preprocess));
     assert_eq!(kept.training, now.training);
 }
 
@@ -63,7 +64,7 @@ fn weights_have_the_names_and_types_of_torchvision() {
     assert_eq!(*weights.get("layer2.0.conv1.weight").unwrap().shape(), [8, 4, 3, 3]);
     assert_eq!(weights.get("bn1.num_batches_tracked").unwrap().dtype(), "i64");
     assert!(weights.get("optimizer.velocity.fc.bias").is_some());
-    assert_eq!(weights.metadata["format"], "residual checkpoint 1");
+    assert_eq!(weights.metadata["format"], "residual model 1");
 
     // Without the optimizer they are a plain network's.
     let weights = open_weights(&best, &[]).unwrap();
@@ -78,13 +79,15 @@ fn prediction_and_evaluation_agree() {
     let trainer = train::<f32>(folder.path());
     let faces: Arc<dyn Dataset> = Arc::new(Faces::new(3, Split::Test, 40));
     let checkpoint = trainer.checkpoint();
-    let loader = checkpoint.loader(faces.clone(), 9).unwrap();
+    let model = &checkpoint.model;
+    let loader = loader(&model.classes, &model.preprocess, faces.clone(), 9).unwrap();
     let evaluation =
-        evaluate(layer_by_layer(&checkpoint.net), &loader, |_| ControlFlow::Continue(())).unwrap();
+        evaluate(layer_by_layer(&checkpoint.model.net), &loader, |_| ControlFlow::Continue(())).unwrap();
 
     let samples: Vec<_> = (0..40).map(|index| faces.get(index).unwrap()).collect();
     let pictures: Vec<_> = samples.iter().map(|sample| sample.image.clone()).collect();
-    let probabilities = predict(layer_by_layer(&checkpoint.net), &checkpoint.preprocess, &pictures).unwrap();
+    let probabilities =
+        predict(layer_by_layer(&checkpoint.model.net), &checkpoint.model.preprocess, &pictures).unwrap();
     let mut confusion = vec![vec![0; 7]; 7];
     let mut loss = 0.0;
     for (probabilities, sample) in probabilities.as_slice().chunks_exact(7).zip(&samples) {
@@ -99,7 +102,7 @@ fn prediction_and_evaluation_agree() {
     assert_eq!(evaluation.mistakes.len() as u64, mistakes.min(24));
     assert!(evaluation.mistakes.windows(2).all(|pair| pair[0].probability >= pair[1].probability));
 
-    let part = evaluate(layer_by_layer(&checkpoint.net), &loader, |done| match done {
+    let part = evaluate(layer_by_layer(&checkpoint.model.net), &loader, |done| match done {
         0..=17 => ControlFlow::Continue(()),
         _ => ControlFlow::Break(()),
     });
@@ -112,14 +115,16 @@ fn pictures_of_other_classes_are_refused() {
     let trainer = train::<f32>(folder.path());
     let two =
         residual_data::InMemory::new("two", &["a", "b"], Faces::SHAPE, vec![0; 48 * 48], vec![1]).unwrap();
-    let error = trainer.checkpoint().loader(Arc::new(two), 1).err().unwrap();
+    let model = &trainer.checkpoint().model;
+    let refusal = |data| loader(&model.classes, &model.preprocess, data, 1).err().unwrap();
+    let error = refusal(Arc::new(two));
     assert_eq!(
         error.to_string(),
         "the network knows 7 classes (angry, disgust, fear, happy, sad, …), but two has 2 classes (a, b); \
          use data with the same classes"
     );
     let none = Arc::new(Faces::new(0, Split::Test, 0));
-    assert!(matches!(trainer.checkpoint().loader(none, 1), Err(TrainError::Data(DataError::Empty { .. }))));
+    assert!(matches!(refusal(none), TrainError::Data(DataError::Empty { .. })));
 }
 
 /// The checkpoint of a network that was never trained, after a change.
@@ -136,7 +141,7 @@ fn changed(folder: &Path, change: impl FnOnce(&mut Weights)) -> TrainError {
     let net = model.build::<f32>(&mut Generator::new(0)).unwrap();
     let classes = vec!["a".to_owned(), "b".to_owned()];
     let preprocess = residual_data::Preprocess::new(Faces::SHAPE);
-    Checkpoint { net, classes, preprocess, optimizer, training }.save(&path).unwrap();
+    Checkpoint { model: Model { net, classes, preprocess }, optimizer, training }.save(&path).unwrap();
     assert!(Checkpoint::<f32>::open(&path).is_ok());
     let mut weights = residual_weights::load(&path).unwrap();
     change(&mut weights);
@@ -158,7 +163,7 @@ fn what_is_wrong_with_a_checkpoint_is_said_in_one_line_with_its_path() {
         }
     };
     assert!(message(&|weights| weights.metadata.clear()).contains("name the network"));
-    assert!(message(&set("format", "residual checkpoint 9")).contains("another version"));
+    assert!(message(&set("format", "residual model 9")).contains("another version"));
     assert!(message(&set("model", "{}")).contains("'model'"));
     assert!(message(&set("classes", "[\"a\"]")).contains("1 names for 2 classes"));
     assert!(message(&set("preprocess", "{\"input\": 3}")).contains("'preprocess'"));
@@ -225,7 +230,7 @@ fn every_kind_of_network_passes_the_check_of_its_size() {
         };
         let optimizer = Sgd::new(training.config.optimizer.rule());
         let (classes, preprocess) = (vec!["one".to_owned()], residual_data::Preprocess::imagenet());
-        Checkpoint { net, classes, preprocess, optimizer, training }.save(&path).unwrap();
+        Checkpoint { model: Model { net, classes, preprocess }, optimizer, training }.save(&path).unwrap();
         assert!(Checkpoint::<f32>::open(&path).is_ok(), "{name}");
     }
 }

@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use residual_model::ModelSpec;
 use residual_nn::{Module, Role, State};
 use residual_tensor::{Generator, Tensor};
-use residual_train::{
-    Checkpoint, Data, InitConfig, ModelSpec, Outcome, RunFolder, Span, TrainConfig, Trainer,
-};
+use residual_train::{Checkpoint, Data, InitConfig, Outcome, RunFolder, Span, TrainConfig, Trainer};
 use residual_weights::Weights;
 use residual_zoo::ResNetConfig;
 
@@ -52,7 +51,7 @@ fn trainer(config: TrainConfig) -> residual_train::Result<Trainer<f32>> {
 
 /// Every state, in bits.
 fn states(trainer: &Trainer<f32>) -> BTreeMap<String, Vec<u32>> {
-    let states = trainer.checkpoint().net.states().into_iter();
+    let states = trainer.checkpoint().model.net.states().into_iter();
     states
         .map(|(path, state)| (path, state.value().to_vec().into_iter().map(f32::to_bits).collect()))
         .collect()
@@ -70,7 +69,7 @@ fn what_is_frozen_is_as_in_the_file_after_any_number_of_steps_also_resumed() {
     let config = TrainConfig { freeze_until: Some("layer2".to_owned()), ..config(init) };
     let mut whole = trainer(config.clone()).unwrap();
     assert_eq!(whole.fit(None, &mut (), &false.into()).unwrap(), Outcome::Finished);
-    for (path, state) in whole.checkpoint().net.states() {
+    for (path, state) in whole.checkpoint().model.net.states() {
         let frozen = path.starts_with("conv1") || path.starts_with("bn1") || path.starts_with("layer1");
         let now: Vec<u32> = state.value().to_vec().into_iter().map(f32::to_bits).collect();
         assert_eq!(now == bits(&pretrained, &path), frozen, "{path}");

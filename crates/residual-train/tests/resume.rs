@@ -9,10 +9,11 @@ use std::{
     },
 };
 
+use residual_model::ModelSpec;
 use residual_nn::{BlockKind, Module};
 use residual_train::{
-    Checkpoint, Data, Decay, EpochRecord, ModelSpec, Observer, Outcome, RunFolder, Schedule, Span, Step,
-    TrainConfig, TrainError, Trainer,
+    Checkpoint, Data, Decay, EpochRecord, Observer, Outcome, RunFolder, Schedule, Span, Step, TrainConfig,
+    TrainError, Trainer,
 };
 use residual_zoo::{ResNetConfig, Stem};
 
@@ -87,14 +88,14 @@ fn contents(path: impl AsRef<Path>) -> Contents {
     let checkpoint = Checkpoint::<f32>::open(path).unwrap();
     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
     let states =
-        checkpoint.net.states().into_iter().map(|(path, state)| (path, bits(state.value().to_vec())));
+        checkpoint.model.net.states().into_iter().map(|(path, state)| (path, bits(state.value().to_vec())));
     let velocity = checkpoint.optimizer.velocity().iter();
     let velocity = velocity.map(|(path, velocity)| (format!("velocity {path}"), bits(velocity.to_vec())));
     let mut training = checkpoint.training;
     for record in &mut training.history {
         (record.seconds, record.images_per_second, record.data_wait) = (0.0, 0.0, 0.0);
     }
-    let rest = format!("{:?} {:?} {:?}", training.position, training.tally, checkpoint.preprocess);
+    let rest = format!("{:?} {:?} {:?}", training.position, training.tally, checkpoint.model.preprocess);
     Contents { tensors: states.chain(velocity).collect(), history: training.history, rest }
 }
 

@@ -3,9 +3,10 @@
 
 use std::{hint::black_box, path::Path};
 
+use residual_model::ModelSpec;
 use residual_nn::Module;
 use residual_tensor::Generator;
-use residual_train::{Checkpoint, ModelSpec, Plan, Recipe, TrainConfig};
+use residual_train::{Checkpoint, Recipe, RunLength, TrainConfig};
 use residual_zoo::ResNetConfig;
 
 use crate::{Target, few_times_the_file, pictures::put, say, weights::with_header_length};
@@ -125,11 +126,11 @@ fn look_at(config: ResNetConfig) -> Result<(), String> {
 fn settings(config: &TrainConfig) -> Result<(), String> {
     let again = TrainConfig::from_toml(&config.to_toml(), Path::new("again.toml"));
     assert_eq!(again.as_ref().map_err(say), Ok(config));
-    let plan = Plan { per_epoch: 100, iterations: config.length.iterations(100) };
-    for iteration in [0, 1, plan.iterations / 2, plan.iterations] {
-        let factor = config.schedule.factor(iteration, &plan);
+    let length = RunLength { per_epoch: 100, iterations: config.length.iterations(100) };
+    for iteration in [0, 1, length.iterations / 2, length.iterations] {
+        let factor = config.schedule.factor(iteration, &length);
         assert!(factor.is_finite(), "the factor {factor} at iteration {iteration}");
     }
-    black_box((config.run_name(), plan.epochs()));
+    black_box((config.run_name(), length.epochs()));
     Ok(())
 }

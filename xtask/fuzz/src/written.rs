@@ -15,7 +15,7 @@ use residual_weights::{
 use crate::{Target, pictures::put, say, seeds};
 
 #[allow(dead_code)] // The tests of exported networks look at more of a file.
-#[path = "../../../crates/residual-train/tests/onnx/model.rs"]
+#[path = "../../../crates/residual-model/tests/onnx/model.rs"]
 mod model;
 
 /// All formats of weights.

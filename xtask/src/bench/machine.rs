@@ -12,7 +12,7 @@ use crate::Failure;
 #[derive(Serialize)]
 pub(super) struct Machine {
     #[serde(flatten)]
-    pub(super) about: residual_train::Machine,
+    pub(super) about: residual_report::Machine,
     /// For one thread, and for as many as are measured.
     pub(super) limits: Vec<Limits>,
 }
@@ -48,7 +48,7 @@ impl Machine {
         let mut counts = vec![1, threads];
         counts.dedup();
         let limits = counts.into_iter().map(|threads| Limits::of(threads, residual));
-        Ok(Self { about: residual_train::Machine::here(), limits: limits.collect::<Result<_, _>>()? })
+        Ok(Self { about: residual_report::Machine::here(), limits: limits.collect::<Result<_, _>>()? })
     }
 
     /// Measures the multiply-adds once more and keeps what is more: a limit is not lower because

@@ -101,7 +101,7 @@ impl Row {
 
 /// Prints what the machine can do.
 pub(super) fn print_machine(machine: &Machine) {
-    let residual_train::Machine { processor, cores, system } = &machine.about;
+    let residual_report::Machine { processor, cores, system } = &machine.about;
     anstream::println!("{}, {cores} cores, {system}\n", processor.bold());
     let mut table = table(&["limit", "threads"], &["GFLOPS", "GB/s"]);
     for limits in &machine.limits {

@@ -10,9 +10,10 @@ use std::{
 
 use rayon::ThreadPoolBuilder;
 use residual_data::{Dataset, ImageShape, InMemory};
+use residual_model::ModelSpec;
 use residual_nn::Module;
 use residual_tensor::{Float, Generator};
-use residual_train::{Checkpoint, Data, ModelSpec, Observer, RunFolder, Span, Step, TrainConfig, Trainer};
+use residual_train::{Checkpoint, Data, Observer, RunFolder, Span, Step, TrainConfig, Trainer};
 use residual_zoo::ResNetConfig;
 
 use super::{Difference, Failure, Outcome, Settings, recorder::Recorder};
@@ -72,7 +73,7 @@ fn trainer<T: Float>(config: &TrainConfig) -> Result<Trainer<T>, Failure> {
 fn bits<T: Float>(checkpoint: &Checkpoint<T>) -> Vec<(String, Vec<u64>)> {
     let bits = |values: Vec<T>| values.into_iter().map(|value| value.to_f64().to_bits()).collect();
     let states =
-        checkpoint.net.states().into_iter().map(|(path, state)| (path, bits(state.value().to_vec())));
+        checkpoint.model.net.states().into_iter().map(|(path, state)| (path, bits(state.value().to_vec())));
     let velocity = checkpoint.optimizer.velocity().iter();
     states
         .chain(velocity.map(|(path, velocity)| (format!("velocity of {path}"), bits(velocity.to_vec()))))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use residual_train::{ModelSpec, check_weights, network_of, onnx_graph, open_weights};
+use residual_model::{ModelSpec, check_weights, network_of, onnx_graph, open_weights};
 use residual_weights::{Rename, Weights, onnx};
 use serde_json::json;
 

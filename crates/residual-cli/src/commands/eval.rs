@@ -4,9 +4,10 @@ use std::{ops::ControlFlow, path::PathBuf};
 
 use owo_colors::OwoColorize;
 use residual_data::{Corrupt, DataSpec, Dataset, ImageShape, Loader, LoaderConfig, Preprocess, Split};
-use residual_infer::Model;
+use residual_infer as infer;
+use residual_model::{Model, ModelSpec, network_of, open_weights};
 use residual_nn::Module;
-use residual_train::{Checkpoint, Evaluation, ModelSpec, evaluate, network_of, open_weights};
+use residual_train::{Evaluation, evaluate, loader};
 use residual_weights::Rename;
 use serde::Serialize;
 
@@ -89,13 +90,13 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             (net, Loader::new(data, preprocess, LoaderConfig::eval(args.batch))?)
         }
         None => {
-            let checkpoint = Checkpoint::<f32>::open(&args.checkpoint)?;
-            let loader = checkpoint.loader(data, args.batch)?;
-            (checkpoint.net, loader)
+            let model = Model::<f32>::open(&args.checkpoint)?;
+            let loader = loader(&model.classes, &model.preprocess, data, args.batch)?;
+            (model.net, loader)
         }
     };
     let bar = progress::pictures("evaluating", loader.dataset().len());
-    let mut compiled = Model::new(&net);
+    let mut compiled = infer::Model::new(&net);
     let evaluation = evaluate(
         |images| compiled.run(&images),
         &loader,

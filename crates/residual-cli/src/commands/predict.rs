@@ -8,8 +8,8 @@ use std::{
 use owo_colors::OwoColorize;
 use rayon::prelude::*;
 use residual_data::Image;
-use residual_infer::Model;
-use residual_train::{Checkpoint, predict};
+use residual_infer as infer;
+use residual_model::{Model, predict};
 use serde::Serialize;
 
 use crate::{
@@ -64,7 +64,7 @@ struct ClassProbability {
 const BATCH: usize = 32;
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
-    let checkpoint = Checkpoint::<f32>::open(&args.checkpoint)?;
+    let model = Model::<f32>::open(&args.checkpoint)?;
     let mut paths = Vec::new();
     for path in &args.paths {
         match path.is_dir() {
@@ -73,7 +73,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         }
     }
 
-    let mut compiled = Model::new(&checkpoint.net);
+    let mut compiled = infer::Model::new(&model.net);
     let mut predictions = Vec::new();
     let mut failed = Vec::new();
     let bar = progress::pictures("predicting", paths.len());
@@ -94,11 +94,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             }
         }
         if !pictures.is_empty() {
-            let probabilities = predict(|images| compiled.run(&images), &checkpoint.preprocess, &pictures)?;
-            let rows = probabilities.as_slice().chunks_exact(checkpoint.classes.len());
+            let probabilities = predict(|images| compiled.run(&images), &model.preprocess, &pictures)?;
+            let rows = probabilities.as_slice().chunks_exact(model.classes.len());
             predictions.extend(good.into_iter().zip(rows).map(|(path, probabilities)| Prediction {
                 path: path.clone(),
-                classes: most_probable(&checkpoint.classes, probabilities, args.top),
+                classes: most_probable(&model.classes, probabilities, args.top),
             }));
         }
         bar.inc(chunk.len() as u64);
@@ -106,7 +106,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     bar.finish_and_clear();
 
     if context.json {
-        let model = &checkpoint.net.config().name;
+        let model = &model.net.config().name;
         output::json(&Answer { model, pictures: &predictions, failed: &failed });
     } else if args.csv {
         print_csv(&predictions);

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use residual_infer::Plan;
+use residual_model::{ModelSpec, network_of, open_weights};
 use residual_nn::Graph;
 use residual_tensor::{Float, Tensor};
-use residual_train::{ModelSpec, network_of, open_weights};
 use residual_weights::{Entry, Rename, npy};
 use residual_zoo::ResNet;
 use serde_json::json;

@@ -1,9 +1,9 @@
 //! `residual summary`.
 
 use owo_colors::OwoColorize;
+use residual_model::ModelSpec;
 use residual_nn::Layer;
 use residual_tensor::Generator;
-use residual_train::ModelSpec;
 use residual_zoo::{Summary, names};
 
 use crate::{

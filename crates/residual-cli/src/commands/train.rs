@@ -11,9 +11,8 @@ use std::{
 
 use owo_colors::OwoColorize;
 use residual_data::{Corrupt, DataSpec};
-use residual_train::{
-    Checkpoint, Data, InitConfig, ModelSpec, Outcome, Recipe, RunFolder, Span, TrainConfig, Trainer,
-};
+use residual_model::ModelSpec;
+use residual_train::{Checkpoint, Data, InitConfig, Outcome, Recipe, RunFolder, Span, TrainConfig, Trainer};
 use residual_weights::Rename;
 use serde_json::json;
 
@@ -133,7 +132,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     if outcome == Outcome::Stopped {
         return Err(Error::Stopped { epoch: training.position.epoch + 1, folder: folder.path().into() });
     }
-    let report = trainer.write_report(&folder)?;
+    let report = residual_report::write(&folder, training, trainer.validation()).map_err(Box::new)?;
 
     let (best, last) = match (training.best(), training.history.last()) {
         (Some(best), Some(last)) => (best, last),
@@ -150,7 +149,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         training.history.iter().map(|record| record.data_wait).sum::<f64>() / training.history.len() as f64;
     if context.json {
         output::json(&json!({
-            "model": trainer.checkpoint().net.config().name,
+            "model": trainer.checkpoint().model.net.config().name,
             "data": training.config.data,
             "epochs": training.history.len(),
             "best_accuracy": best.val_accuracy,

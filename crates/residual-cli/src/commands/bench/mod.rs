@@ -15,7 +15,9 @@ use std::{
 use owo_colors::OwoColorize;
 use residual_data::{DataSpec, ImageShape};
 use residual_kernels::{isa::InstructionSet, machine};
-use residual_train::{ModelSpec, Profile, TrainConfig, profile::Work};
+use residual_model::ModelSpec;
+use residual_report::profile_svg;
+use residual_train::{Profile, TrainConfig, profile::Work};
 use serde::Serialize;
 use serde_json::json;
 
@@ -237,7 +239,7 @@ fn print(measured: &Measured, workload: &Workload) {
 fn take_apart(workload: &Workload, steps: usize, file: &Path, context: &Context) -> Result<()> {
     let profile = workload.profile(steps)?;
     let peak = machine::fma_peak(InstructionSet::active()?);
-    let drawn = fs::write(file, profile.to_svg(peak));
+    let drawn = fs::write(file, profile_svg(&profile, peak));
     drawn.map_err(|error| Error::Usage(format!("cannot write {}: {error}", file.display())))?;
     if context.json {
         output::json(&json!({ "peak_gflops": peak, "profile": profile }));

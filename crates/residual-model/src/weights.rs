@@ -8,30 +8,30 @@ use residual_tensor::Float;
 use residual_weights::{Entry, Mismatch, Rename, Weights};
 use residual_zoo::ResNet;
 
-use crate::{ModelSpec, Result, TrainError, checkpoint::take_velocity};
+use crate::{ModelError, ModelSpec, Result, model::remove_optimizer};
 
 /// Reads a network's weights from a file of any format and gives them torchvision's names: by the
 /// rules or, without rules, as well-known repositories need it. Of a checkpoint, the optimizer's
 /// tensors are left out.
 ///
 /// # Errors
-/// [`TrainError::Weights`] if the file cannot be read, [`TrainError::Rename`] if a rule does not fit
+/// [`ModelError::Weights`] if the file cannot be read, [`ModelError::Rename`] if a rule does not fit
 /// it; both with the path.
 pub fn open_weights(path: impl AsRef<Path>, rules: &[Rename]) -> Result<Weights> {
     let path = path.as_ref();
     let mut weights = residual_weights::load(path)?;
-    take_velocity(&mut weights);
+    remove_optimizer(&mut weights);
     if rules.is_empty() {
         weights.rename_known();
     }
-    weights.rename(rules).map_err(|source| TrainError::Rename { path: path.into(), source })?;
+    weights.rename(rules).map_err(|source| ModelError::Rename { path: path.into(), source })?;
     Ok(weights)
 }
 
 /// A network with weights, which say how many classes and input channels it has.
 ///
 /// # Errors
-/// [`TrainError::Zoo`] if there is no such network, [`TrainError::Mismatch`] with the path that the
+/// [`ModelError::Zoo`] if there is no such network, [`ModelError::Mismatch`] with the path that the
 /// weights were read from if they are not its own.
 pub fn network_of<T: Float>(
     model: &ModelSpec,
@@ -39,8 +39,10 @@ pub fn network_of<T: Float>(
     path: impl AsRef<Path>,
 ) -> Result<ResNet<T>> {
     let net = blank_network(model, &weights)?;
-    load_weights(&net, weights)
-        .map_err(|source| TrainError::Mismatch { path: path.as_ref().into(), source })?;
+    load_weights(&net, weights).map_err(|source: Mismatch| ModelError::Mismatch {
+        path: path.as_ref().into(),
+        source: source.into(),
+    })?;
     Ok(net)
 }
 
@@ -50,8 +52,10 @@ pub fn network_of<T: Float>(
 /// As [`network_of`].
 pub fn check_weights(model: &ModelSpec, weights: &Weights, path: impl AsRef<Path>) -> Result<()> {
     let net = blank_network::<f32>(model, weights)?;
-    check(&net.states(), weights)
-        .map_err(|source| TrainError::Mismatch { path: path.as_ref().into(), source })
+    check(&net.states(), weights).map_err(|source: Mismatch| ModelError::Mismatch {
+        path: path.as_ref().into(),
+        source: source.into(),
+    })
 }
 
 /// The network with as many classes and input channels as the weights have.
@@ -81,7 +85,7 @@ fn check<T: Float>(states: &[(String, State<T>)], weights: &Weights) -> std::res
 
 /// Gives each state the weights of its name, if they have its shape; counts them. Weights are
 /// freed as they are used.
-pub(crate) fn fill<T: Float>(states: Vec<(String, State<T>)>, weights: Weights) -> usize {
+pub fn fill<T: Float>(states: Vec<(String, State<T>)>, weights: Weights) -> usize {
     let states: HashMap<_, _> = states.into_iter().collect();
     let own = |(name, entry): &(String, Entry)| {
         let state = states.get(name).filter(|state| *entry.shape() == state.shape());

@@ -31,7 +31,7 @@ use crate::Result;
 /// use residual_zoo::ResNetConfig;
 ///
 /// let net = ResNetConfig::named("resnet18")?.build::<f32>(&mut Generator::new(0))?;
-/// let graph = residual_train::onnx_graph(&net, Some([224, 224]), true)?;
+/// let graph = residual_model::onnx_graph(&net, Some([224, 224]), true)?;
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("resnet18.onnx");
 /// residual_weights::onnx::write(&path, &graph)?;

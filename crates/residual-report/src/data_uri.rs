@@ -8,7 +8,7 @@ use crate::Result;
 const SIDE: usize = 96;
 
 /// The picture, not much larger than it is shown.
-pub(super) fn shrunk(picture: Image) -> Result<Image> {
+pub(crate) fn shrunk(picture: Image) -> Result<Image> {
     if picture.height().min(picture.width()) <= SIDE {
         return Ok(picture);
     }
@@ -17,7 +17,7 @@ pub(super) fn shrunk(picture: Image) -> Result<Image> {
 }
 
 /// A PNG file as the address of a picture (RFC 2397).
-pub(super) fn png(bytes: &[u8]) -> String {
+pub(crate) fn png(bytes: &[u8]) -> String {
     format!("data:image/png;base64,{}", base64(bytes))
 }
 

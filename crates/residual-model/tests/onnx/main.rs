@@ -12,9 +12,9 @@ use residual_autograd::Tape;
 use residual_kernels::{
     Conv2dGeometry, Pool2dGeometry, add, batch_norm, conv2d, global_avg_pool, linear, max_pool, relu,
 };
+use residual_model::onnx_graph;
 use residual_nn::{Mode, Module, Role};
 use residual_tensor::{Float, Generator, Layout, Tensor};
-use residual_train::onnx_graph;
 use residual_zoo::{ResNet, ResNetConfig};
 
 /// One of each: plain and projected shortcuts, bottlenecks, groups, width, option A with and without

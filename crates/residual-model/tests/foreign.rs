@@ -1,9 +1,9 @@
 //! Weights of other authors find their networks: the names of whole files, in each author's manner,
 //! and what is said when they do not fit.
 
+use residual_model::{ModelError, ModelSpec, check_weights, network_of, open_weights};
 use residual_nn::{Module, Role, State};
 use residual_tensor::{Generator, Tensor};
-use residual_train::{ModelSpec, TrainError, check_weights, network_of, open_weights};
 use residual_weights::{Entry, Weights};
 use residual_zoo::ResNetConfig;
 
@@ -136,7 +136,7 @@ fn all_that_does_not_fit_is_said_at_once() {
         check_weights(&named("resnet18"), &weights, &path).unwrap_err(),
         network_of::<f32>(&named("resnet18"), weights, &path).unwrap_err(),
     ] {
-        assert!(matches!(error, TrainError::Mismatch { .. }));
+        assert!(matches!(error, ModelError::Mismatch { .. }));
         let message = error.to_string();
         for part in [
             "weights.pth: the weights do not fit the network: 11 missing (bn1.running_var, layer4.1.conv1.weight, ",

@@ -5,8 +5,9 @@ use plotters::{
     style::text_anchor::{HPos, VPos},
 };
 
-use super::drawing::{ACCENT, BEST, Drawn, FAINT, GRID, INK, text};
-use crate::profile::{Part, Profile, Work};
+use residual_train::profile::{Part, Profile, Work};
+
+use crate::drawing::{ACCENT, BEST, Drawn, FAINT, GRID, INK, text};
 
 const WIDTH: i32 = 1040;
 const ROW: i32 = 26;
@@ -27,8 +28,9 @@ fn colour(work: Work) -> RGBColor {
     }
 }
 
-/// Draws all parts, the longest first.
-pub(crate) fn draw(profile: &Profile, peak: f64) -> String {
+/// The parts of a training step as bars, the longest first, with the GFLOPS of those that are made of
+/// multiply-adds and how much of `peak`, the GFLOPS that the machine is able to, that is.
+pub fn profile_svg(profile: &Profile, peak: f64) -> String {
     try_draw(profile, peak).expect("drawing into a text does not fail")
 }
 
@@ -113,7 +115,7 @@ mod tests {
             part("add", Work::Forward, 0.01, 0),
         ];
         let profile = Profile { model: "tiny".into(), batch: 4, milliseconds: 52.0, parts };
-        let svg = draw(&profile, 400.0);
+        let svg = profile_svg(&profile, 400.0);
         for text in ["tiny: a training step", "conv2d 3×3, backward, weights", "200 GFLOPS, 50 % of the peak"]
         {
             assert!(svg.contains(text), "{text} in {svg}");

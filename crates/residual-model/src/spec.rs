@@ -9,7 +9,7 @@ use serde::{
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::{Result, TrainError};
+use crate::{ModelError, Result, TomlError};
 
 /// A network by name or by description.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -26,16 +26,17 @@ impl ModelSpec {
     /// one (which ends in `.toml`).
     ///
     /// # Errors
-    /// [`TrainError::Io`] and [`TrainError::Toml`] with the path, [`ZooError::Invalid`]; a name
+    /// [`ModelError::Io`] and [`ModelError::Toml`] with the path, [`ZooError::Invalid`]; a name
     /// is not looked up yet.
     pub fn open(text: &str) -> Result<Self> {
         if !text.ends_with(".toml") {
             return Ok(Self::Named(text.to_owned()));
         }
-        let described = fs::read_to_string(text).map_err(TrainError::io(text))?;
+        let described =
+            fs::read_to_string(text).map_err(|source| ModelError::Io { path: text.into(), source })?;
         match ResNetConfig::from_toml(&described) {
             Ok(config) => Ok(Self::Described(config)),
-            Err(ZooError::Toml(error)) => Err(TrainError::toml(text, &described, &error)),
+            Err(ZooError::Toml(error)) => Err(TomlError::new(text, &described, &error).into()),
             Err(error) => Err(error.into()),
         }
     }

@@ -5,8 +5,9 @@ use plotters::{
     style::text_anchor::{HPos, VPos},
 };
 
-use super::drawing::{ACCENT, Drawn, INK, text};
-use crate::Confusion;
+use residual_train::Confusion;
+
+use crate::drawing::{ACCENT, Drawn, INK, text};
 
 /// The matrix is about this wide.
 const MATRIX: usize = 560;
@@ -15,7 +16,7 @@ const MOST_NUMBERS: usize = 20;
 const TITLE: i32 = 44;
 
 /// Draws the matrix. A cell is as dark as the part of its class that it holds.
-pub(super) fn draw(confusion: &Confusion, classes: &[String]) -> Drawn<String> {
+pub(crate) fn draw(confusion: &Confusion, classes: &[String]) -> Drawn<String> {
     let count = classes.len().max(1);
     let cell = (MATRIX / count).clamp(5, 72) as i32;
     let font = (cell * 2 / 5).clamp(6, 15) as u32;

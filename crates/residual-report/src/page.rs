@@ -1,26 +1,16 @@
 //! A run as a page: what was trained, how it went, where it errs, how to use it. One file that
 //! needs nothing else, beside the drawings as SVG. What is measured is decided elsewhere.
 
-mod confusion;
-mod curves;
-mod data_uri;
-mod drawing;
-mod machine;
-pub(crate) mod profile;
-
-use std::ops::ControlFlow;
+use std::{fs, ops::ControlFlow, path::PathBuf};
 
 use minijinja::{AutoEscape, Environment, Value, value::Serde};
 use residual_data::{Dataset, Loader};
+use residual_model::Model;
 use residual_nn::Module;
-use residual_tensor::Float;
+use residual_train::{EpochRecord, Evaluation, Mistake, RunFolder, Training, evaluate, layer_by_layer};
 use serde::Serialize;
 
-pub use self::machine::Machine;
-use crate::{
-    Checkpoint, EpochRecord, Evaluation, Mistake, Result, RunFolder, TrainError, Training, evaluate,
-    layer_by_layer,
-};
+use crate::{Machine, ReportError, Result, confusion, curves, data_uri};
 
 /// What a report was made of.
 #[derive(Debug)]
@@ -31,17 +21,21 @@ pub struct Report {
     pub sample_class: Option<String>,
 }
 
-/// Writes the report of a run whose best checkpoint is in its folder.
-pub(crate) fn write<T: Float>(folder: &RunFolder, training: &Training, val: &Loader) -> Result<Report> {
-    let best = Checkpoint::<T>::open(folder.best())?;
+/// Evaluates the best network of a run, which is in the run's folder, on the pictures of `val`, and
+/// writes `report.html`, `curves.svg`, `confusion.svg` and `sample.png` beside it.
+///
+/// # Errors
+/// If the network or a picture cannot be read, or a file cannot be written; with its path.
+pub fn write(folder: &RunFolder, training: &Training, val: &Loader) -> Result<Report> {
+    let best = Model::<f32>::open(folder.best())?;
     let evaluation = evaluate(layer_by_layer(&best.net), val, |_| ControlFlow::Continue(()))?;
     let data = val.dataset();
     let sample_class = write_sample(folder, &**data, &evaluation.mistakes)?;
 
     let curves = curves::draw(&training.history).map_err(failed)?;
     let confusion = confusion::draw(&evaluation.confusion, &best.classes).map_err(failed)?;
-    folder.write(folder.curves(), curves.as_bytes())?;
-    folder.write(folder.confusion(), confusion.as_bytes())?;
+    write_file(folder.curves(), &curves)?;
+    write_file(folder.confusion(), &confusion)?;
 
     let mistakes = evaluation.mistakes.iter();
     let mistakes = mistakes.map(|mistake| ShownMistake::new(mistake, &**data, &best.classes));
@@ -64,12 +58,16 @@ pub(crate) fn write<T: Float>(folder: &RunFolder, training: &Training, val: &Loa
         sample_class: sample_class.as_deref(),
     };
     let page = page.render().map_err(failed)?;
-    folder.write(folder.report(), page.as_bytes())?;
+    write_file(folder.report(), &page)?;
     Ok(Report { evaluation, sample_class })
 }
 
-fn failed(error: impl std::fmt::Display) -> TrainError {
-    TrainError::Report { reason: error.to_string().replace('\n', " ") }
+fn failed(error: impl std::fmt::Display) -> ReportError {
+    ReportError::Drawing { reason: error.to_string().replace('\n', " ") }
+}
+
+fn write_file(path: PathBuf, text: &str) -> Result<()> {
+    fs::write(&path, text).map_err(|source| ReportError::Write { path, source })
 }
 
 /// Writes a picture that the network probably gets right, and returns its class.

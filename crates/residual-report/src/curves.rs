@@ -9,8 +9,9 @@ use plotters::{
     style::text_anchor::{HPos, VPos},
 };
 
-use super::drawing::{ACCENT, BEST, Drawn, FAINT, GRID, INK, text};
-use crate::EpochRecord;
+use residual_train::EpochRecord;
+
+use crate::drawing::{ACCENT, BEST, Drawn, FAINT, GRID, INK, text};
 
 const SIZE: (u32, u32) = (960, 340);
 /// Up to so many epochs each has a dot.
@@ -26,7 +27,7 @@ struct Panel {
 }
 
 /// Draws both panels.
-pub(super) fn draw(history: &[EpochRecord]) -> Drawn<String> {
+pub(crate) fn draw(history: &[EpochRecord]) -> Drawn<String> {
     let values =
         |of: [fn(&EpochRecord) -> f64; 2]| history.iter().flat_map(move |record| of.map(|of| of(record)));
     let losses: [fn(&EpochRecord) -> f64; 2] = [|record| record.train_loss, |record| record.val_loss];

@@ -1,0 +1,92 @@
+//! What can be wrong with the file of a model. Each message is one line that says what to do.
+
+use std::{io, path::PathBuf};
+
+use residual_data::DataError;
+use residual_weights::{Mismatch, RenameError, WeightsError};
+use residual_zoo::ZooError;
+
+/// A model that cannot be opened, used or saved.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// The network does not exist or cannot be built.
+    #[error(transparent)]
+    Zoo(#[from] ZooError),
+    /// A layer refused its input.
+    #[error(transparent)]
+    Layer(#[from] residual_nn::Error),
+    /// A file of weights cannot be read or written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A picture cannot be brought to what the network takes.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The system refuses to read a file.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The description of a network cannot be understood.
+    #[error(transparent)]
+    Toml(#[from] TomlError),
+    /// Weights without what is needed to use them on pictures.
+    #[error(
+        "{} holds weights, but not the network, classes and preprocessing that belong to them; name the network and \
+         the mean and std of its input",
+        .path.display()
+    )]
+    Bare {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of this project whose description is malformed.
+    #[error("{}: the file's '{key}' cannot be understood ({reason}); it was written by another version", .path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// The part of the metadata.
+        key: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Tensors that are not those of the network.
+    #[error("{}: {source}", .path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// All differences.
+        source: Box<Mismatch>,
+    },
+    /// A rule for names that does not fit the file.
+    #[error("{}: {source}", .path.display())]
+    Rename {
+        /// The file.
+        path: PathBuf,
+        /// Which rule, and why.
+        source: RenameError,
+    },
+}
+
+/// A file that is not valid TOML, or says what is not known.
+#[derive(Debug, thiserror::Error)]
+#[error("{}, line {line}: {message}", .path.display())]
+pub struct TomlError {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// What is wrong there.
+    pub message: String,
+}
+
+impl TomlError {
+    /// The error that reading `text`, the content of the file at `path`, ended with.
+    pub fn new(path: impl Into<PathBuf>, text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map_or(0, |span| span.start);
+        let line = text.bytes().take(start).filter(|&byte| byte == b'\n').count() + 1;
+        Self { path: path.into(), line, message: error.message().replace('\n', " ") }
+    }
+}

@@ -1,0 +1,50 @@
+//! What a training was like, to look at: the run as a page, its curves and its confusion matrix, and
+//! where the time of a training step goes.
+//!
+//! - [`write`](write()) puts `report.html`, `curves.svg`, `confusion.svg` and `sample.png` into the
+//!   folder of a run.
+//! - [`profile_svg`] draws a [`Profile`](residual_train::Profile).
+//!
+//! **Decision.** The page is one file that needs nothing else: drawings and pictures are part of it.
+//!
+//! **Not here.** What is measured: that is decided where it is measured (`residual-train`).
+//!
+//! ```
+//! use residual_train::{Data, RunFolder, Span, TrainConfig, Trainer};
+//!
+//! let config = TrainConfig {
+//!     data: "faces:70".parse()?,
+//!     batch: 14,
+//!     input: Some([12, 12]),
+//!     length: Span::Epochs(1.0),
+//!     ..TrainConfig::default()
+//! };
+//! let data = Data::open(&config.data, config.corrupt)?;
+//! let mut trainer = Trainer::<f32>::new(config, data)?;
+//! # let place = tempfile::tempdir()?;
+//! # let runs = place.path();
+//! let folder = RunFolder::numbered(runs, "faces")?;
+//! trainer.fit(Some(&folder), &mut (), &false.into())?;
+//!
+//! residual_report::write(&folder, &trainer.checkpoint().training, trainer.validation())?;
+//! assert!(folder.report().exists());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod confusion;
+mod curves;
+mod data_uri;
+mod drawing;
+mod error;
+mod machine;
+mod page;
+mod profile;
+
+pub use error::ReportError;
+pub use machine::Machine;
+pub use page::{Report, write};
+pub use profile::profile_svg;
+
+/// Result with this crate's error.
+pub type Result<T> = std::result::Result<T, ReportError>;
