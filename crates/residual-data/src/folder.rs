@@ -1,30 +1,28 @@
 //! A folder of pictures, one folder per class: `train/cat/1.png`. PNG and JPEG.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
 use crate::{
-    Corrupt, DataError, Dataset, Image, ImageShape, Result, Sample, Split, dataset::no_sample,
-    error::io_error,
+    Corrupt, DataError, Dataset, Image, ImageShape, PictureFiles, Result, Sample, Split,
+    dataset::no_sample,
+    files::{folders_in, refuse_unreadable},
+    split::{Part, Share},
 };
-
-/// Endings of the files that are read.
-const READABLE: [&str; 3] = ["png", "jpg", "jpeg"];
-/// Endings of pictures that are not read. They count as corrupt: leaving them out in silence
-/// would lose samples.
-const UNREADABLE: [&str; 10] = ["avif", "bmp", "gif", "heic", "pgm", "ppm", "tga", "tif", "tiff", "webp"];
 
 /// Pictures in class folders.
 ///
 /// The splits are the folders `train`, `val` (also `valid`, `validation`) and `test`; a set
-/// without validation pictures is validated on its test pictures, which its name says. Classes
-/// are the folders of `train` in the order of their names; a class may be absent from the other
-/// splits, but not be empty. Files within a class are in the order of their names, too. Hidden
-/// files, and files that are no pictures, do not count.
+/// without validation pictures is validated on its test pictures. A folder that has neither, or
+/// holds the class folders itself, is divided: a fifth of each class is for validation, the rest for
+/// training. Which fifth follows from the names of the files, so that pictures that are added later
+/// leave nearly all others where they were. The name of the data set says what was done.
+///
+/// Classes are the folders of `train` in the order of their names; a class may be absent from the
+/// other splits, but not be empty. A class's pictures may be in folders of its folder, and are in the
+/// order of their names. Which files count: [`PictureFiles`]. Pictures in formats that are not read
+/// are treated as corrupt, since leaving them out in silence would lose samples.
 ///
 /// The pictures are decoded when they are asked for. Whether they share a shape is judged from
 /// the first one of each class.
@@ -52,7 +50,7 @@ impl ImageFolder {
     pub fn open(dir: impl AsRef<Path>, split: Split, corrupt: Corrupt) -> Result<Self> {
         let dir = dir.as_ref();
         let reference = Part::find(dir, Split::Train).or_else(|_| Part::find(dir, split))?.path;
-        let classes: Vec<String> = subfolders(&reference)?.into_iter().map(|(name, _)| name).collect();
+        let classes: Vec<String> = folders_in(&reference)?.into_iter().map(|(name, _)| name).collect();
         let position = |name: &str| classes.iter().position(|class| class == name);
         Self::with_classes("folder", dir, split, &classes, position, corrupt)
     }
@@ -69,7 +67,7 @@ impl ImageFolder {
     ) -> Result<Self> {
         let part = Part::find(dir, split)?;
         let mut folders = Vec::new();
-        for (folder, path) in subfolders(&part.path)? {
+        for (folder, path) in folders_in(&part.path)? {
             match class_of(&folder) {
                 Some(label) => folders.push((label, path)),
                 None => return Err(DataError::UnknownClass { path, classes: classes.into() }),
@@ -87,7 +85,11 @@ impl ImageFolder {
             skipped: Vec::new(),
         };
         for (label, path) in &folders {
-            let (readable, unreadable) = pictures(path)?;
+            let PictureFiles { readable, unreadable } = PictureFiles::below(path)?;
+            if readable.is_empty() && unreadable.is_empty() {
+                return Err(DataError::EmptyClass { path: path.clone() });
+            }
+            let readable = part.share.of(path, readable);
             data.files.extend(readable.into_iter().map(|path| File { path, label: *label }));
             data.skipped.extend(unreadable);
         }
@@ -98,6 +100,8 @@ impl ImageFolder {
         let mut filled = vec![false; classes.len()];
         data.files.iter().for_each(|file| filled[file.label] = true);
         match folders.into_iter().find(|(label, _)| !filled[*label]) {
+            // Of a class with a single picture, none is held out.
+            Some(_) if part.share == Share::Fifth => Ok(data),
             Some((_, path)) => Err(DataError::EmptyClass { path }),
             None => Ok(data),
         }
@@ -105,8 +109,7 @@ impl ImageFolder {
 
     fn refuse_corrupt(&mut self) -> Result<()> {
         if let Some(path) = self.skipped.first() {
-            let reason = "only PNG and JPEG are read".into();
-            return Err(DataError::Picture { path: path.clone(), reason });
+            return Err(refuse_unreadable(path));
         }
         let classes = self.files.chunk_by(|a, b| a.label == b.label);
         let shapes = classes.map(|files| Image::peek(&files[0].path)).collect::<Result<Vec<_>>>()?;
@@ -165,85 +168,6 @@ impl Dataset for ImageFolder {
     fn skipped(&self) -> &[PathBuf] {
         &self.skipped
     }
-}
-
-/// The folder of a split, and which split it was made for.
-struct Part {
-    path: PathBuf,
-    asked: Split,
-    found: Split,
-}
-
-impl Part {
-    /// Names that the folder of a split goes by, in lower case.
-    fn names(split: Split) -> &'static [&'static str] {
-        match split {
-            Split::Train => &["train", "training"],
-            Split::Val => &["val", "valid", "validation", "publictest"],
-            Split::Test => &["test", "privatetest"],
-        }
-    }
-
-    fn find(dir: &Path, split: Split) -> Result<Self> {
-        if !dir.is_dir() {
-            let expected = "a folder with train, val and test folders, each of class folders";
-            return Err(DataError::Missing { path: dir.into(), expected: expected.into() });
-        }
-        let folders = subfolders(dir)?;
-        let stand_ins: &[Split] = if split == Split::Val { &[Split::Val, Split::Test] } else { &[split] };
-        for &found in stand_ins {
-            let is_name = |name: &str| Self::names(found).contains(&name.to_lowercase().as_str());
-            if let Some((_, path)) = folders.iter().find(|(name, _)| is_name(name)) {
-                return Ok(Self { path: path.clone(), asked: split, found });
-            }
-        }
-        let names: Vec<&str> = stand_ins.iter().flat_map(|&found| Self::names(found)).copied().collect();
-        let expected = format!("a folder named {}, with a folder for each class", names.join(" or "));
-        Err(DataError::NoSplit { path: dir.into(), split, expected })
-    }
-
-    fn title(&self, kind: &str) -> String {
-        let Self { asked, found, .. } = self;
-        if asked == found {
-            format!("{kind} {asked}")
-        } else {
-            format!("{kind} {asked} (the {found} folder)")
-        }
-    }
-}
-
-/// Names and paths of the folders in a folder, by name, hidden ones left out.
-fn subfolders(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io_error(dir))? {
-        let entry = entry.map_err(io_error(dir))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && entry.path().is_dir() {
-            folders.push((name, entry.path()));
-        }
-    }
-    folders.sort();
-    Ok(folders)
-}
-
-/// The picture files in a folder, by name: those that are read, and those in other formats.
-fn pictures(dir: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
-    let (mut good, mut bad) = (Vec::new(), Vec::new());
-    for entry in fs::read_dir(dir).map_err(io_error(dir))? {
-        let path = entry.map_err(io_error(dir))?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        let ending =
-            path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
-        match ending.as_str() {
-            _ if hidden => {}
-            ending if READABLE.contains(&ending) => good.push(path),
-            ending if UNREADABLE.contains(&ending) => bad.push(path),
-            _ => {}
-        }
-    }
-    good.sort();
-    bad.sort();
-    Ok((good, bad))
 }
 
 /// The shape that all have, if they do.

@@ -1,20 +1,18 @@
 //! A picture in memory: bytes of grey or RGB pixels. Not a tensor: that is what
 //! [`Preprocess`](crate::Preprocess) makes of it.
 
-use std::{fmt, fs, io::Cursor, path::Path};
+use std::{fmt, fs, ops::Range, path::Path};
 
-use fast_image_resize::{
-    self as fir,
-    images::{TypedImage, TypedImageRef},
-};
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, Result, error::io_error};
+use crate::{
+    DataError, Interpolation, Result,
+    error::io_error,
+    resize::{Target, resize},
+};
 
 /// The longest side of a picture, in pixels.
-const LONGEST_SIDE: u32 = 16_384;
-/// The most memory that decoding one picture may take, in bytes.
-const DECODER_MEMORY: u64 = 512 << 20;
+pub(crate) const LONGEST_SIDE: u32 = 16_384;
 
 /// Channels, height and width of a picture. Written as `3×32×32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -100,56 +98,6 @@ impl Image {
         &self.pixels
     }
 
-    /// Reads a PNG or JPEG file. Grey files give one channel, all others three; transparency
-    /// is dropped.
-    ///
-    /// # Errors
-    /// [`DataError::Picture`] naming the file if it cannot be read or decoded.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let refuse = |reason: String| DataError::Picture { path: path.into(), reason };
-        let bytes = fs::read(path).map_err(|e| refuse(e.to_string()))?;
-        Self::decode(&bytes).map_err(refuse)
-    }
-
-    /// The picture in the bytes of a PNG or JPEG file, or what the decoder says.
-    fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
-        let mut reader = image::ImageReader::new(Cursor::new(bytes));
-        let mut limits = image::Limits::default();
-        limits.max_image_width = Some(LONGEST_SIDE);
-        limits.max_image_height = Some(LONGEST_SIDE);
-        limits.max_alloc = Some(DECODER_MEMORY);
-        reader.limits(limits);
-        let reader = reader.with_guessed_format().map_err(|e| e.to_string())?;
-        if reader.format().is_none() {
-            return Err("it is neither PNG nor JPEG".into());
-        }
-        let decoded = reader.decode().map_err(|e| one_line(&e))?;
-        let (width, height) = (decoded.width() as usize, decoded.height() as usize);
-        let (channels, pixels) = if decoded.color().has_color() {
-            (3, decoded.into_rgb8().into_raw())
-        } else {
-            (1, decoded.into_luma8().into_raw())
-        };
-        Self::new(ImageShape::new(channels, height, width), pixels).map_err(|e| e.to_string())
-    }
-
-    /// The shape of the picture in a PNG or JPEG file, from its header alone.
-    ///
-    /// # Errors
-    /// [`DataError::Picture`] naming the file if its header cannot be read.
-    pub(crate) fn peek(path: &Path) -> Result<ImageShape> {
-        use image::ImageDecoder;
-        let refuse = |reason: String| DataError::Picture { path: path.into(), reason };
-        let reader = image::ImageReader::open(path)
-            .and_then(image::ImageReader::with_guessed_format)
-            .map_err(|e| refuse(e.to_string()))?;
-        let decoder = reader.into_decoder().map_err(|e| refuse(one_line(&e)))?;
-        let (width, height) = decoder.dimensions();
-        let channels = if decoder.color_type().has_color() { 3 } else { 1 };
-        Ok(ImageShape::new(channels, height as usize, width as usize))
-    }
-
     /// Writes a PNG file.
     ///
     /// # Errors
@@ -185,24 +133,24 @@ impl Image {
         Ok(Self { shape: ImageShape { channels, ..self.shape }, pixels })
     }
 
-    /// The picture at another size: bilinear, and antialiased where it shrinks, as Pillow and
-    /// torchvision do it.
+    /// The picture at another size, antialiased where it shrinks: the bytes of Pillow's
+    /// `resize`, and so those of torchvision's on Pillow's pictures.
     ///
     /// # Errors
     /// [`DataError::Shape`] if the new size is not possible.
-    pub fn resize(&self, height: usize, width: usize) -> Result<Self> {
-        let shape = ImageShape { height, width, ..self.shape };
+    pub fn resize(&self, height: usize, width: usize, interpolation: Interpolation) -> Result<Self> {
+        let whole = Target { size: [height, width], rows: 0..height, columns: 0..width };
+        self.resize_part(whole, interpolation)
+    }
+
+    /// A part of the picture at another size, which may itself be too large for a picture.
+    pub(crate) fn resize_part(&self, to: Target, interpolation: Interpolation) -> Result<Self> {
+        let shape = ImageShape { height: to.rows.len(), width: to.columns.len(), ..self.shape };
         shape.check()?;
-        if shape == self.shape {
-            return Ok(self.clone());
+        if to.size == [self.height(), self.width()] {
+            return Ok(self.part(to.rows, to.columns));
         }
-        let mut pixels = vec![0; shape.elements()];
-        if self.channels() == 1 {
-            resize_pixels::<fir::pixels::U8>(self, shape, &mut pixels);
-        } else {
-            resize_pixels::<fir::pixels::U8x3>(self, shape, &mut pixels);
-        }
-        Ok(Self { shape, pixels })
+        Ok(Self { shape, pixels: resize(&self.pixels, self.shape, &to, interpolation) })
     }
 
     /// The middle of the picture. A remainder of half a pixel is rounded as torchvision does
@@ -214,33 +162,34 @@ impl Image {
         if height > self.height() || width > self.width() {
             return Err(DataError::Crop { from: self.shape, width, height });
         }
-        let shape = ImageShape { height, width, ..self.shape };
-        shape.check()?;
+        ImageShape { height, width, ..self.shape }.check()?;
         let (top, left) = (centre(self.height() - height), centre(self.width() - width));
-        let row_bytes = width * self.channels();
-        let rows = self.pixels.chunks_exact(self.width() * self.channels());
-        let from = left * self.channels();
-        let pixels = rows.skip(top).take(height).flat_map(|row| &row[from..from + row_bytes]).copied();
-        Ok(Self { shape, pixels: pixels.collect() })
+        Ok(self.part(top..top + height, left..left + width))
     }
-}
 
-/// Resizes pixels of type `P`. Generic, because the library's own choice among pixel types at
-/// run time would compile all of its thirteen.
-fn resize_pixels<P: fir::PixelTrait>(from: &Image, to: ImageShape, pixels: &mut [u8]) {
-    let side = |n: usize| n as u32; // at most LONGEST_SIDE, as any picture's
-    let source = TypedImageRef::<P>::from_buffer(side(from.width()), side(from.height()), &from.pixels);
-    let target = TypedImage::<P>::from_buffer(side(to.width), side(to.height), pixels);
-    let options = fir::ResizeOptions::new()
-        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear))
-        .use_alpha(false);
-    fir::Resizer::new()
-        .resize_typed(
-            &source.expect("as many bytes as the shape says"),
-            &mut target.expect("as many bytes as the shape says"),
-            &options,
-        )
-        .expect("neither picture is cropped");
+    /// These rows and columns, all of which exist.
+    pub(crate) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
+        let shape = ImageShape { height: rows.len(), width: columns.len(), ..self.shape };
+        let bytes = columns.start * self.channels()..columns.end * self.channels();
+        let lines = self.pixels.chunks_exact(self.width() * self.channels());
+        let lines = lines.take(rows.end).skip(rows.start);
+        Self { shape, pixels: lines.flat_map(|line| &line[bytes.clone()]).copied().collect() }
+    }
+
+    /// A picture of the same shape whose pixels are those at other places of this one, given as row
+    /// and column. What has no place, or one outside of the picture, is black.
+    pub(crate) fn filled_from(&self, place: impl Fn(usize, usize) -> Option<[isize; 2]>) -> Self {
+        let ImageShape { channels, height, width } = self.shape;
+        let mut pixels = vec![0; self.pixels.len()];
+        for (at, out) in pixels.chunks_exact_mut(channels).enumerate() {
+            let Some([row, column]) = place(at / width, at % width) else { continue };
+            if (0..height as isize).contains(&row) && (0..width as isize).contains(&column) {
+                let at = (row as usize * width + column as usize) * channels;
+                out.copy_from_slice(&self.pixels[at..at + channels]);
+            }
+        }
+        Self { shape: self.shape, pixels }
+    }
 }
 
 /// Half of a margin, halves rounded to even.
@@ -250,12 +199,8 @@ pub(crate) fn centre(margin: usize) -> usize {
 }
 
 /// The weights of Pillow's conversion to grey, in units of 2⁻¹⁶.
-fn luma([r, g, b]: [u8; 3]) -> u8 {
+pub(crate) fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471 + 0x8000) >> 16) as u8
-}
-
-fn one_line(error: &image::ImageError) -> String {
-    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 impl fmt::Debug for Image {
@@ -295,16 +240,6 @@ mod tests {
     }
 
     #[test]
-    fn shrinking_averages_and_a_constant_stays() {
-        let grey = Image::new(ImageShape::new(1, 40, 60), vec![93; 2400]).unwrap();
-        assert!(grey.resize(7, 11).unwrap().pixels().iter().all(|&p| p == 93));
-        let stripes = (0..64 * 64).map(|i| if i % 2 == 0 { 0 } else { 255 }).collect();
-        let stripes = Image::new(ImageShape::new(1, 64, 64), stripes).unwrap();
-        let small = stripes.resize(16, 16).unwrap();
-        assert!(small.pixels().iter().all(|&p| (110..=145).contains(&p)), "{:?}", small.pixels());
-    }
-
-    #[test]
     fn crops_are_centred_with_halves_to_even() {
         assert_eq!([0, 1, 2, 3, 4, 5, 7].map(centre), [0, 0, 1, 2, 2, 2, 4]);
         let crop = ramp(1, 5, 5).centre_crop(3, 3).unwrap();
@@ -316,7 +251,7 @@ mod tests {
     fn impossible_pictures_are_refused() {
         assert!(matches!(Image::new(ImageShape::new(2, 1, 1), vec![0; 2]), Err(DataError::Shape(_))));
         assert!(matches!(Image::new(ImageShape::new(1, 2, 2), vec![0; 3]), Err(DataError::Pixels { .. })));
-        assert!(ramp(1, 2, 2).resize(0, 2).is_err());
+        assert!(ramp(1, 2, 2).resize(0, 2, Interpolation::Bilinear).is_err());
         assert!(ramp(1, 2, 2).with_channels(4).is_err());
     }
 }

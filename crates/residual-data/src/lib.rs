@@ -37,18 +37,25 @@
 mod augment;
 mod cifar;
 mod dataset;
+mod decode;
 mod error;
 mod faces;
 mod fer2013;
+mod files;
 mod folder;
 mod idx;
 mod image;
 mod in_memory;
 mod loader;
+#[cfg(test)]
+mod pillow;
 mod preprocess;
+mod resize;
 mod sheet;
 mod spec;
+mod split;
 mod statistics;
+mod transform;
 
 pub use augment::{Augment, Placement};
 pub use cifar::{cifar10, cifar100};
@@ -56,15 +63,20 @@ pub use dataset::{Corrupt, Dataset, Sample, Split, class_counts};
 pub use error::DataError;
 pub use faces::Faces;
 pub use fer2013::{EMOTIONS, fer2013};
+pub use files::PictureFiles;
 pub use folder::ImageFolder;
 pub use idx::idx;
 pub use image::{Image, ImageShape};
 pub use in_memory::InMemory;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
 pub use preprocess::{Preprocess, Standardise};
+pub use resize::Interpolation;
 pub use sheet::contact_sheet;
 pub use spec::{DataSpec, FacesSpec};
 pub use statistics::Statistics;
+pub use transform::{
+    ColorJitter, HorizontalFlip, PadAndCrop, RandomErasing, RandomResizedCrop, Rectangle, Rotation, Transform,
+};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, DataError>;

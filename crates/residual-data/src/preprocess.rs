@@ -2,10 +2,15 @@
 //! travels inside a checkpoint, so that a trained network needs nothing else. Nothing here is
 //! random: that is [`Augment`](crate::Augment).
 
+use std::ops::Range;
+
 use residual_tensor::{Layout, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, Dataset, Image, ImageShape, Placement, Result, Statistics, image::centre};
+use crate::{
+    DataError, Dataset, Image, ImageShape, Interpolation, Placement, Result, Statistics, image::centre,
+    resize::Target,
+};
 
 /// Brings any picture to the shape and range that a network was trained on.
 ///
@@ -31,6 +36,9 @@ pub struct Preprocess {
     /// pictures of the input's size alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shorter_side: Option<usize>,
+    /// How pixels are weighted when the picture is resized.
+    #[serde(default)]
+    pub interpolation: Interpolation,
     /// Subtracted from each channel.
     pub mean: Vec<f32>,
     /// Divides each channel.
@@ -59,6 +67,7 @@ impl Preprocess {
         Self {
             input,
             shorter_side: None,
+            interpolation: Interpolation::default(),
             mean: vec![0.0; channels],
             std: vec![1.0; channels],
             pixel_mean: None,
@@ -116,7 +125,8 @@ impl Preprocess {
     }
 
     /// The picture with the input's channels, resized to cover the input: what comes before
-    /// anything random, and is therefore kept between epochs.
+    /// anything random, and is therefore kept between epochs. Of a long strip, only what lies
+    /// within an input's length of the middle crop is made.
     ///
     /// # Errors
     /// [`DataError::Crop`] if [`shorter_side`](Self::shorter_side) is too short for the input.
@@ -137,11 +147,14 @@ impl Preprocess {
             let from = ImageShape { height: new_rows, width: new_columns, ..self.input };
             return Err(DataError::Crop { from, width, height });
         }
-        if (new_rows, new_columns) == (rows, columns) {
-            Ok(image)
-        } else {
-            image.resize(new_rows, new_columns)
-        }
+        let kept = Target {
+            size: [new_rows, new_columns],
+            rows: middle(new_rows, height),
+            columns: middle(new_columns, width),
+        };
+        let is_as_it_was =
+            kept.size == [rows, columns] && kept.rows.len() == rows && kept.columns.len() == columns;
+        if is_as_it_was { Ok(image) } else { image.resize_part(kept, self.interpolation) }
     }
 
     /// A picture as a batch of one, `[1, channels, height, width]` in channels-last memory.
@@ -216,6 +229,13 @@ impl Preprocess {
     }
 }
 
+/// What is kept of a side for a crop of this length in its middle: at most as much again before and
+/// after it. An even number of pixels goes from each end, so that the middle stays where it was.
+fn middle(side: usize, crop: usize) -> Range<usize> {
+    let cut = side.saturating_sub(3 * crop) / 4 * 2;
+    cut..side - cut
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,10 +291,29 @@ mod tests {
         assert_eq!((resized.height(), resized.width()), (256, 341));
         let covering = Preprocess::new(ImageShape::new(1, 48, 48)).resize(landscape).unwrap();
         assert_eq!(covering.shape(), ImageShape::new(1, 48, 64));
-        let tall = Preprocess::new(ImageShape::new(1, 20, 40)).resize(ramp(16, 8)).unwrap();
-        assert_eq!(tall.shape(), ImageShape::new(1, 80, 40));
         let too_short = Preprocess { shorter_side: Some(200), ..Preprocess::imagenet() };
         assert!(matches!(too_short.resize(ramp(10, 10)), Err(DataError::Crop { .. })));
+    }
+
+    #[test]
+    fn of_a_strip_the_middle_is_kept() {
+        for (height, width) in [(1, 5000), (5000, 1), (3, 16_384), (7, 61), (61, 7), (40, 173)] {
+            let strip = ramp(height, width);
+            let preprocess = raw(24, 20);
+            let kept = preprocess.resize(strip.clone()).unwrap();
+            assert!(kept.height() <= 3 * 24 + 3 && kept.width() <= 3 * 20 + 3, "{}", kept.shape());
+            let side = |long: usize, short: usize, to: usize| (long * to / short).max(1);
+            let (rows, columns) = if height * 20 <= width * 24 {
+                (24, side(width, height, 24))
+            } else {
+                (side(height, width, 20), 20)
+            };
+            let middle = kept.centre_crop(24, 20).unwrap();
+            if rows.max(columns) <= 16_384 {
+                let whole = strip.resize(rows, columns, Interpolation::Bilinear).unwrap();
+                assert_eq!(whole.centre_crop(24, 20).unwrap().pixels(), middle.pixels());
+            }
+        }
     }
 
     #[test]

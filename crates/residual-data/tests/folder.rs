@@ -61,6 +61,88 @@ fn validation_goes_by_other_names_and_falls_back_to_test() {
     assert!(message.contains("has no test split"), "{message}");
 }
 
+/// The files of a split, without the folder that they are in.
+fn names(dir: &tempfile::TempDir, split: Split) -> Vec<String> {
+    let data = open(dir, split).unwrap();
+    let name = |index| data.path(index).unwrap().strip_prefix(dir.path()).unwrap().display().to_string();
+    (0..data.len()).map(name).collect()
+}
+
+#[test]
+fn a_folder_without_splits_is_divided_by_the_names_of_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    for (class, pictures) in [("cat", 20), ("dog", 10), ("fish", 2), ("newt", 1)] {
+        for number in 0..pictures {
+            picture(dir.path().join(format!("{class}/{number}.png")), SMALL, 1);
+        }
+    }
+    let [train, val] = [Split::Train, Split::Val].map(|split| open(&dir, split).unwrap());
+    assert_eq!(class_counts(&train).unwrap(), [16, 8, 1, 1]);
+    assert_eq!(class_counts(&val).unwrap(), [4, 2, 1, 0]);
+    assert_eq!(train.name(), "folder train (four fifths of each class)");
+    assert_eq!(val.name(), "folder val (a fifth of each class)");
+    let (train, val) = (names(&dir, Split::Train), names(&dir, Split::Val));
+    assert!(train.iter().all(|name| !val.contains(name)));
+    // Some draw of its own, and not the first or last ones.
+    assert_eq!(val[..4], ["cat/14.png", "cat/19.png", "cat/2.png", "cat/7.png"]);
+    let message = open(&dir, Split::Test).unwrap_err().to_string();
+    assert!(message.contains("its val split, a fifth of the pictures"), "{message}");
+
+    // Five more cats: one more is held out, and no others change sides but for one.
+    for number in 100..105 {
+        picture(dir.path().join(format!("cat/{number}.png")), SMALL, 1);
+    }
+    let after = names(&dir, Split::Val);
+    assert_eq!(after.iter().filter(|name| name.starts_with("cat")).count(), 5);
+    assert!(val.iter().filter(|name| !after.contains(name)).count() <= 1, "{val:?} {after:?}");
+}
+
+#[test]
+fn a_folder_with_nothing_but_train_is_divided_too() {
+    let dir = pets();
+    fs::remove_dir_all(dir.path().join("test")).unwrap();
+    assert_eq!(names(&dir, Split::Train).len() + names(&dir, Split::Val).len(), 3);
+    assert_eq!(open(&dir, Split::Val).unwrap().name(), "folder val (a fifth of each class)");
+}
+
+#[test]
+fn pictures_of_a_class_may_be_in_folders_and_what_is_hidden_does_not_count() {
+    let dir = pets();
+    picture(dir.path().join("train/cat/indoors/1.png"), SMALL, 3);
+    for hidden in
+        ["train/cat/._z.png", "train/cat/.cache/z.png", "train/__MACOSX/z.png", "train/cat/Thumbs.db"]
+    {
+        fs::create_dir_all(dir.path().join(hidden).parent().unwrap()).unwrap();
+        fs::write(dir.path().join(hidden), "not a picture").unwrap();
+    }
+    let train = ["train/cat/indoors/1.png", "train/cat/z.png", "train/dog/a.png", "train/dog/b.png"];
+    assert_eq!(names(&dir, Split::Train), train);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_are_followed_but_not_in_a_circle() {
+    use std::os::unix::fs::symlink;
+    let dir = pets();
+    let elsewhere = tempfile::tempdir().unwrap();
+    picture(elsewhere.path().join("1.png"), SMALL, 9);
+    symlink(elsewhere.path(), dir.path().join("train/cat/more")).unwrap();
+    symlink("..", dir.path().join("train/cat/up")).unwrap();
+    symlink(".", dir.path().join("train/again")).unwrap();
+    symlink("nowhere.png", dir.path().join("train/dog/lost.png")).unwrap();
+    symlink("nowhere", dir.path().join("train/cat/lost")).unwrap();
+    let train = [
+        "train/cat/more/1.png",
+        "train/cat/z.png",
+        "train/dog/a.png",
+        "train/dog/b.png",
+        "train/dog/lost.png",
+    ];
+    assert_eq!(names(&dir, Split::Train), train);
+    let message = open(&dir, Split::Train).unwrap().get(4).unwrap_err().to_string();
+    assert!(message.contains("lost.png"), "{message}");
+}
+
 #[test]
 fn what_is_missing_or_empty_is_said() {
     let dir = pets();

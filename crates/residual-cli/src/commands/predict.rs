@@ -1,13 +1,10 @@
 //! `residual predict`.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use owo_colors::OwoColorize;
 use rayon::prelude::*;
-use residual_data::Image;
+use residual_data::{Image, PictureFiles};
 use residual_infer as infer;
 use residual_model::{Model, predict};
 use serde::Serialize;
@@ -68,7 +65,14 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let mut paths = Vec::new();
     for path in &args.paths {
         match path.is_dir() {
-            true => pictures_in(path, &mut paths)?,
+            true => {
+                let PictureFiles { readable, unreadable } = PictureFiles::below(path)?;
+                if readable.is_empty() && unreadable.is_empty() {
+                    return Err(Error::NoPictures { path: path.clone() });
+                }
+                // Those in other formats fail by name, rather than being left out in silence.
+                paths.extend(readable.into_iter().chain(unreadable));
+            }
             false => paths.push(path.clone()),
         }
     }
@@ -119,27 +123,6 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         0 => Ok(()),
         failed => Err(Error::Pictures { failed, all: paths.len() }),
     }
-}
-
-/// The pictures in a folder and the folders in it, in the order of their names.
-fn pictures_in(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    let before = found.len();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(next) = folders.pop() {
-        let entries = fs::read_dir(&next).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
-        let entries =
-            entries.map_err(|source| residual_data::DataError::Io { path: next.clone(), source })?;
-        for path in entries.into_iter().map(|entry| entry.path()) {
-            let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
-            if path.is_dir() {
-                folders.push(path);
-            } else if matches!(extension.as_deref(), Some("png" | "jpg" | "jpeg")) {
-                found.push(path);
-            }
-        }
-    }
-    found[before..].sort();
-    if found.len() == before { Err(Error::NoPictures { path: folder.into() }) } else { Ok(()) }
 }
 
 fn most_probable(classes: &[String], probabilities: &[f32], top: usize) -> Vec<ClassProbability> {

@@ -36,7 +36,9 @@ Examples:
       --freeze-until layer4 --learning-rate 0.01
   residual train --resume runs/faces-cifar_resnet8-1 --epochs 20
 
-A folder of pictures has a folder per class in each of train, val (and test): pets/train/cat/1.png")]
+A folder of pictures has a folder per class in each of train, val (and test): pets/train/cat/1.png.
+Without val and test, or without all three (pets/cat/1.png), a fifth of each class is held out for
+validation, always the same pictures.")]
 pub(crate) struct Args {
     /// The network: a name (`residual summary --list`) or a TOML file that describes one.
     #[arg(long, value_name = "MODEL")]
@@ -178,9 +180,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             sample.display()
         ));
     }
-    line(
-        "  use your own pictures residual train --data folder:DIR   (DIR/train/CLASS/*.png, DIR/val/CLASS/*.png)",
-    );
+    line("  use your own pictures residual train --data folder:DIR   (DIR/CLASS/*.png)");
     Ok(())
 }
 

@@ -10,21 +10,14 @@ use super::{
 };
 use crate::verify::{Difference, Failure, Outcome, numbers::grouped};
 
-/// Both sides round to whole levels twice, after rows and after columns, with weights in fixed
-/// point: 22 bits there, 16 at most here. A value close to the middle between two levels may come out
-/// as either.
-const MOST_LEVELS: f64 = 1.0;
-/// How many of all values may be a level off.
-const MOST_OFF: f64 = 0.2;
-/// What the differences may come to on average, up and down: they must cancel.
-const MOST_BIAS: f64 = 0.02;
-/// A digest also holds single values, the largest of which may be as small as 25 levels, and a level
-/// is what they may differ by.
-const DIGEST: f64 = 1.0 / 20.0;
+/// Levels come back from normalised values in f32.
+const LEVEL: f64 = 1e-3;
+/// Digests are of normalised values in f32.
+const DIGEST: f64 = 1e-6;
 
 /// All pictures of a file.
 pub(super) fn preprocessing(fixture: &Pictures) -> Outcome {
-    let (mut pixels, mut off, mut sum) = (0, 0, 0.0);
+    let mut pixels = 0;
     let mut digests = Comparison::new("normalised");
     for picture in &fixture.pictures {
         let name = format!("{} {}×{}", picture.kind, picture.source[0], picture.source[1]);
@@ -36,24 +29,17 @@ pub(super) fn preprocessing(fixture: &Pictures) -> Outcome {
             let lengths = format!("{name}: {} pixels, torchvision {}", ours.len(), theirs.len());
             return Err(Difference::found(lengths));
         }
+        pixels += ours.len();
         for (at, (ours, theirs)) in ours.into_iter().zip(theirs).enumerate() {
-            let difference = ours - f64::from(theirs);
-            // Levels come back from normalised values in f32.
-            if difference.is_nan() || difference.abs() > MOST_LEVELS + 1e-3 {
+            let difference = (ours - f64::from(theirs)).abs();
+            if difference.is_nan() || difference > LEVEL {
                 let reason = format!("{name}, value {at}: {ours:.3}, torchvision {theirs}");
                 return Err(Difference::found(reason));
             }
-            off += usize::from(difference.abs() > 1e-3);
-            sum += difference;
-            pixels += 1;
         }
     }
-    let bias = sum / pixels as f64;
-    let told = format!("{off} of {} values differ by a level, {bias:.4} on average", grouped(pixels));
-    if off as f64 > MOST_OFF * pixels as f64 || bias.abs() > MOST_BIAS {
-        return Err(Difference::found(format!("{told}; allowed are {MOST_OFF} and {MOST_BIAS}")));
-    }
-    Ok(format!("{} pictures; {told}; {}", fixture.pictures.len(), digests.outcome(DIGEST)?))
+    let told = format!("{} pictures; all {} values are equal", fixture.pictures.len(), grouped(pixels));
+    Ok(format!("{told}; {}", digests.outcome(DIGEST)?))
 }
 
 /// What a network would be given, `[1, c, h, w]`.

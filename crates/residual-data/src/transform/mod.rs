@@ -1,0 +1,84 @@
+//! Image-to-image transforms with torchvision's numbers. Each is a small struct that is of use
+//! alone; a list of them is a way to vary training pictures.
+
+mod color;
+mod crop;
+mod erasing;
+mod geometry;
+
+use residual_tensor::Generator;
+
+use crate::{Image, Result};
+
+pub use color::ColorJitter;
+pub use crop::{PadAndCrop, RandomResizedCrop};
+pub use erasing::{RandomErasing, Rectangle};
+pub use geometry::{HorizontalFlip, Rotation};
+
+/// Any of the transforms.
+///
+/// ```
+/// use residual_data::{ColorJitter, HorizontalFlip, Image, ImageShape, RandomResizedCrop, Transform};
+/// use residual_tensor::Generator;
+///
+/// let picture = Image::new(ImageShape::new(3, 60, 80), vec![200; 3 * 60 * 80])?;
+/// let vary = [
+///     Transform::from(RandomResizedCrop::new(48, 48)),
+///     HorizontalFlip::default().into(),
+///     ColorJitter { brightness: 0.4, ..ColorJitter::default() }.into(),
+/// ];
+/// let varied = Transform::apply_all(&vary, picture, &mut Generator::new(7))?;
+/// assert_eq!(varied.shape(), ImageShape::new(3, 48, 48));
+/// # Ok::<(), residual_data::DataError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Transform {
+    /// A part of the picture at another size.
+    RandomResizedCrop(RandomResizedCrop),
+    /// A turn.
+    Rotation(Rotation),
+    /// Another brightness, contrast and saturation.
+    ColorJitter(ColorJitter),
+    /// A shift.
+    PadAndCrop(PadAndCrop),
+    /// A mirror image.
+    HorizontalFlip(HorizontalFlip),
+    /// A part without picture.
+    RandomErasing(RandomErasing),
+}
+
+impl Transform {
+    /// The picture as the next draws have it.
+    ///
+    /// # Errors
+    /// [`DataError::Shape`](crate::DataError::Shape) if the new size is not possible.
+    pub fn apply(&self, image: Image, generator: &mut Generator) -> Result<Image> {
+        match self {
+            Self::RandomResizedCrop(crop) => crop.apply(&image, generator),
+            Self::Rotation(rotation) => Ok(rotation.apply(&image, generator)),
+            Self::ColorJitter(jitter) => Ok(jitter.apply(&image, generator)),
+            Self::PadAndCrop(crop) => Ok(crop.apply(&image, generator)),
+            Self::HorizontalFlip(flip) => Ok(flip.apply(&image, generator)),
+            Self::RandomErasing(erasing) => Ok(erasing.apply(&image, generator)),
+        }
+    }
+
+    /// The picture after all of them, one after the other.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_all(transforms: &[Self], image: Image, generator: &mut Generator) -> Result<Image> {
+        transforms.iter().try_fold(image, |image, transform| transform.apply(image, generator))
+    }
+}
+
+macro_rules! from_each {
+    ($($name:ident),*) => {
+        $(impl From<$name> for Transform {
+            fn from(transform: $name) -> Self {
+                Self::$name(transform)
+            }
+        })*
+    };
+}
+from_each!(RandomResizedCrop, Rotation, ColorJitter, PadAndCrop, HorizontalFlip, RandomErasing);
