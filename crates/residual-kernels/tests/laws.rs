@@ -149,10 +149,11 @@ proptest! {
         kernel in [1usize..5, 1usize..5],
         stride in [1usize..4, 1usize..4],
         padding in [0usize..3, 0usize..3],
+        ceil_mode in any::<bool>(),
         seed in any::<u64>(),
     ) {
         let padding = [padding[0].min(kernel[0] / 2), padding[1].min(kernel[1] / 2)];
-        let geometry = Pool2dGeometry { kernel, stride, padding };
+        let geometry = Pool2dGeometry { kernel, stride, padding, ceil_mode };
         let x = random(&Shape::new(shape).unwrap(), seed);
 
         let (y, indices) = max_pool::forward(&x, &geometry).unwrap();

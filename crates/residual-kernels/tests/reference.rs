@@ -222,10 +222,11 @@ proptest! {
         kernel in [1usize..4, 1usize..4],
         stride in [1usize..4, 1usize..4],
         padding in [0usize..3, 0usize..3],
+        ceil_mode in any::<bool>(),
         seed in any::<u64>(),
     ) {
         let padding = [padding[0].min(kernel[0] / 2), padding[1].min(kernel[1] / 2)];
-        let geometry = Pool2dGeometry { kernel, stride, padding };
+        let geometry = Pool2dGeometry { kernel, stride, padding, ceil_mode };
         prop_assume!(geometry.output_size([shape[2], shape[3]]).is_ok());
         pools::<f64>(shape, &geometry, seed);
         pools::<f32>(shape, &geometry, seed);

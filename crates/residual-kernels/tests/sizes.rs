@@ -122,9 +122,9 @@ proptest! {
 
     #[test]
     fn pools_of_any_size_are_errors_or_right(
-        kernel in pair(), stride in pair(), padding in pair(), x in axes(),
+        kernel in pair(), stride in pair(), padding in pair(), ceil_mode in any::<bool>(), x in axes(),
     ) {
-        let geometry = Pool2dGeometry { kernel, stride, padding };
+        let geometry = Pool2dGeometry { kernel, stride, padding, ceil_mode };
         let Ok(x_shape) = Shape::new(x) else { return Ok(()) };
         let Ok(shape) = geometry.resolve(&x_shape) else { return Ok(()) };
         if [&x_shape, &shape.y()].iter().any(|shape| shape.elements() > MOST) {

@@ -145,10 +145,12 @@ fn convolution(case: &Convolution) -> std::result::Result<(), String> {
 
 fn pool_case(from: &mut Unstructured<'_>) -> Result<(Pool2dGeometry, [usize; 4], u64)> {
     let (kernel, stride) = (pair(from, 0..=5)?, pair(from, 0..=4)?);
-    let geometry = Pool2dGeometry { kernel, stride, padding: pair(from, 0..=3)? };
+    let padding = pair(from, 0..=3)?;
     let channels = *from.choose(&[1, 2, 3, 8, 15, 16, 17, 33])?;
     let size = [from.int_in_range(0..=12)?, from.int_in_range(0..=12)?];
-    Ok((geometry, [from.int_in_range(0..=3)?, channels, size[0], size[1]], from.arbitrary()?))
+    let (batch, seed) = (from.int_in_range(0..=3)?, from.arbitrary::<u64>()?);
+    let geometry = Pool2dGeometry { kernel, stride, padding, ceil_mode: seed % 2 == 1 };
+    Ok((geometry, [batch, channels, size[0], size[1]], seed))
 }
 
 fn pooling<T: Float>(

@@ -96,6 +96,7 @@ fn window(draw: &mut Draw) -> ([usize; 4], Pool2dGeometry) {
     let kernel = draw.within(1..=3);
     let geometry =
         Pool2dGeometry::new(kernel, kernel).stride(draw.within(1..=3)).padding(draw.within(0..=kernel / 2));
+    let geometry = geometry.ceil_mode(draw.within(0..=1) == 1);
     let size = [kernel + draw.within(0..=4), kernel + draw.within(0..=4)];
     ([draw.within(1..=2), draw.within(1..=3), size[0], size[1]], geometry)
 }

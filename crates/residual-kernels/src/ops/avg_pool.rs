@@ -1,4 +1,5 @@
-//! The average value under each window. Padding counts as zeros, as by PyTorch's default.
+//! The average value under each window. Padding counts as zeros, as by PyTorch's default; what is behind it,
+//! under a window of [`ceil_mode`](Pool2dGeometry::ceil_mode), does not count.
 
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor};
 
@@ -38,7 +39,8 @@ pub fn forward_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Resu
             for pixel in shape.window_pixels(row % rows, column) {
                 add_assign(y, &x[(image + pixel) * channels..][..channels]);
             }
-            y.iter_mut().for_each(|y| *y *= share(shape));
+            let share = share(shape, row % rows, column);
+            y.iter_mut().for_each(|y| *y *= share);
         }
     });
     Ok(())
@@ -70,18 +72,20 @@ pub fn backward<'a, T: Float>(
         let dy = &dy.as_slice()[image * dy_image..(image + 1) * dy_image];
         dx.fill(T::zero());
         for (output, dy) in dy.chunks_exact(channels).enumerate() {
-            for pixel in shape.window_pixels(output / columns, output % columns) {
-                add_assign(&mut dx[pixel * channels..][..channels], dy);
+            let (row, column) = (output / columns, output % columns);
+            let share: T = share(&shape, row, column);
+            for pixel in shape.window_pixels(row, column) {
+                let dx = &mut dx[pixel * channels..][..channels];
+                dx.iter_mut().zip(dy).for_each(|(dx, &dy)| *dx += dy * share);
             }
         }
-        dx.iter_mut().for_each(|dx| *dx *= share(&shape));
     });
     Ok(dx)
 }
 
-/// The weight of a pixel in an average.
-fn share<T: Float>(shape: &Pool2dShape) -> T {
-    T::of(1.0 / shape.geometry.kernel.iter().product::<usize>() as f64)
+/// The weight of a pixel in the average of output pixel `[i, j]`.
+fn share<T: Float>(shape: &Pool2dShape, i: usize, j: usize) -> T {
+    T::of(1.0 / shape.window_size(i, j) as f64)
 }
 
 #[cfg(test)]

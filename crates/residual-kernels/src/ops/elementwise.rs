@@ -11,7 +11,8 @@ use residual_tensor::{Float, IntoView, Tensor, TensorView};
 
 use crate::{
     KernelError, Result,
-    engine::parallel::{map, zip_map},
+    engine::parallel::{for_each_chunk, map, zip_map},
+    error::check_length,
     ops::{
         broadcast::{reduce_to, zip},
         function,
@@ -58,6 +59,31 @@ pub fn sub_backward_b<'a, T: Float>(dy: impl IntoView<'a, T>, b: &[usize]) -> Re
 /// If the shapes do not fit.
 pub fn mul<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     zip("mul", a.into_view()?, b.into_view()?, T::mul)
+}
+
+/// [`mul`] by a factor for each channel of each image, between slices of channels-last memory.
+///
+/// # Shapes
+/// `x [n, c, h, w]`, `factors [n, c]` → `y [n, c, h, w]`.
+///
+/// # Errors
+/// If a slice does not have as many elements as its shape.
+pub fn mul_channels_into<T: Float>(x: &[T], factors: &[T], y: &mut [T], shape: [usize; 4]) -> Result<()> {
+    let [batch, channels, height, width] = shape;
+    check_length(shape, x.len())?;
+    check_length([batch, channels], factors.len())?;
+    check_length(shape, y.len())?;
+    let row = width * channels;
+    for_each_chunk(y, row, |index, y| {
+        let factors = &factors[index / height * channels..][..channels];
+        let pixels = y.chunks_exact_mut(channels).zip(x[index * row..].chunks_exact(channels));
+        for (y, x) in pixels {
+            for ((y, &x), &factor) in y.iter_mut().zip(x).zip(factors) {
+                *y = x * factor;
+            }
+        }
+    });
+    Ok(())
 }
 
 /// The gradient of [`mul`] with respect to one operand, of the given shape: `dy · other`, summed over

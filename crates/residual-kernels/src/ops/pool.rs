@@ -31,12 +31,21 @@ pub struct Pool2dGeometry {
     pub stride: [usize; 2],
     /// Rows and columns added on each side.
     pub padding: [usize; 2],
+    /// Whether there is another window where the last one leaves pixels over. It is cut off behind the
+    /// padding.
+    #[serde(default)]
+    pub ceil_mode: bool,
 }
 
 impl Pool2dGeometry {
     /// A window of the given height and width, with the same stride and no padding.
     pub const fn new(height: usize, width: usize) -> Self {
-        Self { kernel: [height, width], stride: [height, width], padding: [0; 2] }
+        Self { kernel: [height, width], stride: [height, width], padding: [0; 2], ceil_mode: false }
+    }
+
+    /// Sets whether there is another window where the last one leaves pixels over.
+    pub fn ceil_mode(self, ceil_mode: bool) -> Self {
+        Self { ceil_mode, ..self }
     }
 
     /// Sets the stride, for both axes or each.
@@ -55,9 +64,19 @@ impl Pool2dGeometry {
     /// If a field is zero where it must not be or absurdly large, the padding exceeds half of the kernel, or the
     /// kernel is larger than the padded input.
     pub fn output_size(&self, input: [usize; 2]) -> Result<[usize; 2]> {
-        let &Self { kernel, stride, padding } = self;
+        let &Self { kernel, stride, padding, ceil_mode } = self;
         let operation = "pool2d";
-        let output = Window { operation, kernel, stride, padding, dilation: [1; 2] }.output_size(input)?;
+        let window = Window { operation, kernel, stride, padding, dilation: [1; 2] };
+        let output = match ceil_mode {
+            false => window.output_size(input)?,
+            true => {
+                let more = |axis: usize| input[axis].saturating_add(stride[axis].saturating_sub(1));
+                let [rows, columns] = window.output_size([more(0), more(1)])?;
+                // No window begins behind the pixels.
+                let most = |axis: usize| (input[axis] + padding[axis]).div_ceil(stride[axis]);
+                [rows.min(most(0)), columns.min(most(1))]
+            }
+        };
         if (0..2).any(|axis| padding[axis] > kernel[axis] / 2) {
             return Err(KernelError::PaddingTooLarge { operation, kernel, padding });
         }
@@ -149,6 +168,16 @@ impl Pool2dShape {
         [inside(0, i), inside(1, j)]
     }
 
+    /// How many pixels are under the window of output pixel `[i, j]`, those of the padding included.
+    pub(super) fn window_size(&self, i: usize, j: usize) -> usize {
+        let length = |axis: usize, at: usize| {
+            let start = at * self.geometry.stride[axis];
+            let padded = self.input[axis] + 2 * self.geometry.padding[axis];
+            self.geometry.kernel[axis].min(padded - start)
+        };
+        length(0, i) * length(1, j)
+    }
+
     /// The pixels of [`window`](Self::window), as `row · width + column` within an image.
     pub(super) fn window_pixels(&self, i: usize, j: usize) -> impl Iterator<Item = usize> + use<> {
         let ([rows, columns], width) = (self.window(i, j), self.input[1]);
@@ -159,6 +188,20 @@ impl Pool2dShape {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ceil_mode_leaves_no_pixel_over() {
+        // torch.nn.functional.avg_pool2d(torch.zeros(1, 1, height, width), …, ceil_mode=True).shape
+        let halves = Pool2dGeometry::new(2, 2).ceil_mode(true);
+        for (input, output) in [([7, 8], [4, 4]), ([1, 2], [1, 1]), ([5, 3], [3, 2])] {
+            assert_eq!(halves.output_size(input).unwrap(), output);
+        }
+        // A window that would begin in the padding on the right is none.
+        let padded = Pool2dGeometry::new(3, 3).stride(2).padding(1).ceil_mode(true);
+        assert_eq!(padded.output_size([4, 5]).unwrap(), [3, 3]);
+        let apart = Pool2dGeometry::new(2, 2).stride(3).padding(1).ceil_mode(true);
+        assert_eq!(apart.output_size([5, 6]).unwrap(), [2, 3]);
+    }
 
     #[test]
     fn a_geometry_that_does_not_fit_says_why() {

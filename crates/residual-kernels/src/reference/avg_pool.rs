@@ -1,4 +1,5 @@
-//! The average under each window (*PyTorch*'s `AvgPool2d`). Padding counts as zeros, as by default there.
+//! The average under each window (*PyTorch*'s `AvgPool2d`). Padding counts as zeros, as by default there; what
+//! is behind it does not count.
 
 use ndarray::{Array4, ArrayView4};
 
@@ -26,10 +27,10 @@ use crate::{Pool2dGeometry, Result};
 /// ```
 pub fn forward(x: ArrayView4<'_, f64>, geometry: &Pool2dGeometry) -> Result<Array4<f64>> {
     geometry.resolve(&Shape::new(x.shape())?)?;
-    let &Pool2dGeometry { kernel, stride, padding: [top, left] } = geometry;
+    let &Pool2dGeometry { kernel, stride, padding: [top, left], .. } = geometry;
     let (batch, channels, height, width) = x.dim();
     let [rows, columns] = geometry.output_size([height, width])?;
-    let size = (kernel[0] * kernel[1]) as f64;
+    let size = |i, j| size(geometry, [height, width], [i, j]);
     let mut y = Array4::zeros([batch, channels, rows, columns]);
     for n in 0..batch {
         for c in 0..channels {
@@ -40,7 +41,7 @@ pub fn forward(x: ArrayView4<'_, f64>, geometry: &Pool2dGeometry) -> Result<Arra
                             // Counted from the corner of the padding.
                             let (h, w) = (i * stride[0] + a, j * stride[1] + b);
                             if (top..top + height).contains(&h) && (left..left + width).contains(&w) {
-                                y[[n, c, i, j]] += x[[n, c, h - top, w - left]] / size;
+                                y[[n, c, i, j]] += x[[n, c, h - top, w - left]] / size(i, j);
                             }
                         }
                     }
@@ -78,9 +79,9 @@ pub fn backward(
         ("dy", dy.shape()),
         ("the output", &geometry.resolve(&Shape::new(x_shape)?)?.y()),
     )?;
-    let &Pool2dGeometry { kernel, stride, padding: [top, left] } = geometry;
+    let &Pool2dGeometry { kernel, stride, padding: [top, left], .. } = geometry;
     let ([_, _, height, width], (batch, channels, rows, columns)) = (x_shape, dy.dim());
-    let size = (kernel[0] * kernel[1]) as f64;
+    let size = |i, j| size(geometry, [height, width], [i, j]);
     let mut dx = Array4::zeros(x_shape);
     for n in 0..batch {
         for c in 0..channels {
@@ -90,7 +91,7 @@ pub fn backward(
                         for b in 0..kernel[1] {
                             let (h, w) = (i * stride[0] + a, j * stride[1] + b);
                             if (top..top + height).contains(&h) && (left..left + width).contains(&w) {
-                                dx[[n, c, h - top, w - left]] += dy[[n, c, i, j]] / size;
+                                dx[[n, c, h - top, w - left]] += dy[[n, c, i, j]] / size(i, j);
                             }
                         }
                     }
@@ -99,4 +100,18 @@ pub fn backward(
         }
     }
     Ok(dx)
+}
+
+/// The pixels under the window of output pixel `[i, j]`, those of the padding included.
+fn size(geometry: &Pool2dGeometry, input: [usize; 2], output: [usize; 2]) -> f64 {
+    let mut size = 0.0;
+    for a in 0..geometry.kernel[0] {
+        for b in 0..geometry.kernel[1] {
+            let place = [output[0] * geometry.stride[0] + a, output[1] * geometry.stride[1] + b];
+            if (0..2).all(|axis| place[axis] < input[axis] + 2 * geometry.padding[axis]) {
+                size += 1.0;
+            }
+        }
+    }
+    size
 }

@@ -34,7 +34,7 @@ pub fn forward(
     geometry: &Pool2dGeometry,
 ) -> Result<(Array4<f64>, Array4<[usize; 2]>)> {
     geometry.resolve(&Shape::new(x.shape())?)?;
-    let &Pool2dGeometry { kernel, stride, padding: [top, left] } = geometry;
+    let &Pool2dGeometry { kernel, stride, padding: [top, left], .. } = geometry;
     let (batch, channels, height, width) = x.dim();
     let [rows, columns] = geometry.output_size([height, width])?;
     let mut y = Array4::from_elem([batch, channels, rows, columns], f64::NEG_INFINITY);

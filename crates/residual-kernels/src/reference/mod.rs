@@ -39,8 +39,10 @@ pub mod global_avg_pool;
 pub mod linear;
 pub mod matmul;
 pub mod max_pool;
+pub mod mul;
 pub mod relu;
 pub mod sgd;
+pub mod sigmoid;
 pub mod softmax;
 pub mod subsample_pad;
 
