@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use residual_infer::Plan;
 use residual_tensor::{Generator, Tensor};
-use residual_zoo::ResNetConfig;
+use residual_zoo::NetworkConfig;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batch: usize = arguments.next().map_or(Ok(1), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(20), |text| text.parse())?;
 
-    let config = ResNetConfig::named(&model)?;
+    let config = NetworkConfig::named(&model)?;
     let net = config.build(&mut Generator::new(0))?;
     let [height, width] = config.native_size();
     let shape = [batch, config.input_channels, height, width];

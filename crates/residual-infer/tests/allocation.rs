@@ -2,7 +2,7 @@
 
 use residual_infer::Plan;
 use residual_tensor::{Generator, Tensor};
-use residual_zoo::ResNetConfig;
+use residual_zoo::NetworkConfig;
 
 /// Everything is computed by the one thread whose allocations are counted.
 #[test]
@@ -16,7 +16,7 @@ fn a_steady_run_takes_no_memory() {
             ("preresnet18", 64),
             ("cifar_resnet20", 32),
         ] {
-            let net = ResNetConfig::named(name).unwrap().build(&mut Generator::new(0)).unwrap();
+            let net = NetworkConfig::named(name).unwrap().build(&mut Generator::new(0)).unwrap();
             let shape = [2, 3, size, size];
             let images: Tensor<f32> = Generator::new(1).normal_tensor(shape, 1.0);
             let mut plan = Plan::new(&net, shape).unwrap();

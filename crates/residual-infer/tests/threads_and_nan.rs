@@ -5,7 +5,7 @@ use residual_autograd::Tape;
 use residual_infer::{Model, Plan};
 use residual_nn::{Mode, Module};
 use residual_tensor::{Generator, Tensor};
-use residual_zoo::{ResNet, ResNetConfig};
+use residual_zoo::{Network, NetworkConfig};
 
 /// Between them every kind of step: projections and pooling, zero-padded shortcuts, normalization
 /// that stands alone, groups.
@@ -16,15 +16,15 @@ const NETWORKS: [(&str, [usize; 4]); 4] = [
     ("cifar_resnext11_4x8d", [2, 3, 16, 19]),
 ];
 
-fn network(name: &str) -> ResNet<f32> {
-    ResNetConfig::named(name).unwrap().classes(5).build(&mut Generator::new(0)).unwrap()
+fn network(name: &str) -> Network<f32> {
+    NetworkConfig::named(name).unwrap().classes(5).build(&mut Generator::new(0)).unwrap()
 }
 
 fn bits(tensor: &Tensor<f32>) -> Vec<u32> {
     tensor.to_vec().into_iter().map(f32::to_bits).collect()
 }
 
-fn on_tape(net: &ResNet<f32>, images: &Tensor<f32>) -> Vec<f32> {
+fn on_tape(net: &Network<f32>, images: &Tensor<f32>) -> Vec<f32> {
     let tape = Tape::without_recording();
     net.forward(&tape.input(images.clone()), Mode::Eval).unwrap().value().to_vec()
 }

@@ -7,10 +7,10 @@ use residual_nn::{
     Relu, Role, Shortcut, SubsamplePad,
 };
 use residual_tensor::{Generator, Layout, Tensor};
-use residual_zoo::{ResNet, ResNetConfig};
+use residual_zoo::{Network, NetworkConfig};
 
 /// A network as after some training: no two channels are normalised alike.
-fn trained(config: &ResNetConfig) -> ResNet<f32> {
+fn trained(config: &NetworkConfig) -> Network<f32> {
     let mut generator = Generator::new(0).split(&*config.name);
     let net = config.build::<f32>(&mut generator).unwrap();
     for (path, state) in net.states() {
@@ -40,7 +40,7 @@ fn difference(a: &Tensor<f32>, b: &Tensor<f32>) -> f32 {
     a.iter().zip(&b).map(distance).fold(0.0, f32::max) / largest
 }
 
-fn check(config: &ResNetConfig, [batch, height, width]: [usize; 3]) {
+fn check(config: &NetworkConfig, [batch, height, width]: [usize; 3]) {
     let net = trained(config);
     let shape = [batch, config.input_channels, height, width];
     let images: Tensor<f32> = Generator::new(1).normal_tensor(shape, 1.0);
@@ -53,8 +53,8 @@ fn check(config: &ResNetConfig, [batch, height, width]: [usize; 3]) {
     assert_eq!(plan.run(&images.to_layout(Layout::ChannelsLast)).unwrap(), got, "{name}");
 }
 
-fn named(name: &str) -> ResNetConfig {
-    ResNetConfig::named(name).unwrap().classes(7)
+fn named(name: &str) -> NetworkConfig {
+    NetworkConfig::named(name).unwrap().classes(7)
 }
 
 #[test]

@@ -7,7 +7,7 @@ use residual_data::Preprocess;
 use residual_nn::{Module, Role};
 use residual_tensor::Float;
 use residual_weights::{Entry, Mismatch, Weights, safetensors};
-use residual_zoo::{ResNet, ResNetConfig};
+use residual_zoo::{Network, NetworkConfig};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{ModelError, Result, load_weights};
@@ -25,7 +25,7 @@ use crate::{ModelError, Result, load_weights};
 #[derive(Debug)]
 pub struct Model<T: Float> {
     /// The network.
-    pub net: ResNet<T>,
+    pub net: Network<T>,
     /// The names of its classes.
     pub classes: Vec<String>,
     /// What is done to a picture before the network sees it.
@@ -65,7 +65,7 @@ impl<T: Float> Model<T> {
             Some(other) if other.starts_with("residual ") => return Err(refuse("format", other.to_owned())),
             _ => return Err(ModelError::Bare { path: path.into() }),
         }
-        let config: ResNetConfig = part(path, &metadata, "model")?;
+        let config: NetworkConfig = part(path, &metadata, "model")?;
         let classes: Vec<String> = part(path, &metadata, "classes")?;
         let preprocess: Preprocess = part(path, &metadata, "preprocess")?;
         check_size(&config, &preprocess, &weights).map_err(|(key, reason)| refuse(key, reason))?;
@@ -112,7 +112,7 @@ impl<T: Float> Model<T> {
 /// Refuses a description of something much larger than the file that it is in, before memory is
 /// asked for: it may have been tampered with.
 fn check_size(
-    model: &ResNetConfig,
+    model: &NetworkConfig,
     preprocess: &Preprocess,
     weights: &Weights,
 ) -> std::result::Result<(), (&'static str, String)> {

@@ -12,7 +12,7 @@ use residual_weights::{
     Entry, Weights,
     onnx::{self, Axis, Node, Value},
 };
-use residual_zoo::ResNet;
+use residual_zoo::Network;
 
 use crate::Result;
 
@@ -28,16 +28,16 @@ use crate::Result;
 ///
 /// ```
 /// use residual_tensor::Generator;
-/// use residual_zoo::ResNetConfig;
+/// use residual_zoo::NetworkConfig;
 ///
-/// let net = ResNetConfig::named("resnet18")?.build::<f32>(&mut Generator::new(0))?;
+/// let net = NetworkConfig::named("resnet18")?.build::<f32>(&mut Generator::new(0))?;
 /// let graph = residual_model::onnx_graph(&net, Some([224, 224]), true)?;
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("resnet18.onnx");
 /// residual_weights::onnx::write(&path, &graph)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn onnx_graph<T: Float>(net: &ResNet<T>, size: Option<[usize; 2]>, folded: bool) -> Result<onnx::Graph> {
+pub fn onnx_graph<T: Float>(net: &Network<T>, size: Option<[usize; 2]>, folded: bool) -> Result<onnx::Graph> {
     let config = net.config();
     if let Some([height, width]) = size {
         let shape =

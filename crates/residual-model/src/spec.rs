@@ -3,7 +3,7 @@
 
 use std::{fmt, fs};
 
-use residual_zoo::{ResNetConfig, ZooError};
+use residual_zoo::{NetworkConfig, ZooError};
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor, value::MapAccessDeserializer},
@@ -18,7 +18,7 @@ pub enum ModelSpec {
     /// A name that the zoo knows: `resnet18`, `cifar_resnet20`.
     Named(String),
     /// A network of one's own.
-    Described(ResNetConfig),
+    Described(NetworkConfig),
 }
 
 impl ModelSpec {
@@ -34,7 +34,7 @@ impl ModelSpec {
         }
         let described =
             fs::read_to_string(text).map_err(|source| ModelError::Io { path: text.into(), source })?;
-        match ResNetConfig::from_toml(&described) {
+        match NetworkConfig::from_toml(&described) {
             Ok(config) => Ok(Self::Described(config)),
             Err(ZooError::Toml(error)) => Err(TomlError::new(text, &described, &error).into()),
             Err(error) => Err(error.into()),
@@ -45,9 +45,9 @@ impl ModelSpec {
     ///
     /// # Errors
     /// [`ZooError::Unknown`] or [`ZooError::Depth`] if there is no such name.
-    pub fn config(&self) -> Result<ResNetConfig> {
+    pub fn config(&self) -> Result<NetworkConfig> {
         Ok(match self {
-            Self::Named(name) => ResNetConfig::named(name)?,
+            Self::Named(name) => NetworkConfig::named(name)?,
             Self::Described(config) => config.clone(),
         })
     }
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for ModelSpec {
                 Ok(ModelSpec::Named(name.to_owned()))
             }
             fn visit_map<M: MapAccess<'de>>(self, map: M) -> std::result::Result<ModelSpec, M::Error> {
-                ResNetConfig::deserialize(MapAccessDeserializer::new(map)).map(ModelSpec::Described)
+                NetworkConfig::deserialize(MapAccessDeserializer::new(map)).map(ModelSpec::Described)
             }
         }
         deserializer.deserialize_any(NameOrTable)

@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::Path};
 use residual_nn::{Module, State};
 use residual_tensor::Float;
 use residual_weights::{Entry, Mismatch, Rename, Weights};
-use residual_zoo::ResNet;
+use residual_zoo::Network;
 
 use crate::{ModelError, ModelSpec, Result, model::remove_optimizer};
 
@@ -37,7 +37,7 @@ pub fn network_of<T: Float>(
     model: &ModelSpec,
     weights: Weights,
     path: impl AsRef<Path>,
-) -> Result<ResNet<T>> {
+) -> Result<Network<T>> {
     let net = blank_network(model, &weights)?;
     load_weights(&net, weights).map_err(|source: Mismatch| ModelError::Mismatch {
         path: path.as_ref().into(),
@@ -59,11 +59,12 @@ pub fn check_weights(model: &ModelSpec, weights: &Weights, path: impl AsRef<Path
 }
 
 /// The network with as many classes and input channels as the weights have.
-fn blank_network<T: Float>(model: &ModelSpec, weights: &Weights) -> Result<ResNet<T>> {
+fn blank_network<T: Float>(model: &ModelSpec, weights: &Weights) -> Result<Network<T>> {
     let mut config = model.config()?;
-    let length = |name: &str, axis: usize| weights.get(name)?.shape().get(axis).copied();
-    config.classes = length("fc.weight", 0).unwrap_or(config.classes);
-    config.input_channels = length("conv1.weight", 1).unwrap_or(config.input_channels);
+    let length =
+        |layer: &str, axis: usize| weights.get(&format!("{layer}.weight"))?.shape().get(axis).copied();
+    config.classes = length(config.classifier(), 0).unwrap_or(config.classes);
+    config.input_channels = length(config.first_convolution(), 1).unwrap_or(config.input_channels);
     Ok(config.build_blank()?)
 }
 

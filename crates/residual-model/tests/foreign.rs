@@ -5,10 +5,10 @@ use residual_model::{ModelError, ModelSpec, check_weights, network_of, open_weig
 use residual_nn::{Module, Role, State};
 use residual_tensor::{Generator, Tensor};
 use residual_weights::{Entry, Weights};
-use residual_zoo::ResNetConfig;
+use residual_zoo::NetworkConfig;
 
 fn states(model: &str) -> Vec<(String, State<f32>)> {
-    ResNetConfig::named(model).unwrap().build(&mut Generator::new(3)).unwrap().states()
+    NetworkConfig::named(model).unwrap().build(&mut Generator::new(3)).unwrap().states()
 }
 
 /// What an author calls a tensor, if the author's files have it.

@@ -61,7 +61,7 @@ pub enum BlockOrder {
 }
 
 /// What a block is made from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockConfig {
     /// The main branch.
     pub kind: BlockKind,
@@ -90,8 +90,6 @@ pub struct BlockConfig {
     pub init: Init,
     /// What else there is in the branch.
     pub plugins: Vec<Plugin>,
-    /// Where the block is in the network: 0 at its beginning, 1 at its end.
-    pub depth: f64,
 }
 
 impl BlockConfig {
@@ -111,7 +109,6 @@ impl BlockConfig {
             zero_init: false,
             init: Init::He(Fan::Out),
             plugins: Vec::new(),
-            depth: 0.0,
         }
     }
 

@@ -52,13 +52,7 @@ pub trait Operation<T: Float>: Any + fmt::Debug + Send + Sync {
     /// # Errors
     /// If the inputs do not fit.
     fn compute(&self, inputs: &[Value<'_, T>], y: &mut [T]) -> Result<()> {
-        let tape = Tape::without_recording();
-        let inputs = inputs.iter().map(|input| Ok(tape.input(input.to_tensor()?)));
-        let inputs = inputs.collect::<Result<Vec<_>>>()?;
-        let inputs: Vec<&Var<T>> = inputs.iter().collect();
-        let result = self.record(&inputs, Mode::Eval)?;
-        y.copy_from_slice(result.value().to_layout(layout(result.shape())).as_slice());
-        Ok(())
+        compute_on_tape(inputs, y, |inputs| self.record(inputs, Mode::Eval))
     }
 
     /// What [fusion](crate::fusion) may do with it.
@@ -106,6 +100,21 @@ impl<T: Float> Value<'_, T> {
         tensor.as_mut_slice().copy_from_slice(self.elements);
         Ok(tensor)
     }
+}
+
+/// What [`Operation::compute`] does without kernels of its own: it copies inputs and result.
+pub(crate) fn compute_on_tape<T: Float>(
+    inputs: &[Value<'_, T>],
+    y: &mut [T],
+    record: impl FnOnce(&[&Var<T>]) -> Result<Var<T>>,
+) -> Result<()> {
+    let tape = Tape::without_recording();
+    let inputs = inputs.iter().map(|input| Ok(tape.input(input.to_tensor()?)));
+    let inputs = inputs.collect::<Result<Vec<_>>>()?;
+    let inputs: Vec<&Var<T>> = inputs.iter().collect();
+    let result = record(&inputs)?;
+    y.copy_from_slice(result.value().to_layout(layout(result.shape())).as_slice());
+    Ok(())
 }
 
 fn layout(shape: &Shape) -> Layout {

@@ -6,42 +6,87 @@ use serde::{Deserialize, Serialize};
 
 use crate::{BlockConfig, Child, Module, Sequential};
 
-/// An addition to the branch of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Plugin {}
-
 /// Where in the branch a plugin stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Position {
+pub(crate) enum Position {
     /// Behind the activation of the convolution that has the stride, which it takes over.
     Stride,
     /// At the end of the branch, before the shortcut is added.
     End,
 }
 
-impl Plugin {
-    fn position(self) -> Position {
-        match self {}
-    }
-
+/// A module that is put into branches.
+pub(crate) trait InBranch<T: Float>: Module<T> + Sized + 'static {
     /// The name under which its states are found in the block.
-    fn name(self) -> &'static str {
-        match self {}
-    }
+    const NAME: &'static str;
+    /// Where it stands.
+    const POSITION: Position;
 
-    fn build<T: Float>(self, _block: &BlockConfig, _g: &mut Generator) -> Result<Box<dyn Module<T>>> {
-        match self {}
-    }
+    /// The module for a block.
+    fn new(block: &BlockConfig, g: &mut Generator) -> Result<Self>;
 
+    /// What a stem of so many channels has in place of its max pooling, if that is another with this
+    /// plugin.
+    fn stem_pool(_channels: usize) -> Option<Box<dyn Module<T>>> {
+        None
+    }
+}
+
+/// Makes the table: what is in it is [`InBranch`].
+macro_rules! plugins {
+    ($($(#[$doc:meta])* $plugin:ident: $module:ty,)*) => {
+        /// An addition to the branch of a block.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Plugin {
+            $($(#[$doc])* $plugin,)*
+        }
+
+        impl Plugin {
+            /// All plugins.
+            pub const ALL: &[Self] = &[$(Self::$plugin),*];
+
+            fn position(self) -> Position {
+                type T = f64;
+                match self {
+                    $(Self::$plugin => <$module as InBranch<T>>::POSITION,)*
+                }
+            }
+
+            fn build<T: Float>(self, block: &BlockConfig, g: &mut Generator) -> Result<Child<Box<dyn Module<T>>>> {
+                Ok(match self {
+                    $(Self::$plugin => {
+                        let module: Box<dyn Module<T>> = Box::new(<$module as InBranch<T>>::new(block, g)?);
+                        Child::new(<$module as InBranch<T>>::NAME, module)
+                    })*
+                })
+            }
+
+            /// What a stem of so many channels has in place of its max pooling, if that is another with this
+            /// plugin.
+            pub fn stem_pool<T: Float>(self, channels: usize) -> Option<Box<dyn Module<T>>> {
+                match self {
+                    $(Self::$plugin => <$module as InBranch<T>>::stem_pool(channels),)*
+                }
+            }
+        }
+    };
+}
+
+plugins! {
+    /// The mean of 2×2 pixels takes over the stride, so that none of them is skipped.
+    AvgPool: crate::AvgPool2d,
+}
+
+impl Plugin {
     /// Whether it takes over the stride of a convolution.
     pub(crate) fn strides(self) -> bool {
         self.position() == Position::Stride
     }
 
     /// Some of them, for a test.
-    pub(crate) fn sample(_g: &mut Generator) -> Vec<Self> {
-        Vec::new()
+    pub(crate) fn sample(g: &mut Generator) -> Vec<Self> {
+        Self::ALL.iter().copied().filter(|_| g.chance(0.3)).collect()
     }
 }
 
@@ -58,8 +103,8 @@ impl<T: Float> Plugins<T> {
         let mut at = |position: Position| -> Result<_> {
             let here = block.plugins.iter().filter(|plugin| plugin.position() == position);
             let here = here.filter(|plugin| !plugin.strides() || block.stride > 1);
-            let children = here.map(|plugin| Ok(Child::new(plugin.name(), plugin.build(block, g)?)));
-            Ok(Child::new("", Sequential::named(children.collect::<Result<_>>()?)))
+            let children = here.map(|plugin| plugin.build(block, g)).collect::<Result<_>>()?;
+            Ok(Child::new("", Sequential::named(children)))
         };
         Ok(Self { stride: at(Position::Stride)?, end: at(Position::End)? })
     }

@@ -93,7 +93,8 @@ pub(crate) mod draw {
 
     /// A window of two rows and three columns.
     pub(crate) fn window(g: &mut Generator) -> Pool2dGeometry {
-        Pool2dGeometry::new(2, 3).stride(1 + g.below(2)).padding([g.below(2), g.below(2)])
+        let window = Pool2dGeometry::new(2, 3).stride(1 + g.below(2)).padding([g.below(2), g.below(2)]);
+        window.ceil_mode(g.chance(0.3))
     }
 
     /// `[n, c, h, w]`, small, odd, even and not square.

@@ -5,7 +5,7 @@ use std::{fmt, fs, path::Path, str::FromStr};
 
 use residual_data::{Augment, Corrupt, DataSpec, Dataset, ImageShape, Standardise};
 use residual_model::{ModelSpec, TomlError};
-use residual_zoo::ResNetConfig;
+use residual_zoo::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{Decay, DecayOn, InitConfig, Result, Schedule, SgdRule, Span, TrainError};
@@ -281,7 +281,7 @@ impl TrainConfig {
     }
 
     /// What pictures of this data set are brought to for the network.
-    pub fn input_shape(&self, model: &ResNetConfig, data: &dyn Dataset) -> ImageShape {
+    pub fn input_shape(&self, model: &NetworkConfig, data: &dyn Dataset) -> ImageShape {
         let own = data.shape();
         let channels = own.map_or(3, |shape| shape.channels);
         let small = own.filter(|shape| shape.height.max(shape.width) <= LARGEST_OWN_SIDE);
@@ -294,7 +294,7 @@ impl TrainConfig {
     }
 
     /// The network for this many classes and channels.
-    pub(crate) fn network(&self, classes: usize, channels: usize) -> Result<ResNetConfig> {
+    pub(crate) fn network(&self, classes: usize, channels: usize) -> Result<NetworkConfig> {
         let mut network = self.model.config()?.classes(classes).input_channels(channels);
         network.zero_init_residual |= self.zero_init;
         Ok(network)
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_described_network_survives_too() {
-        let described = ResNetConfig::named("cifar_resnet8").unwrap();
+        let described = NetworkConfig::named("cifar_resnet8").unwrap();
         let config = TrainConfig { model: ModelSpec::Described(described), ..TrainConfig::default() };
         assert_eq!(TrainConfig::from_toml(&config.to_toml(), "config.toml").unwrap(), config);
     }

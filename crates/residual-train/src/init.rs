@@ -1,6 +1,6 @@
 //! Fine-tuning: the weights that a new network begins with, from a file that may be another
 //! network's in part. Which of them stay as they are is the network's business
-//! ([`ResNet::freeze_until`]); going on with a run is [`Trainer::resume`](crate::Trainer::resume).
+//! ([`Network::freeze_until`]); going on with a run is [`Trainer::resume`](crate::Trainer::resume).
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use residual_model::{fill, open_weights};
 use residual_nn::Module;
 use residual_tensor::Float;
 use residual_weights::{Mismatch, Rename};
-use residual_zoo::ResNet;
+use residual_zoo::{Network, NetworkConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, TrainError};
@@ -39,6 +39,8 @@ pub struct Loaded {
     pub tensors: usize,
     /// Whether the classifier was to be a new one.
     pub new_head: bool,
+    /// What the classifier's tensors begin with.
+    pub head: String,
     /// What did not fit, and was left out or stayed new.
     pub rest: Mismatch,
 }
@@ -48,12 +50,9 @@ impl Loaded {
     pub(crate) fn has(&self, path: &str) -> bool {
         let Mismatch { missing, wrong_shape, .. } = &self.rest;
         let is_new = missing.iter().chain(wrong_shape.iter().map(|wrong| &wrong.name)).any(|new| new == path);
-        !(is_new || self.new_head && path.starts_with(HEAD))
+        !(is_new || self.new_head && path.starts_with(&self.head))
     }
 }
-
-/// Where the classifier's tensors are.
-const HEAD: &str = "fc.";
 
 impl InitConfig {
     /// Puts the file's weights into a network.
@@ -61,53 +60,59 @@ impl InitConfig {
     /// # Errors
     /// What [`open_weights`] reports; [`TrainError::Init`] with everything that does not fit and
     /// what can be done about it. The network is then unchanged.
-    pub fn load<T: Float>(&self, net: &ResNet<T>) -> Result<Loaded> {
+    pub fn load<T: Float>(&self, net: &Network<T>) -> Result<Loaded> {
         let path = PathBuf::from(&self.weights);
         let mut weights = open_weights(&path, &self.rename)?;
         let mut states = net.states();
+        let head = format!("{}.", net.config().classifier());
         if self.replace_head {
-            states.retain(|(path, _)| !path.starts_with(HEAD));
-            let head: Vec<String> =
-                weights.names().filter(|name| name.starts_with(HEAD)).map(str::to_owned).collect();
-            head.iter().for_each(|name| drop(weights.remove(name)));
+            states.retain(|(path, _)| !path.starts_with(&head));
+            let old: Vec<String> =
+                weights.names().filter(|name| name.starts_with(&head)).map(str::to_owned).collect();
+            old.iter().for_each(|name| drop(weights.remove(name)));
         }
         let expected = states.iter().map(|(path, state)| (path, state.shape()));
         let rest = weights.check(expected).err().unwrap_or_default();
         let fits = rest == Mismatch::default();
         let tensors = if fits || self.allow_partial { fill(states, weights) } else { 0 };
         if tensors == 0 {
-            let hint = hint(&rest);
+            let hint = hint(&rest, net.config());
             return Err(TrainError::Init { path, source: rest.into(), hint });
         }
-        Ok(Loaded { path, tensors, new_head: self.replace_head, rest })
+        Ok(Loaded { path, tensors, new_head: self.replace_head, head, rest })
     }
 }
 
 /// What to do about weights that do not fit.
-fn hint(mismatch: &Mismatch) -> String {
+fn hint(mismatch: &Mismatch, network: &NetworkConfig) -> String {
+    let (head, first) = (format!("{}.", network.classifier()), network.first_convolution());
     let mut hints = Vec::new();
     let mut explained = 0;
     for wrong in &mismatch.wrong_shape {
-        match (wrong.name.as_str(), &wrong.found[..], &wrong.expected[..]) {
-            ("fc.weight", [found, a], [classes, b]) if a == b => {
+        let (layer, state) = wrong.name.rsplit_once('.').unwrap_or_default();
+        let (is_head, is_first) = (layer == network.classifier(), layer == first);
+        match (state, &wrong.found[..], &wrong.expected[..]) {
+            ("weight", [found, a], [classes, b]) if is_head && a == b => {
                 hints.push(format!(
                     "the classifier is one of {found} classes, but the data has {classes}: \
                      --replace-head begins with a new one"
                 ));
                 explained += 1;
             }
-            ("fc.bias", [_], [_]) => explained += 1,
-            ("conv1.weight", &[o, found, ref k @ ..], &[p, channels, ref l @ ..]) if o == p && k == l => {
+            ("bias", [_], [_]) if is_head => explained += 1,
+            ("weight", &[o, found, ref k @ ..], &[p, channels, ref l @ ..])
+                if is_first && o == p && k == l =>
+            {
                 hints.push(format!(
-                    "conv1 takes pictures of {found} channels, but the data's have {channels}, and neither is \
-                     converted: bring the pictures to {found} channels, or begin with a new conv1 by --allow-partial"
+                    "{first} takes pictures of {found} channels, but the data's have {channels}, and neither is \
+                     converted: bring the pictures to {found} channels, or begin with a new {first} by --allow-partial"
                 ));
                 explained += 1;
             }
             _ => {}
         }
     }
-    if !mismatch.missing.is_empty() && mismatch.missing.iter().all(|name| name.starts_with(HEAD)) {
+    if !mismatch.missing.is_empty() && mismatch.missing.iter().all(|name| name.starts_with(&head)) {
         hints.push("--replace-head begins with a new classifier".to_owned());
         explained += mismatch.missing.len();
     }

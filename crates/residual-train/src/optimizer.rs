@@ -31,10 +31,10 @@ pub enum DecayOn {
 /// use residual_nn::{Mode, Module};
 /// use residual_tensor::Generator;
 /// use residual_train::{Sgd, SgdRule};
-/// use residual_zoo::ResNetConfig;
+/// use residual_zoo::NetworkConfig;
 ///
 /// let mut generator = Generator::new(0);
-/// let net = ResNetConfig::named("cifar_resnet8")?.build::<f32>(&mut generator)?;
+/// let net = NetworkConfig::named("cifar_resnet8")?.build::<f32>(&mut generator)?;
 /// let rule = SgdRule { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-4, nesterov: false };
 /// let mut sgd = Sgd::new(rule);
 ///

@@ -6,7 +6,7 @@ use std::{cell::RefCell, collections::BTreeMap, mem, rc::Rc, time::Instant};
 use residual_autograd::{Pass, Tape, Timing};
 use residual_nn::{Mode, Module, Role, State};
 use residual_tensor::Tensor;
-use residual_zoo::ResNet;
+use residual_zoo::Network;
 use serde::Serialize;
 
 use crate::{Result, Sgd, SgdRule};
@@ -92,10 +92,10 @@ impl Profile {
     /// ```
     /// use residual_tensor::Generator;
     /// use residual_train::Profile;
-    /// use residual_zoo::ResNetConfig;
+    /// use residual_zoo::NetworkConfig;
     ///
     /// let mut generator = Generator::new(0);
-    /// let net = ResNetConfig::named("cifar_resnet8")?.build::<f32>(&mut generator)?;
+    /// let net = NetworkConfig::named("cifar_resnet8")?.build::<f32>(&mut generator)?;
     /// let images = generator.normal_tensor([4, 3, 8, 8], 1.0);
     /// let profile = Profile::of_training(&net, &images, &[0, 1, 2, 3], 3)?;
     /// let sum: f64 = profile.parts.iter().map(|part| part.milliseconds).sum();
@@ -106,7 +106,7 @@ impl Profile {
     /// # Errors
     /// If the network refuses the images.
     pub fn of_training(
-        net: &ResNet<f32>,
+        net: &Network<f32>,
         images: &Tensor<f32>,
         labels: &[usize],
         steps: usize,
@@ -139,7 +139,7 @@ impl Profile {
 
 /// A training step: its milliseconds, and those of its operations.
 fn step(
-    net: &ResNet<f32>,
+    net: &Network<f32>,
     images: &Tensor<f32>,
     labels: &[usize],
     sgd: &mut Sgd<f32>,
@@ -226,14 +226,14 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use residual_tensor::Generator;
-    use residual_zoo::{ResNetConfig, Summary};
+    use residual_zoo::{NetworkConfig, Summary};
 
     use super::*;
 
     #[test]
     fn the_parts_are_the_network() {
         let mut generator = Generator::new(0);
-        let net = ResNetConfig::named("resnet18").unwrap().classes(5).build::<f32>(&mut generator).unwrap();
+        let net = NetworkConfig::named("resnet18").unwrap().classes(5).build::<f32>(&mut generator).unwrap();
         let images = generator.normal_tensor([2, 3, 33, 33], 1.0);
         let profile = Profile::of_training(&net, &images, &[1, 4], 1).unwrap();
         let part = |operation: &str, work: Work| {

@@ -11,10 +11,10 @@ use residual_train::{
     evaluate, layer_by_layer, loader,
 };
 use residual_weights::{Weights, safetensors};
-use residual_zoo::ResNetConfig;
+use residual_zoo::NetworkConfig;
 
 fn config() -> TrainConfig {
-    let mut model = ResNetConfig::named("cifar_resnet8").unwrap();
+    let mut model = NetworkConfig::named("cifar_resnet8").unwrap();
     model.name = "tiny".to_owned();
     (model.depths, model.widths) = (vec![1, 1], vec![4, 8]);
     TrainConfig {
@@ -216,7 +216,7 @@ fn every_kind_of_network_passes_the_check_of_its_size() {
     for name in
         ["resnet18", "resnet50", "wide_resnet50_2", "resnext50_32x4d", "cifar_preresnet164", "cifar_wrn16_4"]
     {
-        let mut model = ResNetConfig::named(name).unwrap().classes(1);
+        let mut model = NetworkConfig::named(name).unwrap().classes(1);
         let stages = model.depths.len();
         (model.depths, model.widths) = (vec![1; stages], vec![2, 64, 32, 128][..stages].to_vec());
         model.shortcut = residual_nn::ShortcutKind::B;

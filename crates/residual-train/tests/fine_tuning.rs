@@ -7,10 +7,10 @@ use residual_nn::{Module, Role, State};
 use residual_tensor::{Generator, Tensor};
 use residual_train::{Checkpoint, Data, InitConfig, Outcome, RunFolder, Span, TrainConfig, Trainer};
 use residual_weights::Weights;
-use residual_zoo::ResNetConfig;
+use residual_zoo::NetworkConfig;
 
-fn model() -> ResNetConfig {
-    let mut model = ResNetConfig::named("cifar_resnet8").unwrap().input_channels(1);
+fn model() -> NetworkConfig {
+    let mut model = NetworkConfig::named("cifar_resnet8").unwrap().input_channels(1);
     model.name = "tiny".to_owned();
     (model.depths, model.widths) = (vec![1, 1], vec![4, 8]);
     model

@@ -15,11 +15,11 @@ use residual_train::{
     Checkpoint, Data, Decay, EpochRecord, Observer, Outcome, RunFolder, Schedule, Span, Step, TrainConfig,
     TrainError, Trainer,
 };
-use residual_zoo::{ResNetConfig, Stem};
+use residual_zoo::{NetworkConfig, Stem};
 
 /// A network, data and schedule in which every part of a checkpoint matters.
 fn config() -> TrainConfig {
-    let mut model = ResNetConfig::named("cifar_resnet8").unwrap();
+    let mut model = NetworkConfig::named("cifar_resnet8").unwrap();
     model.name = "tiny".to_owned();
     (model.depths, model.widths) = (vec![1, 1], vec![4, 8]);
     assert_eq!((model.stem, model.block), (Stem::Cifar, BlockKind::Basic));

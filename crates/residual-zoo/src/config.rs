@@ -6,17 +6,7 @@ use residual_nn::{
 use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
 
-use crate::{ResNet, Result, ZooError, table};
-
-/// How a network begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stem {
-    /// 7×7 convolution with stride 2, then 3×3 max pooling with stride 2: for pictures of 224².
-    ImageNet,
-    /// 3×3 convolution: for pictures of about 32².
-    Cifar,
-}
+use crate::{Network, Result, Stem, ZooError, table};
 
 /// A network as data; serialises to a few lines of TOML.
 ///
@@ -29,13 +19,13 @@ pub enum Stem {
 ///     widths = [16, 32, 64]
 ///     shortcut = 'A'
 /// ";
-/// let config = residual_zoo::ResNetConfig::from_toml(described)?;
+/// let config = residual_zoo::NetworkConfig::from_toml(described)?;
 /// assert_eq!(config.layers(), 8);
 /// # Ok::<(), residual_zoo::ZooError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ResNetConfig {
+pub struct NetworkConfig {
     /// What it is called.
     pub name: String,
     /// How it begins.
@@ -117,7 +107,7 @@ fn he_fan_out() -> Init {
     Init::He(Fan::Out)
 }
 
-impl ResNetConfig {
+impl NetworkConfig {
     /// The network of this name: torchvision's (`resnet18`, `wide_resnet50_2`), or the papers' on
     /// CIFAR-10 (`cifar_resnet20`, `cifar_plain56`, `cifar_wrn28_10`, any depth that the rule
     /// allows). Any name may be followed by the shortcut (`resnet34_a`, `cifar_resnet20_b`), that of
@@ -167,7 +157,7 @@ impl ResNetConfig {
     ///
     /// # Errors
     /// [`ZooError::Invalid`] if the configuration contradicts itself.
-    pub fn build<T: Float>(&self, generator: &mut Generator) -> Result<ResNet<T>> {
+    pub fn build<T: Float>(&self, generator: &mut Generator) -> Result<Network<T>> {
         self.build_from(self.init, generator)
     }
 
@@ -176,13 +166,13 @@ impl ResNetConfig {
     ///
     /// # Errors
     /// [`ZooError::Invalid`] if the configuration contradicts itself.
-    pub fn build_blank<T: Float>(&self) -> Result<ResNet<T>> {
+    pub fn build_blank<T: Float>(&self) -> Result<Network<T>> {
         self.build_from(Init::Blank, &mut Generator::new(0))
     }
 
-    fn build_from<T: Float>(&self, init: Init, generator: &mut Generator) -> Result<ResNet<T>> {
+    fn build_from<T: Float>(&self, init: Init, generator: &mut Generator) -> Result<Network<T>> {
         self.check()?;
-        let net = ResNet::new(self, init, generator).map_err(|error| self.invalid(error.to_string()))?;
+        let net = Network::new(self, init, generator).map_err(|error| self.invalid(error.to_string()))?;
         // Whatever else is wrong shows on the smallest picture that has a pixel in every stage.
         let side = self.smallest_input();
         let shape = Shape::new([1, self.input_channels, side, side])
@@ -194,17 +184,29 @@ impl ResNetConfig {
     /// The size of picture that the network was made for, `[height, width]`.
     pub fn native_size(&self) -> [usize; 2] {
         match self.stem {
-            Stem::ImageNet => [224, 224],
             Stem::Cifar => [32, 32],
+            _ => [224, 224],
         }
     }
 
     fn smallest_input(&self) -> usize {
-        let halvings = self.depths.len() - 1;
-        match self.stem {
-            Stem::ImageNet => 4 << halvings,
-            Stem::Cifar => 1 << halvings,
-        }
+        self.stem.reduction() << (self.depths.len() - 1)
+    }
+
+    /// The path of the first convolution, whose weight has an axis for the input channels.
+    pub fn first_convolution(&self) -> &'static str {
+        self.stem.first_convolution()
+    }
+
+    /// The path of the classifier, whose weight has an axis for the classes.
+    pub fn classifier(&self) -> &'static str {
+        "fc"
+    }
+
+    /// The paths of the stages, in order, and of the classifier.
+    pub(crate) fn stage_paths(&self) -> Vec<String> {
+        let stages = (1..=self.depths.len()).map(|number| format!("layer{number}"));
+        stages.chain([self.classifier().to_owned()]).collect()
     }
 
     /// The number of layers with weights on the longest path: what networks are named by.
@@ -246,8 +248,6 @@ impl ResNetConfig {
     /// The blocks of each stage, in order, with these first weights.
     pub(crate) fn stages(&self, init: Init) -> Vec<Vec<BlockConfig>> {
         let mut in_channels = self.stem_channels();
-        let last = (self.depths.iter().sum::<usize>() - 1).max(1) as f64;
-        let mut before = 0;
         let stages = self.widths.iter().zip(&self.depths).enumerate();
         let stages = stages.map(|(stage, (&channels, &depth))| {
             let block = |i| {
@@ -270,10 +270,8 @@ impl ResNetConfig {
                     zero_init: self.zero_init_residual,
                     init,
                     plugins: self.plugins.clone(),
-                    depth: before as f64 / last,
                 };
                 in_channels = out_channels;
-                before += 1;
                 block
             };
             (0..depth).map(block).collect()
@@ -281,7 +279,7 @@ impl ResNetConfig {
         stages.collect()
     }
 
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let invalid = |why: String| Err(self.invalid(why));
         if self.depths.is_empty() || self.depths.len() != self.widths.len() {
             let (depths, widths) = (self.depths.len(), self.widths.len());

@@ -1,9 +1,9 @@
-//! Every residual network as a row of a table, built from one definition.
+//! Every network as a row of a table.
 //!
-//! **Decision.** A network is data: a [`ResNetConfig`] says the stem, the kind of block, how many
-//! per stage, and the paper's choices as enums. [`named`](ResNetConfig::named) looks one up by
-//! torchvision's name or the paper's; a plain net is the same row with `residual: false`. One
-//! struct, [`ResNet`], is built from any of them.
+//! **Decision.** A network is data: a [`NetworkConfig`] says the stem, the kind of block, how many
+//! per stage, and the paper's choices as enums. [`named`](NetworkConfig::named) looks one up by
+//! torchvision's name or the paper's; a plain net is the same row with `residual: false`. Any of them
+//! is built as a [`Network`].
 //!
 //! **Rejected.** A function per network: they differ in five numbers, and copies drift.
 //!
@@ -12,10 +12,10 @@
 //! ```
 //! use residual_nn::Module;
 //! use residual_tensor::Generator;
-//! use residual_zoo::{ResNetConfig, Summary};
+//! use residual_zoo::{NetworkConfig, Summary};
 //!
 //! let mut generator = Generator::new(0);
-//! let net = ResNetConfig::named("resnet18")?.classes(7).input_channels(1).build::<f32>(&mut generator)?;
+//! let net = NetworkConfig::named("resnet18")?.classes(7).input_channels(1).build::<f32>(&mut generator)?;
 //! let summary = Summary::of(&net, [1, 1, 48, 48])?;
 //! assert_eq!(summary.parameters, net.parameter_count());
 //! println!("{} multiply-adds", summary.multiply_adds);
@@ -25,12 +25,15 @@
 
 mod config;
 mod error;
+mod network;
 mod resnet;
+mod stem;
 mod summary;
 mod table;
 
-pub use config::{ResNetConfig, Stem};
+pub use config::NetworkConfig;
 pub use error::{Result, ZooError};
-pub use resnet::ResNet;
+pub use network::Network;
+pub use stem::Stem;
 pub use summary::Summary;
 pub use table::names;

@@ -4,7 +4,7 @@ use residual_nn::{Graph, Layer, Module, Node, Pattern, Trace};
 use residual_tensor::{Float, IntoShape, Shape};
 use serde::Serialize;
 
-use crate::{ResNet, Result};
+use crate::{Network, Result};
 
 /// The cost of a network for one input shape.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,7 +29,7 @@ impl Summary {
     ///
     /// # Errors
     /// If the input does not fit, naming the layer that would refuse it.
-    pub fn of<T: Float>(net: &ResNet<T>, input: impl IntoShape) -> Result<Self> {
+    pub fn of<T: Float>(net: &Network<T>, input: impl IntoShape) -> Result<Self> {
         let input = input.into_shape().map_err(residual_nn::Error::from)?;
         let trace = net.trace(&input)?;
         Ok(Self {

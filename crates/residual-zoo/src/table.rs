@@ -2,53 +2,98 @@
 
 use residual_nn::{
     BlockKind::{self, Basic, Bottleneck},
-    BlockOrder, BottleneckStride, Fan, Init, ShortcutKind,
+    BlockOrder, BottleneckStride, Fan, Init, Plugin, ShortcutKind,
 };
 
-use crate::{ResNetConfig, Result, Stem, ZooError};
+use crate::{NetworkConfig, Result, Stem, ZooError};
 
-/// ImageNet networks: name, block, depths (He et al. 2015, table 1), then what differs from it.
-type Row = (&'static str, BlockKind, [usize; 4], fn(&mut ResNetConfig));
-
-const IMAGENET: &[Row] = &[
-    ("resnet18", Basic, [2, 2, 2, 2], |_| ()),
-    ("resnet34", Basic, [3, 4, 6, 3], |_| ()),
-    ("resnet50", Bottleneck, [3, 4, 6, 3], |_| ()),
-    ("resnet101", Bottleneck, [3, 4, 23, 3], |_| ()),
-    ("resnet152", Bottleneck, [3, 8, 36, 3], |_| ()),
-    ("resnet50_v1", Bottleneck, [3, 4, 6, 3], v1),
-    ("resnet101_v1", Bottleneck, [3, 4, 23, 3], v1),
-    ("resnet152_v1", Bottleneck, [3, 8, 36, 3], v1),
-    ("plain18", Basic, [2, 2, 2, 2], plain),
-    ("plain34", Basic, [3, 4, 6, 3], plain),
-    ("wide_resnet50_2", Bottleneck, [3, 4, 6, 3], |c| c.width_per_group = 128),
-    ("wide_resnet101_2", Bottleneck, [3, 4, 23, 3], |c| c.width_per_group = 128),
-    ("resnext50_32x4d", Bottleneck, [3, 4, 6, 3], |c| groups(c, 32, 4)),
-    ("resnext101_32x8d", Bottleneck, [3, 4, 23, 3], |c| groups(c, 32, 8)),
-    ("resnext101_64x4d", Bottleneck, [3, 4, 23, 3], |c| groups(c, 64, 4)),
-    ("preresnet18", Basic, [2, 2, 2, 2], pre),
-    ("preresnet34", Basic, [3, 4, 6, 3], pre),
-    ("preresnet50", Bottleneck, [3, 4, 6, 3], pre),
-    ("preresnet101", Bottleneck, [3, 4, 23, 3], pre),
-    ("preresnet152", Bottleneck, [3, 8, 36, 3], pre),
-    ("preresnet200", Bottleneck, [3, 24, 36, 3], pre),
+/// Blocks of each stage of an ImageNet network, by its number of layers (He et al. 2015, table 1, and
+/// 2016).
+const DEPTHS: &[(usize, BlockKind, [usize; 4])] = &[
+    (18, Basic, [2, 2, 2, 2]),
+    (34, Basic, [3, 4, 6, 3]),
+    (50, Bottleneck, [3, 4, 6, 3]),
+    (101, Bottleneck, [3, 4, 23, 3]),
+    (152, Bottleneck, [3, 8, 36, 3]),
+    (200, Bottleneck, [3, 24, 36, 3]),
 ];
 
-/// The stride in the first 1×1, as the paper has it.
-fn v1(config: &mut ResNetConfig) {
-    config.bottleneck_stride = BottleneckStride::V1;
+/// Where in a name a part may stand, once: before the kind of network, behind it, or behind the number of
+/// layers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Front,
+    Middle,
+    Behind,
 }
 
-fn plain(config: &mut ResNetConfig) {
+/// Parts of names, and what they change.
+type Part = (At, &'static str, fn(&mut NetworkConfig));
+
+const PARTS: &[Part] = &[(At::Middle, "aa", |config| config.plugins.push(Plugin::AvgPool))];
+
+/// Kinds of ImageNet networks: how their names begin, and what the kind and the end of the name say about the
+/// network, if that can be the end.
+type Kind = (&'static str, fn(&mut NetworkConfig, &str) -> Option<()>);
+
+const KINDS: &[Kind] = &[
+    // The stride is in the 3×3 as in torchvision, or in the first 1×1 as in the paper.
+    ("resnet", |config, end| match end {
+        "" => Some(()),
+        "_v1" => {
+            config.bottleneck_stride = BottleneckStride::V1;
+            Some(())
+        }
+        _ => None,
+    }),
+    // `_32x4d`: 32 groups of 4 channels (Xie et al. 2017).
+    ("resnext", |config, end| {
+        let (cardinality, width) = end.strip_prefix('_')?.strip_suffix('d')?.split_once('x')?;
+        groups(config, cardinality.parse().ok()?, width.parse().ok()?);
+        Some(())
+    }),
+    // Twice as wide (Zagoruyko & Komodakis 2016).
+    ("wide_resnet", |config, end| (end == "_2").then(|| config.width_per_group = 128)),
+    ("preresnet", |config, end| end.is_empty().then(|| pre(config))),
+    ("plain", |config, end| end.is_empty().then(|| plain(config))),
+];
+
+/// ImageNet networks that are published, and listed; parts of names make more of them.
+const IMAGENET: &[&str] = &[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnet50_v1",
+    "resnet101_v1",
+    "resnet152_v1",
+    "plain18",
+    "plain34",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "preresnet18",
+    "preresnet34",
+    "preresnet50",
+    "preresnet101",
+    "preresnet152",
+    "preresnet200",
+    "resnetaa50",
+];
+
+fn plain(config: &mut NetworkConfig) {
     config.residual = false;
 }
 
 /// Pre-activation (He et al. 2016).
-fn pre(config: &mut ResNetConfig) {
+fn pre(config: &mut NetworkConfig) {
     config.order = BlockOrder::Pre;
 }
 
-fn groups(config: &mut ResNetConfig, groups: usize, width_per_group: usize) {
+fn groups(config: &mut NetworkConfig, groups: usize, width_per_group: usize) {
     (config.groups, config.width_per_group) = (groups, width_per_group);
 }
 
@@ -59,7 +104,7 @@ struct Family {
     /// Depths that are published, and listed. Where two families allow a depth, the one that has it
     /// here is meant.
     depths: &'static [usize],
-    adjust: fn(&mut ResNetConfig),
+    adjust: fn(&mut NetworkConfig),
 }
 
 /// He et al. 2015, section 4.2 (6n+2 layers, option A); He et al. 2016 (pre-activation; 9n+2 layers
@@ -80,7 +125,7 @@ const CIFAR: &[Family] = &[
     },
 ];
 
-fn projected(config: &mut ResNetConfig) {
+fn projected(config: &mut NetworkConfig) {
     config.shortcut = ShortcutKind::B;
 }
 
@@ -99,7 +144,7 @@ const SHORTCUTS: &[(&str, ShortcutKind)] =
 
 /// Every name that is listed; families hold more, and suffixes make more of each.
 pub fn names() -> Vec<String> {
-    let imagenet = IMAGENET.iter().map(|(name, ..)| (*name).to_owned());
+    let imagenet = IMAGENET.iter().map(|&name| name.to_owned());
     let cifar =
         CIFAR.iter().flat_map(|family| family.depths.iter().map(|depth| format!("{}{depth}", family.prefix)));
     let wide = WIDE.iter().map(|(depth, factor)| format!("cifar_wrn{depth}_{factor}"));
@@ -109,7 +154,7 @@ pub fn names() -> Vec<String> {
 }
 
 /// The configuration of this name.
-pub(crate) fn find(name: &str) -> Result<ResNetConfig> {
+pub(crate) fn find(name: &str) -> Result<NetworkConfig> {
     let unknown = || ZooError::Unknown { name: name.to_owned(), closest: closest(name, names()) };
     if let Some(found) = unadorned(name) {
         return found;
@@ -127,17 +172,35 @@ pub(crate) fn find(name: &str) -> Result<ResNetConfig> {
         config = config.stem(Stem::Cifar).classes(10);
     }
     let shortcut = shortcut.unwrap_or(config.shortcut);
-    Ok(ResNetConfig { name: name.to_owned(), shortcut, ..config })
+    Ok(NetworkConfig { name: name.to_owned(), shortcut, ..config })
 }
 
 /// The configuration of a name without suffix, if there is one.
-fn unadorned(name: &str) -> Option<Result<ResNetConfig>> {
-    if let Some((name, block, depths, adjust)) = IMAGENET.iter().find(|(row, ..)| *row == name) {
-        let mut config = ResNetConfig::row(name, Stem::ImageNet, *block, depths, &[64, 128, 256, 512]);
-        adjust(&mut config);
-        return Some(Ok(config));
-    }
-    [cifar, wide, grouped].iter().find_map(|family| family(name))
+fn unadorned(name: &str) -> Option<Result<NetworkConfig>> {
+    [imagenet, cifar, wide, grouped].iter().find_map(|family| family(name))
+}
+
+/// `resnext50_32x4d`: a kind, the number of layers, and an end, with other parts between them.
+fn imagenet(name: &str) -> Option<Result<NetworkConfig>> {
+    let (front, rest) = part(At::Front, name);
+    let (kind, rest) = KINDS.iter().find_map(|(prefix, kind)| Some((kind, rest.strip_prefix(prefix)?)))?;
+    let (middle, rest) = part(At::Middle, rest);
+    let digits = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+    let (layers, rest) = rest.split_at(digits);
+    let layers = layers.parse::<usize>().ok()?;
+    let (behind, end) = part(At::Behind, rest);
+    let (_, block, depths) = DEPTHS.iter().find(|(depth, ..)| *depth == layers)?;
+    let mut config = NetworkConfig::row(name, Stem::ImageNet, *block, depths, &[64, 128, 256, 512]);
+    kind(&mut config, end)?;
+    [front, middle, behind].into_iter().flatten().for_each(|change| change(&mut config));
+    Some(config.check().map(|()| config))
+}
+
+/// What a part at the beginning of `name` changes, if there is one, and the rest.
+fn part(at: At, name: &str) -> (Option<fn(&mut NetworkConfig)>, &str) {
+    let mut parts = PARTS.iter().filter(|part| part.0 == at);
+    let found = parts.find_map(|(_, text, change)| Some((Some(*change), name.strip_prefix(text)?)));
+    found.unwrap_or((None, name))
 }
 
 /// Blocks per stage of a network with three stages and so many layers besides.
@@ -148,7 +211,7 @@ fn per_stage(depth: usize, block: BlockKind, besides: usize) -> Option<usize> {
 }
 
 /// Three stages of equally many blocks, of 16, 32 and 64 channels.
-fn cifar(name: &str) -> Option<Result<ResNetConfig>> {
+fn cifar(name: &str) -> Option<Result<NetworkConfig>> {
     let prefix = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
     let depth = name.strip_prefix(prefix)?.parse::<usize>().ok()?;
     let mut families: Vec<_> = CIFAR.iter().filter(|family| family.prefix == prefix).collect();
@@ -160,7 +223,7 @@ fn cifar(name: &str) -> Option<Result<ResNetConfig>> {
         let (family, example) = (first.prefix, first.depths[0]);
         return Some(Err(ZooError::Depth { family, depth, rule, example }));
     };
-    let mut config = ResNetConfig::row(name, Stem::Cifar, family.block, &[n; 3], &[16, 32, 64]);
+    let mut config = NetworkConfig::row(name, Stem::Cifar, family.block, &[n; 3], &[16, 32, 64]);
     config.shortcut = ShortcutKind::A;
     config.init = Init::He(Fan::In);
     (family.adjust)(&mut config);
@@ -169,7 +232,7 @@ fn cifar(name: &str) -> Option<Result<ResNetConfig>> {
 
 /// `cifar_wrn28_10` is 6n + 4 = 28 layers deep and 10 times as wide. Pre-activated, projections
 /// where the shape changes; the stem stays at 16.
-fn wide(name: &str) -> Option<Result<ResNetConfig>> {
+fn wide(name: &str) -> Option<Result<NetworkConfig>> {
     let (depth, factor) = name.strip_prefix("cifar_wrn")?.split_once('_')?;
     let (depth, factor) = (depth.parse::<usize>().ok()?, factor.parse::<usize>().ok()?);
     let n = per_stage(depth, Basic, 4).filter(|_| (1..=100).contains(&factor));
@@ -178,7 +241,7 @@ fn wide(name: &str) -> Option<Result<ResNetConfig>> {
         return Some(Err(ZooError::Depth { family: "cifar_wrn", depth, rule, example }));
     };
     let mut config =
-        ResNetConfig::row(name, Stem::Cifar, Basic, &[n; 3], &[16, 32, 64].map(|width| width * factor));
+        NetworkConfig::row(name, Stem::Cifar, Basic, &[n; 3], &[16, 32, 64].map(|width| width * factor));
     config.stem_width = Some(16);
     config.init = Init::He(Fan::In);
     pre(&mut config);
@@ -187,7 +250,7 @@ fn wide(name: &str) -> Option<Result<ResNetConfig>> {
 
 /// `cifar_resnext29_8x64d` is 9n + 2 = 29 layers deep, its bottlenecks 8 groups of 64 channels wide
 /// in the first stage (Xie et al. 2017, section 5.3).
-fn grouped(name: &str) -> Option<Result<ResNetConfig>> {
+fn grouped(name: &str) -> Option<Result<NetworkConfig>> {
     let (depth, shape) = name.strip_prefix("cifar_resnext")?.split_once('_')?;
     let (cardinality, width) = shape.strip_suffix('d')?.split_once('x')?;
     let [depth, cardinality, width] = [depth, cardinality, width].map(|number| number.parse::<usize>().ok());
@@ -197,7 +260,7 @@ fn grouped(name: &str) -> Option<Result<ResNetConfig>> {
         let (rule, example) = ("9n + 2, with up to 1024 groups of up to 1024 channels", 29);
         return Some(Err(ZooError::Depth { family: "cifar_resnext", depth, rule, example }));
     };
-    let mut config = ResNetConfig::row(name, Stem::Cifar, Bottleneck, &[n; 3], &[64, 128, 256]);
+    let mut config = NetworkConfig::row(name, Stem::Cifar, Bottleneck, &[n; 3], &[64, 128, 256]);
     config.init = Init::He(Fan::In);
     groups(&mut config, cardinality, width);
     Some(Ok(config))

@@ -2,14 +2,14 @@
 
 use residual_nn::{BlockKind, Module, ShortcutKind};
 use residual_tensor::Generator;
-use residual_zoo::{ResNet, ResNetConfig, Stem, Summary, ZooError, names};
+use residual_zoo::{Network, NetworkConfig, Stem, Summary, ZooError, names};
 
-fn build(name: &str) -> ResNet<f32> {
-    ResNetConfig::named(name).unwrap().build(&mut Generator::new(0)).unwrap()
+fn build(name: &str) -> Network<f32> {
+    NetworkConfig::named(name).unwrap().build(&mut Generator::new(0)).unwrap()
 }
 
 /// Multiply-adds for one picture of the size that the network was made for.
-fn multiply_adds(net: &ResNet<f32>) -> f64 {
+fn multiply_adds(net: &Network<f32>) -> f64 {
     let [h, w] = net.config().native_size();
     Summary::of(net, [1, 3, h, w]).unwrap().multiply_adds as f64
 }
@@ -89,7 +89,7 @@ fn suffixes_choose_the_shortcut_and_the_stem() {
         assert_eq!(net.config().name, name);
         assert_eq!(net.parameter_count(), parameters, "{name}");
     }
-    let grey = ResNetConfig::named("resnet50_cifar_c").unwrap().classes(7).input_channels(1);
+    let grey = NetworkConfig::named("resnet50_cifar_c").unwrap().classes(7).input_channels(1);
     assert_eq!((grey.stem, grey.shortcut), (Stem::Cifar, ShortcutKind::C));
     let net = grey.build::<f32>(&mut Generator::new(0)).unwrap();
     assert_eq!(*Summary::of(&net, [2, 1, 32, 32]).unwrap().layers.last().unwrap().output, [2, 7]);
@@ -97,9 +97,9 @@ fn suffixes_choose_the_shortcut_and_the_stem() {
     let foreign = ["残差网络", "cifar_résnet20", "cifar_resnet２０", "é20", "20", "", "cifar_resnet20é_a"];
     let suffixes = ["plain18_a", "cifar_resnet20_cifar", "resnet18_a_b", "resnet18_d", "_a", "_cifar"];
     for nonsense in suffixes.into_iter().chain(foreign) {
-        assert!(matches!(ResNetConfig::named(nonsense), Err(ZooError::Unknown { .. })), "{nonsense}");
+        assert!(matches!(NetworkConfig::named(nonsense), Err(ZooError::Unknown { .. })), "{nonsense}");
     }
-    let two_lines = ResNetConfig::named("resnet18\n").unwrap_err().to_string();
+    let two_lines = NetworkConfig::named("resnet18\n").unwrap_err().to_string();
     assert!(two_lines.starts_with("unknown model 'resnet18\\n'; did you mean 'resnet18'?"), "{two_lines}");
 }
 
@@ -113,7 +113,7 @@ fn a_depth_of_two_rules_is_the_published_network() {
         ("cifar_resnet20", BlockKind::Basic),
         ("cifar_resnet29", BlockKind::Bottleneck),
     ] {
-        assert_eq!(ResNetConfig::named(name).unwrap().block, block, "{name}");
+        assert_eq!(NetworkConfig::named(name).unwrap().block, block, "{name}");
     }
 }
 
@@ -154,10 +154,10 @@ fn the_first_block_of_a_stage_is_dashed() {
 #[test]
 fn every_listed_network_can_be_built_and_described_in_toml() {
     for name in names() {
-        let config = ResNetConfig::named(&name).unwrap();
+        let config = NetworkConfig::named(&name).unwrap();
         assert_eq!(config.name, name);
         let text = toml::to_string(&config).unwrap();
-        assert_eq!(ResNetConfig::from_toml(&text).unwrap(), config, "{text}");
+        assert_eq!(NetworkConfig::from_toml(&text).unwrap(), config, "{text}");
         if config.layers() <= 110 && !name.contains("101") {
             let grey = config.classes(7).input_channels(1).build::<f32>(&mut Generator::new(0)).unwrap();
             let [h, w] = grey.config().native_size();
@@ -169,7 +169,7 @@ fn every_listed_network_can_be_built_and_described_in_toml() {
 
 #[test]
 fn shortcut_c_projects_everywhere() {
-    let config = ResNetConfig::named("resnet34").unwrap().shortcut(ShortcutKind::C);
+    let config = NetworkConfig::named("resnet34").unwrap().shortcut(ShortcutKind::C);
     let net = config.build::<f32>(&mut Generator::new(0)).unwrap();
     let projections = net.states().iter().filter(|(path, _)| path.ends_with("downsample.0.weight")).count();
     assert_eq!(projections, 16);
@@ -177,7 +177,7 @@ fn shortcut_c_projects_everywhere() {
 
 #[test]
 fn what_does_not_exist_says_what_does() {
-    let message = |name: &str| ResNetConfig::named(name).unwrap_err().to_string();
+    let message = |name: &str| NetworkConfig::named(name).unwrap_err().to_string();
     assert!(message("resnt18").contains("did you mean 'resnet18'?"));
     assert_eq!(
         message("cifar_resnet21"),
@@ -188,7 +188,7 @@ fn what_does_not_exist_says_what_does() {
     assert!(message("cifar_wrn29_10").contains("6n + 4"));
     assert!(message("cifar_resnext30_8x64d").contains("9n + 2"));
     assert!(message("cifar_resnext29_0x64d").contains("9n + 2, with up to 1024 groups"));
-    let described = |text: &str| ResNetConfig::from_toml(text).unwrap_err();
+    let described = |text: &str| NetworkConfig::from_toml(text).unwrap_err();
     assert!(matches!(described("name = 3"), ZooError::Toml(_)));
     let base = "name='x'\nstem='cifar'\nblock='basic'\n";
     assert!(
@@ -210,15 +210,15 @@ fn an_input_that_does_not_fit_names_the_layer() {
 
 #[test]
 fn networks_that_no_memory_holds_are_refused_before_they_are_built() {
-    let small = ResNetConfig::named("cifar_resnet20").unwrap();
-    let wide = ResNetConfig { widths: vec![16, 32, 1 << 20], ..small.clone() };
-    let deep = ResNetConfig { depths: vec![1 << 20; 3], ..small.clone() };
+    let small = NetworkConfig::named("cifar_resnet20").unwrap();
+    let wide = NetworkConfig { widths: vec![16, 32, 1 << 20], ..small.clone() };
+    let deep = NetworkConfig { depths: vec![1 << 20; 3], ..small.clone() };
     for (config, expected) in [(wide, "parameters are too many"), (deep, "3145728 blocks are too many")] {
         let message = config.build::<f32>(&mut Generator::new(0)).unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
     for name in names() {
-        let config = ResNetConfig::named(&name).unwrap();
+        let config = NetworkConfig::named(&name).unwrap();
         let (least, all) = (config.least_parameters(), build(&name).parameter_count() as u128);
         assert!(least < all && 4 * least > all, "{name}: {least} of {all}");
     }

@@ -3,16 +3,16 @@
 use residual_autograd::{Gradients, Tape};
 use residual_nn::{Mode, Module, Role};
 use residual_tensor::Generator;
-use residual_zoo::{ResNet, ResNetConfig};
+use residual_zoo::{Network, NetworkConfig};
 
-fn build(name: &str) -> ResNet<f64> {
-    let mut config = ResNetConfig::named(name).unwrap();
+fn build(name: &str) -> Network<f64> {
+    let mut config = NetworkConfig::named(name).unwrap();
     (config.depths, config.widths) = (vec![1, 1, 1], vec![4, 4, 8]);
     config.build(&mut Generator::new(3)).unwrap()
 }
 
 /// A forward pass in training and its backward.
-fn step(net: &ResNet<f64>) -> Gradients<f64> {
+fn step(net: &Network<f64>) -> Gradients<f64> {
     let tape = Tape::new();
     let images = tape.input(Generator::new(4).normal_tensor([4, 3, 8, 8], 1.0));
     let loss = net.forward(&images, Mode::Train).unwrap().cross_entropy(&[0, 3, 5, 9], 0.0).unwrap();

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use residual_nn::Module;
 use residual_tensor::{Generator, Tensor};
-use residual_zoo::{ResNetConfig, names};
+use residual_zoo::{NetworkConfig, names};
 
 #[test]
 fn states_are_named_by_their_layers() {
     for name in names() {
-        let config = ResNetConfig::named(&name).unwrap();
+        let config = NetworkConfig::named(&name).unwrap();
         let net = config.classes(3).build::<f64>(&mut Generator::new(0).split(&*name)).unwrap();
         let graph = net.graph();
         let nodes: HashSet<_> = graph.nodes().iter().map(|node| node.path.as_str()).collect();
@@ -25,7 +25,7 @@ fn states_are_named_by_their_layers() {
 
 #[test]
 fn an_input_that_does_not_fit_names_the_node() {
-    let net = ResNetConfig::named("cifar_resnet8").unwrap().build::<f32>(&mut Generator::new(0)).unwrap();
+    let net = NetworkConfig::named("cifar_resnet8").unwrap().build::<f32>(&mut Generator::new(0)).unwrap();
     let error = net.graph().evaluate(&Tensor::zeros([1, 1, 32, 32])).unwrap_err().to_string();
     assert!(error.starts_with("conv1: conv2d: ") && error.contains("[1, 1, 32, 32]"), "{error}");
 }

@@ -7,7 +7,7 @@ use residual_model::ModelSpec;
 use residual_nn::Module;
 use residual_tensor::Generator;
 use residual_train::{Checkpoint, Recipe, RunLength, TrainConfig};
-use residual_zoo::ResNetConfig;
+use residual_zoo::NetworkConfig;
 
 use crate::{Target, few_times_the_file, pictures::put, say, weights::with_header_length};
 
@@ -35,7 +35,7 @@ pub(crate) const MODEL_NAME: Target = Target {
     about: "a network is looked up by name, described, and built if it is small",
     run: |bytes, _| {
         let name = String::from_utf8_lossy(bytes);
-        let config = ResNetConfig::named(&name).map_err(say)?;
+        let config = NetworkConfig::named(&name).map_err(say)?;
         assert_eq!(config.name, name);
         look_at(config)
     },
@@ -60,7 +60,7 @@ pub(crate) const NETWORK: Target = Target {
     seeds: || {
         let names = ["cifar_resnet20", "cifar_preresnet164", "resnext50_32x4d", "cifar_wrn16_1"];
         let described = |name| {
-            let config = ResNetConfig::named(name).expect("a name of the table");
+            let config = NetworkConfig::named(name).expect("a name of the table");
             toml::to_string(&config).expect("a description").into_bytes()
         };
         names.map(described).to_vec()
@@ -110,10 +110,10 @@ fn small_networks(_: usize) -> u64 {
     64 << 20
 }
 
-fn look_at(config: ResNetConfig) -> Result<(), String> {
+fn look_at(config: NetworkConfig) -> Result<(), String> {
     black_box((config.layers(), config.features(), config.native_size()));
     let written = toml::to_string(&config).expect("a configuration can be written");
-    assert_eq!(ResNetConfig::from_toml(&written).expect("what was written"), config);
+    assert_eq!(NetworkConfig::from_toml(&written).expect("what was written"), config);
     let config = config.classes(3);
     let least = config.least_parameters();
     if least < 100_000 && config.layers() < 64 && config.stem_channels() + config.input_channels < 64 {

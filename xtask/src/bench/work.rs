@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use clap::ValueEnum;
 use residual_tensor::Generator;
-use residual_zoo::{ResNetConfig, Summary};
+use residual_zoo::{NetworkConfig, Summary};
 use serde::Serialize;
 
 use crate::Failure;
@@ -60,7 +60,7 @@ pub(super) struct Work {
 
 impl Work {
     fn new(task: Task, model: &str, batch: usize) -> Result<Self, Failure> {
-        let config = ResNetConfig::named(model)?;
+        let config = NetworkConfig::named(model)?;
         let [height, width] = config.native_size();
         let input = [batch, config.input_channels, height, width];
         let cost = Summary::of(&config.build::<f32>(&mut Generator::new(0))?, input)?;

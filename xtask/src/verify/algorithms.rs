@@ -14,7 +14,7 @@ use residual_kernels::{
 };
 use residual_nn::{Module, Pattern};
 use residual_tensor::{Float, Generator, Shape, Tensor};
-use residual_zoo::ResNetConfig;
+use residual_zoo::NetworkConfig;
 
 use super::{Difference, Failure, Outcome, Settings, child, instruction_sets, recorder::Recorder};
 
@@ -267,7 +267,7 @@ fn cases_of_networks() -> Result<Vec<Case>, Failure> {
     const SIDE: usize = 28;
     let mut cases = Vec::new();
     for name in ["resnet18", "resnet50", "resnet50_v1", "resnext50_32x4d", "cifar_resnet20", "preresnet18"] {
-        let net = ResNetConfig::named(name)?.build::<f32>(&mut Generator::new(0))?;
+        let net = NetworkConfig::named(name)?.build::<f32>(&mut Generator::new(0))?;
         let (graph, trace) = (net.graph(), net.trace(&Shape::new([2, 3, SIDE, SIDE])?)?);
         for node in graph.iter() {
             let Pattern::Conv2d(convolution) = graph.pattern(node) else { continue };

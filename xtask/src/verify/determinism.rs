@@ -14,7 +14,7 @@ use residual_model::ModelSpec;
 use residual_nn::Module;
 use residual_tensor::{Float, Generator};
 use residual_train::{Checkpoint, Data, Observer, RunFolder, Span, Step, TrainConfig, Trainer};
-use residual_zoo::ResNetConfig;
+use residual_zoo::NetworkConfig;
 
 use super::{Difference, Failure, Outcome, Settings, recorder::Recorder};
 
@@ -43,7 +43,7 @@ const NETWORKS: &[(&str, &str)] = &[
 
 /// Two epochs of a few steps, with everything that draws random numbers.
 fn config(description: &str) -> Result<TrainConfig, Failure> {
-    let network = ResNetConfig::from_toml(&format!("name = 'small'\n{description}"))?;
+    let network = NetworkConfig::from_toml(&format!("name = 'small'\n{description}"))?;
     Ok(TrainConfig {
         model: ModelSpec::Described(network),
         batch: 16,

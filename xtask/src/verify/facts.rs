@@ -4,7 +4,7 @@ use residual_autograd::{RunningStatistics, State, Tape};
 use residual_kernels::Conv2dGeometry;
 use residual_nn::{BlockConfig, Mode, Module, Role};
 use residual_tensor::{Generator, Tensor};
-use residual_zoo::{ResNet, ResNetConfig, Summary};
+use residual_zoo::{Network, NetworkConfig, Summary};
 
 use super::{Difference, Failure, Outcome, Settings, numbers::grouped, recorder::Recorder};
 
@@ -25,8 +25,8 @@ pub(super) fn run(_settings: &Settings, recorder: &mut Recorder) -> Result<(), F
     Ok(())
 }
 
-fn build(name: &str) -> Result<ResNet<f32>, Failure> {
-    Ok(ResNetConfig::named(name)?.build(&mut Generator::new(0))?)
+fn build(name: &str) -> Result<Network<f32>, Failure> {
+    Ok(NetworkConfig::named(name)?.build(&mut Generator::new(0))?)
 }
 
 /// What is known of a network.
@@ -76,7 +76,7 @@ const fn relative(name: &'static str, parameters: usize, printed: Option<Printed
     Published { name, parameters, entries: None, multiply_adds: None, printed }
 }
 
-/// Exact numbers: torchvision 0.29 where it has the network, and for all of them the sums over the
+/// Exact numbers: torchvision 0.29 or timm 1.0 where it has the network, and for all of them the sums over the
 /// layers that the papers describe, k²·c·o weights and k²·c·o·h·w multiply-adds for a convolution.
 ///
 /// Printed numbers: He et al. 2015, tables 1 and 6; Zagoruyko & Komodakis 2016, tables 4 and 5; Xie
@@ -93,6 +93,7 @@ const NETWORKS: &[Published] = &[
     imagenet("resnet101_v1", 44_549_160, 626, 7_570_194_432, Some(Giga("7.6"))),
     imagenet("resnet152", 60_192_808, 932, 11_513_626_624, None),
     imagenet("resnet152_v1", 60_192_808, 932, 11_282_415_616, Some(Giga("11.3"))),
+    relative("resnetaa50", 25_557_032, None),
     relative("wide_resnet50_2", 68_883_240, None),
     relative("wide_resnet101_2", 126_886_696, None),
     relative("resnext50_32x4d", 25_028_904, None),

@@ -5,7 +5,7 @@
 use residual_autograd::{GradCheck, Result as AutogradResult, Tolerance, registry};
 use residual_nn::{LayerSample, Mode, layers};
 use residual_tensor::Generator;
-use residual_zoo::ResNetConfig;
+use residual_zoo::NetworkConfig;
 
 use super::{Difference, Failure, Outcome, Settings, numbers::grouped, recorder::Recorder};
 
@@ -70,7 +70,7 @@ const NETWORKS: &[(&str, &str)] = &[
 fn network(description: &str, mut generator: Generator) -> Result<LayerSample, Failure> {
     let stem = if description.contains("stem") { "" } else { "stem = 'cifar'" };
     let small = "name = 'small'\ndepths = [1, 1]\nwidths = [2, 3]\nclasses = 3\ninput_channels = 2";
-    let config = ResNetConfig::from_toml(&format!("{small}\n{stem}\n{description}"))?;
+    let config = NetworkConfig::from_toml(&format!("{small}\n{stem}\n{description}"))?;
     let size = config.native_size()[0] / 16; // 14 and 2, or the picture is a single pixel at the end
     let module = Box::new(config.build::<f64>(&mut generator)?);
     let input = generator.normal_tensor([2, 2, size + 5, size + 4], 1.0);

@@ -8,14 +8,14 @@ use residual_autograd::Tape;
 use residual_infer::Plan;
 use residual_nn::{Mode, Module};
 use residual_tensor::{Generator, Tensor};
-use residual_zoo::{ResNet, ResNetConfig};
+use residual_zoo::{Network, NetworkConfig};
 
 use super::{
     Difference, Failure, Outcome, Settings,
     parity::{
         self,
         comparison::Comparison,
-        fixture::{Fixture, Network, doubles},
+        fixture::{Fixture, NetworkCase, doubles},
         formula::signed,
         network::build,
     },
@@ -49,8 +49,8 @@ pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Fa
     Ok(())
 }
 
-fn network(name: &str) -> Result<ResNet<f32>, Failure> {
-    Ok(ResNetConfig::named(name)?.classes(10).build(&mut Generator::new(0))?)
+fn network(name: &str) -> Result<Network<f32>, Failure> {
+    Ok(NetworkConfig::named(name)?.classes(10).build(&mut Generator::new(0))?)
 }
 
 fn images(input: [usize; 4], seed: u64) -> Tensor<f32> {
@@ -58,7 +58,7 @@ fn images(input: [usize; 4], seed: u64) -> Tensor<f32> {
 }
 
 /// Runs a plan of its own in a pool of so many threads.
-fn planned(net: &ResNet<f32>, images: &Tensor<f32>, threads: usize) -> Result<Tensor<f32>, Failure> {
+fn planned(net: &Network<f32>, images: &Tensor<f32>, threads: usize) -> Result<Tensor<f32>, Failure> {
     let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
     pool.install(|| Ok(Plan::new(net, images.shape())?.run(images)?))
 }
@@ -79,7 +79,7 @@ fn same(what: &str, found: &Tensor<f32>, expected: &Tensor<f32>) -> Result<(), F
 }
 
 /// PyTorch's logits, with each number of threads.
-fn logits(fixture: &Network) -> Outcome {
+fn logits(fixture: &NetworkCase) -> Outcome {
     let net = build::<f32>(fixture)?;
     let images = signed("input", fixture.input_shape.clone());
     let first = planned(&net, &images, THREADS[0])?;
@@ -176,7 +176,7 @@ fn not_finite(name: &str, [_, channels, height, width]: [usize; 4]) -> Outcome {
 }
 
 /// The plan's answer, if it is finite and close where the tape's is, and only there.
-fn agree(what: &str, net: &ResNet<f32>, images: &Tensor<f32>) -> Result<Vec<f32>, Failure> {
+fn agree(what: &str, net: &Network<f32>, images: &Tensor<f32>) -> Result<Vec<f32>, Failure> {
     let tape = Tape::without_recording();
     let expected = net.forward(&tape.input(images.clone()), Mode::Eval)?.value().to_vec();
     let found = Plan::new(net, images.shape())?.run(images)?.to_vec();

@@ -10,7 +10,7 @@ use std::{
 use residual_autograd::Tape;
 use residual_nn::{BlockConfig, Child, Mode, Module, Sequential, Trace, layers};
 use residual_tensor::{Float, Generator, Shape, Tensor};
-use residual_zoo::{ResNet, ResNetConfig, Summary, names};
+use residual_zoo::{Network, NetworkConfig, Summary, names};
 
 use super::{Difference, Failure, Outcome, Settings, numbers::grouped, recorder::Recorder};
 
@@ -44,8 +44,8 @@ pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Fa
     Ok(())
 }
 
-fn build(name: &str) -> Result<ResNet<f32>, Failure> {
-    Ok(ResNetConfig::named(name)?.build(&mut Generator::new(0))?)
+fn build(name: &str) -> Result<Network<f32>, Failure> {
+    Ok(NetworkConfig::named(name)?.build(&mut Generator::new(0))?)
 }
 
 /// Larger runs would take long, and show nothing that smaller ones do not.
@@ -75,7 +75,7 @@ fn network(name: &str) -> Outcome {
 }
 
 /// Runs the network and compares the result of each operation and block with the trace.
-fn compare<T: Float>(net: &ResNet<T>, input: &Shape, trace: &Trace) -> Result<usize, Failure> {
+fn compare<T: Float>(net: &Network<T>, input: &Shape, trace: &Trace) -> Result<usize, Failure> {
     let executed = Rc::new(RefCell::new(BTreeMap::<String, Shape>::new()));
     let tape = Tape::without_recording();
     let seen = executed.clone();
@@ -183,7 +183,7 @@ fn table_1(column: &Column) -> Outcome {
 
 /// Inputs that do not fit are refused with the layer's name and the same words, whether the
 /// network is run or only worked out.
-fn refusals<T: Float>(net: &ResNet<T>) -> Outcome {
+fn refusals<T: Float>(net: &Network<T>) -> Outcome {
     let mut refused = Vec::new();
     for (input, beginning) in [
         (Shape::new([1, 4, 64, 64])?, "conv1: conv2d: "),

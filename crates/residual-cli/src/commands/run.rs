@@ -8,7 +8,7 @@ use residual_model::{ModelSpec, network_of, open_weights};
 use residual_nn::Graph;
 use residual_tensor::{Float, Tensor};
 use residual_weights::{Entry, Rename, npy};
-use residual_zoo::ResNet;
+use residual_zoo::Network;
 use serde_json::json;
 
 use crate::{
@@ -62,7 +62,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
 /// Writes the network's answer and returns its shape.
 fn forward<T: Float>(
     args: &Args,
-    answer: impl FnOnce(&ResNet<T>, &Tensor<T>) -> residual_nn::Result<Tensor<T>>,
+    answer: impl FnOnce(&Network<T>, &Tensor<T>) -> residual_nn::Result<Tensor<T>>,
 ) -> Result<Vec<usize>> {
     let weights = open_weights(&args.weights, &args.rename)?;
     let net = network_of::<T>(&ModelSpec::open(&args.model)?, weights, &args.weights)?;

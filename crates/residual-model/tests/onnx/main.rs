@@ -10,16 +10,17 @@ use model::{Attribute, Dimension, Model, Node};
 use prost::Message;
 use residual_autograd::Tape;
 use residual_kernels::{
-    Conv2dGeometry, Pool2dGeometry, add, batch_norm, conv2d, global_avg_pool, linear, max_pool, relu,
+    Conv2dGeometry, Pool2dGeometry, add, avg_pool, batch_norm, conv2d, elementwise, global_avg_pool, linear,
+    max_pool, relu,
 };
 use residual_model::onnx_graph;
 use residual_nn::{Mode, Module, Role};
 use residual_tensor::{Float, Generator, Layout, Tensor};
-use residual_zoo::{ResNet, ResNetConfig};
+use residual_zoo::{Network, NetworkConfig};
 
 /// One of each: plain and projected shortcuts, bottlenecks, groups, width, option A with and without
-/// stride, pre-activation, both stems.
-const NETWORKS: [&str; 7] = [
+/// stride, pre-activation, both stems, plugins.
+const NETWORKS: [&str; 8] = [
     "resnet18",
     "resnet18_a",
     "cifar_resnet8",
@@ -27,12 +28,13 @@ const NETWORKS: [&str; 7] = [
     "cifar_preresnet11_a",
     "cifar_wrn10_2",
     "cifar_resnext11_4x8d",
+    "resnetaa18",
 ];
 
 /// A network whose normalizations have seen something, so that folding them is not trivial.
-fn network<T: Float>(name: &str) -> ResNet<T> {
+fn network<T: Float>(name: &str) -> Network<T> {
     let mut generator = Generator::new(5);
-    let config = ResNetConfig::named(name).unwrap().classes(6).input_channels(2);
+    let config = NetworkConfig::named(name).unwrap().classes(6).input_channels(2);
     let net = config.build::<T>(&mut generator).unwrap();
     for (path, state) in net.states() {
         let range = match path.rsplit('.').next().unwrap() {
@@ -46,7 +48,7 @@ fn network<T: Float>(name: &str) -> ResNet<T> {
     net
 }
 
-fn exported<T: Float>(net: &ResNet<T>, size: Option<[usize; 2]>, folded: bool) -> Model {
+fn exported<T: Float>(net: &Network<T>, size: Option<[usize; 2]>, folded: bool) -> Model {
     let graph = onnx_graph(net, size, folded).unwrap();
     Model::decode(residual_weights::onnx::to_bytes(&graph).unwrap().as_slice()).unwrap()
 }
@@ -127,7 +129,7 @@ fn the_header_says_versions_and_open_axes() {
 
 #[test]
 fn a_size_that_does_not_fit_names_the_layer() {
-    let mut config = ResNetConfig::named("cifar_resnet8").unwrap();
+    let mut config = NetworkConfig::named("cifar_resnet8").unwrap();
     config.stem = residual_zoo::Stem::ImageNet;
     let net = config.build::<f32>(&mut Generator::new(0)).unwrap();
     let error = onnx_graph(&net, Some([0, 32]), false).unwrap_err().to_string();
@@ -170,7 +172,8 @@ fn operate(
     };
     let window = || {
         let [height, width] = pair("kernel_shape");
-        Pool2dGeometry::new(height, width).stride(pair("strides")).padding(padding())
+        let window = Pool2dGeometry::new(height, width).stride(pair("strides")).padding(padding());
+        window.ceil_mode(node.attribute("ceil_mode").i() == 1)
     };
     match node.operator() {
         "Conv" => {
@@ -196,8 +199,17 @@ fn operate(
         "Relu" => relu::forward(at(0)).unwrap(),
         "Add" => add::forward(at(0), at(1)).unwrap(),
         "MaxPool" => max_pool::forward(at(0), &window()).unwrap().0,
-        "GlobalAveragePool" => global_avg_pool::forward(at(0)).unwrap(),
-        "Flatten" => at(0).clone(), // the kernel has dropped the axes of length 1 already
+        "Sigmoid" => elementwise::sigmoid(at(0)).unwrap(),
+        "Mul" => elementwise::mul(at(0), at(1)).unwrap(),
+        "GlobalAveragePool" => {
+            let y = global_avg_pool::forward(at(0)).unwrap();
+            y.reshape([y.shape()[0], y.shape()[1], 1, 1]).unwrap()
+        }
+        "AveragePool" => {
+            assert_eq!(node.attribute("count_include_pad").i() == 1, padding() != [0, 0]);
+            avg_pool::forward(at(0), &window()).unwrap()
+        }
+        "Flatten" => at(0).reshape([at(0).shape()[0], at(0).shape()[1]]).unwrap(),
         "Gemm" => {
             assert_eq!(node.attribute("transB").i(), 1);
             linear::forward(at(0), at(1), at(2)).unwrap()

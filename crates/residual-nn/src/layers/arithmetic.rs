@@ -1,12 +1,13 @@
 //! Operations of two values: what joins the branches of a block.
 
 use residual_autograd::{Result, Var};
-use residual_kernels::KernelError;
+use residual_kernels::{KernelError, elementwise};
 use residual_tensor::{Float, Shape};
 
 use crate::{
-    Mode, Operation, Pattern,
+    Mode, Operation, Pattern, Value,
     onnx::{Operand, Operator},
+    operation::compute_on_tape,
 };
 
 /// The sum of two values of the same shape.
@@ -60,6 +61,16 @@ impl<T: Float> Operation<T> for Mul {
     fn record(&self, inputs: &[&Var<T>], _mode: Mode) -> Result<Var<T>> {
         Operation::<T>::output(self, &[inputs[0].shape(), inputs[1].shape()])?;
         inputs[0].mul(inputs[1])
+    }
+
+    fn compute(&self, inputs: &[Value<'_, T>], y: &mut [T]) -> Result<()> {
+        let [a, b] = [inputs[0], inputs[1]];
+        match (&a.shape[..], &b.shape[..]) {
+            (&[n, c, height, width], [_, _, 1, 1]) if b.elements.len() == n * c => {
+                Ok(elementwise::mul_channels_into(a.elements, b.elements, y, [n, c, height, width])?)
+            }
+            _ => compute_on_tape(inputs, y, |inputs| self.record(inputs, Mode::Eval)),
+        }
     }
 
     fn onnx(&self) -> Vec<Operator> {

@@ -5,9 +5,10 @@ use residual_kernels::{Pool2dGeometry, avg_pool, global_avg_pool, max_pool};
 use residual_tensor::{Float, Generator, Shape};
 
 use crate::{
-    Mode, Operation, Value,
+    BlockConfig, Mode, Module, Operation, Value,
     onnx::{Operand, Operator, both_sides},
     operation::only,
+    plugin::{InBranch, Position},
     registry::{Sample, draw},
 };
 
@@ -19,9 +20,26 @@ pub struct MaxPool2d(pub Pool2dGeometry);
 #[derive(Debug, Clone, Copy)]
 pub struct AvgPool2d(pub Pool2dGeometry);
 
+impl AvgPool2d {
+    /// The mean of squares of so many pixels, fewer at the end, so that sizes become what a convolution with
+    /// such a stride makes of them: `⌈h / stride⌉`.
+    pub fn shrinking(stride: usize) -> Self {
+        Self(Pool2dGeometry::new(stride, stride).ceil_mode(true))
+    }
+}
+
 /// The mean over all positions.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct GlobalAvgPool;
+pub struct GlobalAvgPool {
+    keeps_axes: bool,
+}
+
+impl GlobalAvgPool {
+    /// The mean as a picture of one pixel.
+    pub fn kept() -> Self {
+        Self { keeps_axes: true }
+    }
+}
 
 impl<T: Float> Operation<T> for MaxPool2d {
     fn name(&self) -> &'static str {
@@ -75,7 +93,9 @@ impl<T: Float> Operation<T> for AvgPool2d {
     }
 
     fn onnx(&self) -> Vec<Operator> {
-        vec![window("AveragePool", &self.0).with("count_include_pad", 1)]
+        // Without padding both are the same, but for programs that count what is behind it, too.
+        let is_padded = i64::from(self.0.padding != [0, 0]);
+        vec![window("AveragePool", &self.0).with("count_include_pad", is_padded)]
     }
 }
 
@@ -85,14 +105,15 @@ impl<T: Float> Operation<T> for GlobalAvgPool {
     }
 
     /// # Shapes
-    /// `[n, c, h, w]` to `[n, c]`.
+    /// `[n, c, h, w]` to `[n, c]`, or `[n, c, 1, 1]` if axes are [kept](Self::kept).
     fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
         let [n, c, _, _] = only(inputs).dims("global_avg_pool")?;
-        Ok(Shape::new([n, c])?)
+        Ok(if self.keeps_axes { Shape::new([n, c, 1, 1])? } else { Shape::new([n, c])? })
     }
 
     fn record(&self, inputs: &[&Var<T>], _mode: Mode) -> Result<Var<T>> {
-        only(inputs).global_avg_pool()
+        let y = only(inputs).global_avg_pool()?;
+        if self.keeps_axes { y.reshape([y.shape()[0], y.shape()[1], 1, 1]) } else { Ok(y) }
     }
 
     fn compute(&self, inputs: &[Value<'_, T>], y: &mut [T]) -> Result<()> {
@@ -101,10 +122,9 @@ impl<T: Float> Operation<T> for GlobalAvgPool {
     }
 
     fn onnx(&self) -> Vec<Operator> {
-        vec![
-            Operator::new("GlobalAveragePool", [Operand::Input(0)]),
-            Operator::new("Flatten", [Operand::Previous]),
-        ]
+        let mean = Operator::new("GlobalAveragePool", [Operand::Input(0)]);
+        let flattened = (!self.keeps_axes).then(|| Operator::new("Flatten", [Operand::Previous]));
+        std::iter::once(mean).chain(flattened).collect()
     }
 }
 
@@ -122,7 +142,21 @@ impl Sample for AvgPool2d {
 
 impl Sample for GlobalAvgPool {
     fn sample(g: &mut Generator) -> Result<(Self, Shape)> {
-        Ok((Self, draw::shape(g, 1)?))
+        Ok((Self { keeps_axes: g.chance(0.5) }, draw::shape(g, 1)?))
+    }
+}
+
+/// In place of a stride of 2: the mean of 2×2 pixels.
+impl<T: Float> InBranch<T> for AvgPool2d {
+    const NAME: &'static str = "aa";
+    const POSITION: Position = Position::Stride;
+
+    fn new(block: &BlockConfig, _g: &mut Generator) -> Result<Self> {
+        Ok(Self::shrinking(block.stride))
+    }
+
+    fn stem_pool(_channels: usize) -> Option<Box<dyn Module<T>>> {
+        Some(Box::new(Self::shrinking(2)))
     }
 }
 
@@ -137,4 +171,5 @@ fn window(name: &'static str, geometry: &Pool2dGeometry) -> Operator {
         .with("kernel_shape", geometry.kernel)
         .with("strides", geometry.stride)
         .with("pads", both_sides(geometry.padding))
+        .with("ceil_mode", i64::from(geometry.ceil_mode))
 }

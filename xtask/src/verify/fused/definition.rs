@@ -7,13 +7,14 @@ use std::{any::Any, collections::BTreeMap};
 use ndarray::{Array4, ArrayD, Ix1, Ix2, Ix4};
 use residual_autograd::State;
 use residual_kernels::reference::{
-    add, avg_pool, batch_norm, conv2d, cross_entropy, global_avg_pool, linear, max_pool, relu, subsample_pad,
+    add, avg_pool, batch_norm, conv2d, cross_entropy, global_avg_pool, linear, max_pool, mul, relu, sigmoid,
+    subsample_pad,
 };
 use residual_nn::{
-    Add, AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool2d, Module, Operation, Relu,
-    SubsamplePad,
+    Add, AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool2d, Module, Mul, Operation,
+    Relu, Sigmoid, SubsamplePad,
 };
-use residual_tensor::Tensor;
+use residual_tensor::{Shape, Tensor};
 
 use super::{Arrays, Failure};
 
@@ -34,6 +35,8 @@ enum Op<'a> {
     MaxPool2d(&'a MaxPool2d),
     AvgPool2d(&'a AvgPool2d),
     GlobalAvgPool,
+    Sigmoid,
+    Mul,
     Linear(&'a Linear<f64>),
     SubsamplePad(&'a SubsamplePad),
 }
@@ -47,7 +50,9 @@ impl<'a> Op<'a> {
         let known = known.or_else(|| any.downcast_ref().map(|Add| Self::Add));
         let known = known.or_else(|| any.downcast_ref().map(Self::MaxPool2d));
         let known = known.or_else(|| any.downcast_ref().map(Self::AvgPool2d));
-        let known = known.or_else(|| any.downcast_ref().map(|GlobalAvgPool| Self::GlobalAvgPool));
+        let known = known.or_else(|| any.downcast_ref().map(|_: &GlobalAvgPool| Self::GlobalAvgPool));
+        let known = known.or_else(|| any.downcast_ref().map(|Sigmoid| Self::Sigmoid));
+        let known = known.or_else(|| any.downcast_ref().map(|Mul| Self::Mul));
         let known = known.or_else(|| any.downcast_ref().map(Self::Linear));
         let known = known.or_else(|| any.downcast_ref().map(Self::SubsamplePad));
         known.ok_or_else(|| format!("there are no plain loops for {}", operation.name()).into())
@@ -150,7 +155,11 @@ impl Definition {
             let value = match Op::of(operation)? {
                 Op::Conv2d(layer) => {
                     let weight = of_state(&layer.weight);
-                    conv2d::forward(four(x(0))?, four(&weight)?, layer.geometry())?.into_dyn()
+                    let mut y = conv2d::forward(four(x(0))?, four(&weight)?, layer.geometry())?;
+                    if let Some(bias) = layer.bias.as_ref().map(of_state) {
+                        y.indexed_iter_mut().for_each(|((_, channel, _, _), y)| *y += bias[[channel]]);
+                    }
+                    y.into_dyn()
                 }
                 Op::BatchNorm2d(layer) => {
                     let BatchNorm2d { weight, bias, running, .. } = layer;
@@ -189,7 +198,14 @@ impl Definition {
                     y.into_dyn()
                 }
                 Op::AvgPool2d(AvgPool2d(geometry)) => avg_pool::forward(four(x(0))?, geometry)?.into_dyn(),
-                Op::GlobalAvgPool => global_avg_pool::forward(four(x(0))?)?.into_dyn(),
+                Op::GlobalAvgPool => {
+                    // The result may have two more axes, of length 1.
+                    let input = Shape::new(x(0).shape())?;
+                    let y = global_avg_pool::forward(four(x(0))?)?;
+                    y.into_dyn().into_shape_with_order(operation.output(&[&input])?.to_vec())?
+                }
+                Op::Sigmoid => sigmoid::forward(x(0).view()),
+                Op::Mul => mul::forward(x(0).view(), x(1).view())?,
                 Op::Linear(Linear { weight, bias }) => {
                     let [weight, bias] = [weight, bias].map(of_state);
                     linear::forward(two(x(0))?, two(&weight)?, one(&bias)?)?.into_dyn()
@@ -219,6 +235,11 @@ impl Definition {
                     let (weight, geometry) = (of_state(&layer.weight), layer.geometry());
                     let dw = conv2d::backward_weights(four(x(0))?, four(&dy)?, axes(&weight)?, geometry)?;
                     keep(arrays, name("weight"), &dw.into_dyn());
+                    if layer.bias.is_some() {
+                        let mut sums = ArrayD::zeros(vec![weight.shape()[0]]);
+                        four(&dy)?.indexed_iter().for_each(|((_, channel, _, _), dy)| sums[[channel]] += dy);
+                        keep(arrays, name("bias"), &sums);
+                    }
                     vec![conv2d::backward_data(four(&dy)?, four(&weight)?, axes(x(0))?, geometry)?.into_dyn()]
                 }
                 Op::BatchNorm2d(layer) => {
@@ -241,7 +262,16 @@ impl Definition {
                 Op::AvgPool2d(AvgPool2d(geometry)) => {
                     vec![avg_pool::backward(four(&dy)?, axes(x(0))?, geometry)?.into_dyn()]
                 }
-                Op::GlobalAvgPool => vec![global_avg_pool::backward(two(&dy)?, axes(x(0))?)?.into_dyn()],
+                Op::GlobalAvgPool => {
+                    let axes = axes(x(0))?;
+                    let dy = dy.into_shape_with_order([axes[0], axes[1]])?;
+                    vec![global_avg_pool::backward(dy.view(), axes)?.into_dyn()]
+                }
+                Op::Sigmoid => vec![sigmoid::backward(dy.view(), nodes[index].value.view())?],
+                Op::Mul => {
+                    let (da, db) = mul::backward(dy.view(), x(0).view(), x(1).view())?;
+                    vec![da, db]
+                }
                 Op::Linear(Linear { weight, .. }) => {
                     let weight = of_state(weight);
                     let (dx, dweight, dbias) = linear::backward(two(x(0))?, two(&weight)?, two(&dy)?)?;

@@ -18,7 +18,7 @@ use residual_autograd::Tape;
 use residual_infer::Plan;
 use residual_nn::{Mode, Module, Role};
 use residual_tensor::{Float, Generator, Tensor};
-use residual_zoo::{ResNet, ResNetConfig};
+use residual_zoo::{Network, NetworkConfig};
 
 use super::{Difference, Failure, Outcome, Settings, child, instruction_sets, recorder::Recorder};
 
@@ -109,12 +109,12 @@ const SMOOTHING: f64 = 0.1;
 impl Small {
     /// The network with states as after some training: no two channels are normalized alike. The
     /// values are rounded to f32, so that both precisions start from the same.
-    fn build<T: Float>(&self) -> Result<ResNet<T>, Failure> {
+    fn build<T: Float>(&self) -> Result<Network<T>, Failure> {
         let [_, channels, ..] = self.input;
         let text =
             format!("name = 'small'\n{}\nclasses = {CLASSES}\ninput_channels = {channels}", self.description);
         let mut generator = Generator::new(0).split(self.name);
-        let net = ResNetConfig::from_toml(&text)?.build::<T>(&mut generator)?;
+        let net = NetworkConfig::from_toml(&text)?.build::<T>(&mut generator)?;
         for (path, state) in net.states() {
             let vector = state.shape().rank() == 1 && state.role() != Role::Counter;
             state.update(|value| {

@@ -14,14 +14,14 @@ use crate::verify::Failure;
 
 /// A file of any kind.
 pub(in crate::verify) enum Fixture {
-    Network(Box<Network>),
+    Network(Box<NetworkCase>),
     Operations(Operations),
     Pictures(Pictures),
 }
 
 /// What PyTorch computes with a network.
 #[derive(Deserialize)]
-pub(in crate::verify) struct Network {
+pub(in crate::verify) struct NetworkCase {
     pub(super) model: String,
     pub(in crate::verify) input_shape: Vec<usize>,
     pub(super) classes: usize,

@@ -7,27 +7,27 @@ use residual_autograd::Tape;
 use residual_nn::{Mode, Module, Role};
 use residual_tensor::{Float, Generator};
 use residual_train::{Sgd, SgdRule};
-use residual_zoo::{ResNet, ResNetConfig};
+use residual_zoo::{Network, NetworkConfig};
 
 use super::{
     Precision,
     comparison::Comparison,
-    fixture::{AfterSteps, Digest, Network, Train, doubles},
+    fixture::{AfterSteps, Digest, NetworkCase, Train, doubles},
     formula::{fill, signed},
 };
 use crate::verify::{Difference, Failure, Outcome, numbers::grouped};
 
 /// The network of a fixture, its states filled.
-pub(in crate::verify) fn build<T: Float>(fixture: &Network) -> Result<ResNet<T>, Failure> {
+pub(in crate::verify) fn build<T: Float>(fixture: &NetworkCase) -> Result<Network<T>, Failure> {
     let channels = fixture.input_shape.get(1).copied().ok_or("the input has no channels")?;
-    let config = ResNetConfig::named(&fixture.model)?.classes(fixture.classes).input_channels(channels);
+    let config = NetworkConfig::named(&fixture.model)?.classes(fixture.classes).input_channels(channels);
     let net = config.build(&mut Generator::new(0))?;
     fill(&net)?;
     Ok(net)
 }
 
 /// Keys and shapes of all states, in order, and the number of parameters.
-pub(super) fn states(fixture: &Network) -> Outcome {
+pub(super) fn states(fixture: &NetworkCase) -> Outcome {
     let net = build::<f32>(fixture)?;
     let ours: Vec<_> = net.states().into_iter().map(|(key, state)| (key, state.shape())).collect();
     for (i, (ours, theirs)) in ours.iter().zip(&fixture.state_dict).enumerate() {
@@ -46,7 +46,7 @@ pub(super) fn states(fixture: &Network) -> Outcome {
 }
 
 /// Logits and the output of each stage in evaluation.
-pub(super) fn eval<T: Float>(fixture: &Network, precision: &Precision) -> Outcome {
+pub(super) fn eval<T: Float>(fixture: &NetworkCase, precision: &Precision) -> Outcome {
     let net = build::<T>(fixture)?;
     let tape = Tape::without_recording();
     let stages = Rc::new(RefCell::new(IndexMap::new()));
@@ -69,7 +69,7 @@ pub(super) fn eval<T: Float>(fixture: &Network, precision: &Precision) -> Outcom
 /// from what earlier ones left. Where differences exceed the tolerance, the amplification is
 /// measured: in f64, on this side alone, by what moving all weights by some roundings of `T` does to
 /// the result. What is allowed then has a [ceiling](CEILINGS) all the same, whatever was measured.
-pub(super) fn train<T: Float>(fixture: &Network, theirs: &Train, precision: &Precision) -> Outcome {
+pub(super) fn train<T: Float>(fixture: &NetworkCase, theirs: &Train, precision: &Precision) -> Outcome {
     let ours = steps::<T>(fixture, theirs, |_| Ok(()))?;
     let compared = compare(&ours, theirs);
     let exceeds = compared.each_ref().map(|comparison| comparison.error() > precision.tolerance);
@@ -98,7 +98,7 @@ const MOVES: u64 = 3;
 const MARGIN: f64 = 3.0;
 
 /// Moves every parameter relatively by up to `distance`.
-fn move_weights(net: &ResNet<f64>, distance: f64, seed: u64) -> Result<(), Failure> {
+fn move_weights(net: &Network<f64>, distance: f64, seed: u64) -> Result<(), Failure> {
     let mut generator = Generator::new(seed);
     for (_, state) in net.parameters() {
         let moved = state.value().map(|value| value * (1.0 + generator.between(-distance, distance)));
@@ -125,9 +125,9 @@ fn outcome<const N: usize>(compared: [Comparison; N], allowed: [f64; N]) -> Outc
 
 /// Makes the steps of a fixture with a network that `change` has been at.
 fn steps<T: Float>(
-    fixture: &Network,
+    fixture: &NetworkCase,
     train: &Train,
-    change: impl Fn(&ResNet<T>) -> Result<(), Failure>,
+    change: impl Fn(&Network<T>) -> Result<(), Failure>,
 ) -> Result<Train, Failure> {
     const OPTIMIZER: &str = "SGD lr=0.05 momentum=0.9 weight_decay=1e-4 (all parameters)";
     let (labels, optimizer) = (train.labels.clone(), train.optimizer.clone());
@@ -163,7 +163,11 @@ fn steps<T: Float>(
 }
 
 /// The logits of the fixture's input in evaluation, picture by picture.
-fn logits<T: Float>(net: &ResNet<T>, fixture: &Network, tape: &Tape<T>) -> Result<Vec<Vec<f64>>, Failure> {
+fn logits<T: Float>(
+    net: &Network<T>,
+    fixture: &NetworkCase,
+    tape: &Tape<T>,
+) -> Result<Vec<Vec<f64>>, Failure> {
     let input = tape.input(signed("input", fixture.input_shape.clone()));
     let logits = doubles(net.forward(&input, Mode::Eval)?.value());
     Ok(logits.chunks(fixture.classes.max(1)).map(<[f64]>::to_vec).collect())

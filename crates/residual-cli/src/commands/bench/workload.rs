@@ -6,7 +6,7 @@ use residual_infer::Plan;
 use residual_nn::{Mode, Module, Tape};
 use residual_tensor::{Generator, Layout, Tensor};
 use residual_train::{Profile, Sgd, SgdRule};
-use residual_zoo::{ResNet, ResNetConfig, Summary};
+use residual_zoo::{Network, NetworkConfig, Summary};
 use serde::Serialize;
 
 use crate::error::Result;
@@ -27,7 +27,7 @@ const RULE: SgdRule = SgdRule { learning_rate: 0.1, momentum: 0.9, weight_decay:
 /// A network and its input.
 pub(super) struct Workload {
     task: Task,
-    net: ResNet<f32>,
+    net: Network<f32>,
     /// Of the network, where it is asked for answers.
     plan: Option<Plan>,
     sgd: Sgd<f32>,
@@ -41,7 +41,7 @@ impl Workload {
     /// other.
     pub(super) fn new(
         task: Task,
-        mut config: ResNetConfig,
+        mut config: NetworkConfig,
         batch: usize,
         input: Option<ImageShape>,
     ) -> Result<Self> {

@@ -1,0 +1,64 @@
+//! A network of any kind, as the zoo builds it.
+
+use std::fmt;
+
+use residual_autograd::Result;
+use residual_nn::{Builder, Graph, Init, Module, Node};
+use residual_tensor::{Float, Generator};
+
+use crate::{NetworkConfig, ZooError, resnet::ResNet};
+
+/// A network: `[n, input_channels, h, w]` to logits `[n, classes]`.
+pub struct Network<T: Float> {
+    config: NetworkConfig,
+    module: Box<dyn Module<T>>,
+    graph: Graph<T>,
+}
+
+impl<T: Float> Network<T> {
+    /// From a checked configuration, with these first weights.
+    pub(crate) fn new(config: &NetworkConfig, init: Init, generator: &mut Generator) -> Result<Self> {
+        let module: Box<dyn Module<T>> = Box::new(ResNet::new(config, init, generator)?);
+        Ok(Self { config: config.clone(), graph: Graph::of(&module), module })
+    }
+
+    /// What it was built from.
+    pub fn config(&self) -> &NetworkConfig {
+        &self.config
+    }
+
+    /// Freezes what comes before a stage (`layer1`, `layer2`, …, or `fc` for all but the
+    /// classifier) and thaws the stage and what follows it. Frozen batch normalizations keep
+    /// their running statistics and use them.
+    ///
+    /// # Errors
+    /// [`ZooError::Stage`] if there is no such stage, with the closest.
+    pub fn freeze_until(&self, stage: &str) -> crate::Result<()> {
+        let stages = self.config.stage_paths();
+        if !stages.iter().any(|known| known == stage) {
+            return Err(ZooError::stage(stage, stages));
+        }
+        let mut before = true;
+        for (path, state) in self.states() {
+            before &= !path.strip_prefix(stage).is_some_and(|rest| rest.starts_with('.'));
+            state.set_frozen(before);
+        }
+        Ok(())
+    }
+}
+
+impl<T: Float> Module<T> for Network<T> {
+    fn build(&self, b: &Builder<T>, x: Node) -> Node {
+        self.module.build(b, x)
+    }
+
+    fn graph(&self) -> Graph<T> {
+        self.graph.clone()
+    }
+}
+
+impl<T: Float> fmt::Debug for Network<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").field("config", &self.config).finish_non_exhaustive()
+    }
+}
