@@ -1,9 +1,9 @@
 //! Where the time of an inference goes: `cargo run --release -p residual-infer --example profile --
-//! resnet50 1 30` prints the plan, the median time of every step, and that of whole runs.
+//! resnet50 1 30` prints the session, the median time of every step, and that of whole runs.
 
 use std::time::Instant;
 
-use residual_infer::Plan;
+use residual_infer::Session;
 use residual_tensor::{Generator, Tensor};
 use residual_zoo::NetworkConfig;
 
@@ -18,15 +18,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [height, width] = config.native_size();
     let shape = [batch, config.input_channels, height, width];
     let images: Tensor<f32> = Generator::new(1).normal_tensor(shape, 1.0);
-    let mut plan = Plan::new(&net, shape)?;
-    println!("{plan}\n");
+    let mut session = Session::new(&net, shape)?;
+    println!("{session}\n");
 
-    println!("{}\n", plan.profile(&images, rounds)?);
-    let mut answer = plan.run(&images)?;
+    println!("{}\n", session.profile(&images, rounds)?);
+    let mut answer = session.run(&images)?;
     let mut times = Vec::new();
     for _ in 0..rounds.max(1) {
         let start = Instant::now();
-        plan.run_into(&images, &mut answer)?;
+        session.run_into(&images, &mut answer)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
     times.sort_by(f64::total_cmp);

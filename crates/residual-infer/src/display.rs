@@ -1,18 +1,18 @@
-//! Plans and profiles as tables.
+//! Sessions and their times as tables.
 
 use std::fmt;
 
 use crate::{
-    plan::{Plan, Profile},
+    session::{Session, StepTimes},
     step::{Addend, Step, Task},
 };
 
-impl Plan {
+impl Session {
     /// What a step does, with its algorithm and what was fused into it.
     pub(crate) fn describe(&self, step: &Step) -> String {
         let mut text = step.task.name();
-        if let Task::Conv2d { packed, .. } = &step.task {
-            text += &format!(", {}", format!("{:?}", packed.algorithm()).to_lowercase());
+        if let Task::Conv2d(packed) = &step.task {
+            text += &format!(", {}", format!("{:?}", packed.weight.algorithm()).to_lowercase());
         }
         match &step.addend {
             Addend::None => {}
@@ -28,7 +28,7 @@ impl Plan {
 
 /// One line per step: path, what it does, shape of the result, and the bytes of the arena that it
 /// is at.
-impl fmt::Display for Plan {
+impl fmt::Display for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "input {}", self.input())?;
         let rows: Vec<[String; 4]> = self
@@ -44,7 +44,7 @@ impl fmt::Display for Plan {
             .steps
             .iter()
             .map(|step| match &step.task {
-                Task::Conv2d { packed, .. } => packed.bytes(),
+                Task::Conv2d(packed) => packed.weight.bytes(),
                 _ => 0,
             })
             .sum();
@@ -58,7 +58,7 @@ impl fmt::Display for Plan {
 }
 
 /// One line per step: path, what it does, milliseconds, GFLOPS at two per multiply-add.
-impl fmt::Display for Profile {
+impl fmt::Display for StepTimes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows: Vec<[String; 4]> = self
             .steps

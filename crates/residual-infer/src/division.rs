@@ -1,4 +1,4 @@
-//! Which part of a plan takes a large batch a few pictures at a time.
+//! Which part of a session takes a large batch a few pictures at a time.
 //!
 //! The first layers of a network have few weights and large results. Done for a whole batch, each
 //! result has left the caches before the next layer comes to it; done for one picture after the
@@ -15,7 +15,7 @@ const RESULT: usize = 1 << 20;
 /// Elements of the weight of a step that is done again for each part: they stay in the caches, too.
 const WEIGHT: usize = 160 << 10;
 
-/// The first steps of a plan go through the batch in parts.
+/// The first steps of a session go through the batch in parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Division {
     /// How many steps; none if the whole batch is taken at once.

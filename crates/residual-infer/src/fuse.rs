@@ -1,4 +1,4 @@
-//! What each group of operations computes in evaluation mode, with weights and numbers worked out.
+//! What each group of operations computes in evaluation mode.
 //!
 //! Which operations make a group is the network's business ([`residual_nn::fusion`]). Batch normalization in
 //! evaluation mode is a scale and a shift per channel. Behind a convolution the scale goes into the weight
@@ -7,8 +7,10 @@
 
 use std::sync::Arc;
 
-use residual_nn::{Conv2dGeometry, Graph, Node, Operation, Pattern, Result, fusion::Group};
-use residual_tensor::{Shape, Tensor};
+use residual_nn::{Conv2dGeometry, Graph, Node, Operation, Pattern, fusion::Group};
+use residual_tensor::Shape;
+
+use crate::packed::Convolution;
 
 /// A group of operations. Inputs are results of other groups, named by the last of their nodes.
 #[derive(Debug)]
@@ -30,9 +32,9 @@ pub(crate) struct Fused {
 #[derive(Debug)]
 pub(crate) enum Kind {
     /// A convolution with a bias. A linear layer is one, of a single pixel.
-    Conv2d { weight: Tensor<f32>, bias: Vec<f32>, geometry: Conv2dGeometry },
+    Conv2d(Convolution),
     /// A scale and a shift per channel.
-    Affine { scale: Vec<f32>, shift: Vec<f32> },
+    Affine { scale: Arc<[f32]>, shift: Arc<[f32]> },
     /// Nothing: a sum or a ReLU that no convolution has taken up.
     Identity,
     /// What runs alone.
@@ -43,50 +45,39 @@ impl Kind {
     /// Elements of the weight.
     pub(crate) fn weight_len(&self) -> usize {
         match self {
-            Self::Conv2d { weight, .. } => weight.len(),
+            Self::Conv2d(convolution) => convolution.weight.elements(),
             _ => 0,
         }
     }
 }
 
 /// The groups of a graph, each behind those that it reads from. None for the input.
-///
-/// # Errors
-/// If there is no memory for the weights.
-pub(crate) fn fuse(graph: &Graph<f32>) -> Result<Vec<Fused>> {
+pub(crate) fn fuse(graph: &Graph<f32>) -> Vec<Fused> {
     graph.groups().iter().map(|group| Fused::new(graph, group)).collect()
 }
 
 impl Fused {
-    fn new(graph: &Graph<f32>, group: &Group) -> Result<Self> {
+    fn new(graph: &Graph<f32>, group: &Group) -> Self {
         let head = graph.node(group.head);
         let mut inputs = head.inputs.clone();
         let mut addend = group.add.map(|add| add.addend);
         let mut relu = group.relu.is_some();
         let kind = match graph.pattern(group.head) {
             Pattern::Conv2d(convolution) => {
-                let norm = group.norm.and_then(|norm| match graph.pattern(norm) {
-                    Pattern::BatchNorm2d(norm) => Some(norm),
-                    _ => None,
-                });
-                let folded = convolution.folded(norm);
-                let (weight, bias) = folded.map_err(|error| error.at(&graph.node(group.result()).path))?;
-                Kind::Conv2d { weight, bias, geometry: *convolution.geometry() }
+                let weight = convolution.weight.shape();
+                Kind::Conv2d(Convolution::new(group, *convolution.geometry(), weight))
             }
             Pattern::Linear(linear) => {
-                let weight = linear.weight.value();
-                let [outputs, inputs] = [weight.shape()[0], weight.shape()[1]];
-                let weight = weight.reshape(Shape::new([outputs, inputs, 1, 1])?)?;
-                Kind::Conv2d {
-                    weight,
-                    bias: linear.bias.value().to_vec(),
-                    geometry: Conv2dGeometry::new(1, 1),
-                }
+                // As many elements as the weight has now.
+                let weight = Shape::new([linear.weight.shape().to_vec(), vec![1, 1]].concat());
+                let weight = weight.expect("a shape with two axes of length 1 more");
+                Kind::Conv2d(Convolution::new(group, Conv2dGeometry::new(1, 1), weight))
             }
             Pattern::BatchNorm2d(norm) => {
                 let lines = norm.scales_and_shifts().into_iter();
-                let (scale, shift) = lines.map(|(scale, shift)| (scale as f32, shift as f32)).unzip();
-                Kind::Affine { scale, shift }
+                let (scale, shift): (Vec<_>, Vec<_>) =
+                    lines.map(|(scale, shift)| (scale as f32, shift as f32)).unzip();
+                Kind::Affine { scale: scale.into(), shift: shift.into() }
             }
             Pattern::Add => {
                 addend = inputs.pop();
@@ -98,6 +89,6 @@ impl Fused {
             }
             Pattern::Other => Kind::Other(head.operation.clone().expect("the input is in no group")),
         };
-        Ok(Self { path: head.path.clone(), kind, inputs, addend, relu, result: group.result() })
+        Self { path: head.path.clone(), kind, inputs, addend, relu, result: group.result() }
     }
 }

@@ -1,20 +1,20 @@
-//! One step of a plan: what it computes, from where in the arena to where.
+//! One step of a session: what it computes, from where in the arena to where.
 
 use std::{ops::Range, sync::Arc};
 
 use residual_kernels::{
     KernelError,
-    fused::{self, Epilogue, PackedConv2d},
+    fused::{self, Epilogue},
 };
-use residual_nn::{Operation, Result, Value};
+use residual_nn::{Graph, Operation, Result, Value};
 use residual_tensor::Shape;
 
-use crate::fuse::Kind;
+use crate::{fuse::Kind, packed::Packed};
 
 /// Where a tensor is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// It is what the plan was given.
+    /// It is what the session was given.
     Images,
     /// In the arena.
     Arena(Range<usize>),
@@ -48,8 +48,8 @@ pub(crate) struct Step {
 /// A [`Kind`] with all its sizes.
 #[derive(Debug)]
 pub(crate) enum Task {
-    Conv2d { packed: PackedConv2d, bias: Vec<f32> },
-    Affine { scale: Vec<f32>, shift: Vec<f32> },
+    Conv2d(Packed),
+    Affine { scale: Arc<[f32]>, shift: Arc<[f32]> },
     Identity,
     Other(Arc<dyn Operation<f32>>),
 }
@@ -59,8 +59,8 @@ impl Kind {
     pub(crate) fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
         let x = inputs[0];
         Ok(match self {
-            Self::Conv2d { weight, geometry, .. } => {
-                let shape = geometry.resolve(&pixels(x)?, weight.shape())?;
+            Self::Conv2d(convolution) => {
+                let shape = convolution.geometry.resolve(&pixels(x)?, &convolution.weight)?;
                 if x.rank() == 2 { Shape::new([shape.batch(), shape.out_channels()])? } else { shape.y() }
             }
             Self::Affine { scale, .. } => {
@@ -87,24 +87,24 @@ fn pixels(x: &Shape) -> Result<Shape> {
 }
 
 impl Task {
-    /// Packs weights for an input.
-    pub(crate) fn new(kind: Kind, x: &Shape) -> Result<Self> {
+    /// For an input.
+    pub(crate) fn new(graph: &Graph<f32>, kind: &Kind, x: &Shape) -> Result<Self> {
         Ok(match kind {
-            Kind::Conv2d { weight, bias, geometry } => {
-                let shape = geometry.resolve(&pixels(x)?, weight.shape())?;
-                Self::Conv2d { packed: PackedConv2d::new(&weight, &shape)?, bias }
+            Kind::Conv2d(convolution) => {
+                let shape = convolution.geometry.resolve(&pixels(x)?, &convolution.weight)?;
+                Self::Conv2d(convolution.packed(graph, &shape)?)
             }
-            Kind::Affine { scale, shift } => Self::Affine { scale, shift },
+            Kind::Affine { scale, shift } => Self::Affine { scale: scale.clone(), shift: shift.clone() },
             Kind::Identity => Self::Identity,
-            Kind::Other(operation) => Self::Other(operation),
+            Kind::Other(operation) => Self::Other(operation.clone()),
         })
     }
 
     /// What it is called.
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Conv2d { packed, .. } => {
-                let geometry = &packed.shape().geometry();
+            Self::Conv2d(packed) => {
+                let geometry = &packed.weight.shape().geometry();
                 let [height, width] = geometry.kernel;
                 let mut name = format!("conv {height}×{width}");
                 if geometry.stride != [1, 1] {
@@ -124,7 +124,7 @@ impl Task {
     /// Multiplications, each with an addition.
     pub(crate) fn multiply_adds(&self) -> u64 {
         match self {
-            Self::Conv2d { packed, .. } => packed.shape().multiply_adds(),
+            Self::Conv2d(packed) => packed.weight.shape().multiply_adds(),
             _ => 0,
         }
     }
@@ -161,8 +161,8 @@ impl Step {
         };
         let (relu, accumulate) = (self.relu, self.addend == Addend::InPlace);
         match &self.task {
-            Task::Conv2d { packed, bias } => {
-                packed.run(x, y, &Epilogue { bias: Some(bias), addend, accumulate, relu })?;
+            Task::Conv2d(Packed { weight, bias }) => {
+                weight.run(x, y, &Epilogue { bias: Some(bias), addend, accumulate, relu })?;
             }
             Task::Affine { scale, shift } => fused::affine_into(x, y, scale, shift, relu)?,
             Task::Identity => fused::sum_into(x, addend, y, accumulate, relu)?,

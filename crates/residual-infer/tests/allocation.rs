@@ -1,6 +1,6 @@
-//! A run of a plan takes no memory from the system once each thread has what it needs.
+//! A run of a session takes no memory from the system once each thread has what it needs.
 
-use residual_infer::Plan;
+use residual_infer::Session;
 use residual_tensor::{Generator, Tensor};
 use residual_zoo::NetworkConfig;
 
@@ -19,10 +19,10 @@ fn a_steady_run_takes_no_memory() {
             let net = NetworkConfig::named(name).unwrap().build(&mut Generator::new(0)).unwrap();
             let shape = [2, 3, size, size];
             let images: Tensor<f32> = Generator::new(1).normal_tensor(shape, 1.0);
-            let mut plan = Plan::new(&net, shape).unwrap();
-            let mut answer = plan.run(&images).unwrap();
-            plan.run_into(&images, &mut answer).unwrap();
-            let taken = allocation_counter::measure(|| plan.run_into(&images, &mut answer).unwrap());
+            let mut session = Session::new(&net, shape).unwrap();
+            let mut answer = session.run(&images).unwrap();
+            session.run_into(&images, &mut answer).unwrap();
+            let taken = allocation_counter::measure(|| session.run_into(&images, &mut answer).unwrap());
             assert_eq!(taken.count_total, 0, "{name}: {taken:?}");
         }
     });

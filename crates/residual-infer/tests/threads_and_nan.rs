@@ -1,8 +1,8 @@
-//! A plan gives the same bits however it is run, and does not answer with numbers where the network
+//! A session gives the same bits however it is run, and does not answer with numbers where the network
 //! has none.
 
 use residual_autograd::Tape;
-use residual_infer::{Model, Plan};
+use residual_infer::{Compiled, Session};
 use residual_nn::{Mode, Module};
 use residual_tensor::{Generator, Tensor};
 use residual_zoo::{Network, NetworkConfig};
@@ -36,9 +36,9 @@ fn any_number_of_threads_gives_the_same_bits() {
         let answer = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let mut plan = Plan::new(&net, shape).unwrap();
-                let first = bits(&plan.run(&images).unwrap());
-                assert_eq!(bits(&plan.run(&images).unwrap()), first, "{name}, {threads} threads, again");
+                let mut session = Session::new(&net, shape).unwrap();
+                let first = bits(&session.run(&images).unwrap());
+                assert_eq!(bits(&session.run(&images).unwrap()), first, "{name}, {threads} threads, again");
                 first
             })
         };
@@ -50,18 +50,18 @@ fn any_number_of_threads_gives_the_same_bits() {
 }
 
 #[test]
-fn sessions_do_not_disturb_each_other() {
+fn threads_that_ask_at_once_get_what_one_gets() {
     let (net, shape) = (network("cifar_resnet8"), [2, 3, 24, 24]);
     let images = |session: u64| Generator::new(session).normal_tensor::<f32>(shape, 1.0);
-    let alone = |session| bits(&Plan::new(&net, shape).unwrap().run(&images(session)).unwrap());
+    let alone = |session| bits(&Session::new(&net, shape).unwrap().run(&images(session)).unwrap());
     let expected: Vec<_> = (0..4).map(alone).collect();
+    let compiled = Compiled::new(&net);
     std::thread::scope(|scope| {
         for session in 0..4 {
-            let (net, expected) = (&net, &expected);
+            let (compiled, expected) = (&compiled, &expected);
             scope.spawn(move || {
-                let mut model = Model::new(net);
                 for _ in 0..20 {
-                    assert_eq!(bits(&model.run(&images(session)).unwrap()), expected[session as usize]);
+                    assert_eq!(bits(&compiled.run(&images(session)).unwrap()), expected[session as usize]);
                 }
             });
         }
@@ -79,7 +79,7 @@ fn a_weight_that_is_no_number_shows() {
             let (_, state) = net.parameters().into_iter().find(|(other, _)| other == path).unwrap();
             state.update(|value| value.as_mut_slice()[0] = f32::NAN);
             let (found, expected) =
-                (Plan::new(&net, shape).unwrap().run(&images).unwrap(), on_tape(&net, &images));
+                (Session::new(&net, shape).unwrap().run(&images).unwrap(), on_tape(&net, &images));
             let nan = |values: &[f32]| values.iter().map(|value| value.is_nan()).collect::<Vec<_>>();
             assert!(expected.iter().any(|value| value.is_nan()), "{name}, {path}: {expected:?}");
             assert_eq!(
@@ -96,12 +96,12 @@ fn one_picture_that_is_no_number_leaves_the_others_alone() {
     for (name, shape) in NETWORKS {
         let net = network(name);
         let clean = Generator::new(1).normal_tensor::<f32>(shape, 1.0);
-        let expected = Plan::new(&net, shape).unwrap().run(&clean).unwrap().to_vec();
+        let expected = Session::new(&net, shape).unwrap().run(&clean).unwrap().to_vec();
         for value in [f32::NAN, f32::INFINITY] {
             let mut values = clean.to_vec();
             *values.last_mut().unwrap() = value; // in the last picture's last corner
             let images = Tensor::from_vec(shape, values).unwrap();
-            let found = Plan::new(&net, shape).unwrap().run(&images).unwrap().to_vec();
+            let found = Session::new(&net, shape).unwrap().run(&images).unwrap().to_vec();
             let last = found.len() - 5;
             assert_eq!(found[..last], expected[..last], "{name}, {value}");
             assert!(found[last..].iter().all(|value| !value.is_finite()), "{name}, {value}: {found:?}");

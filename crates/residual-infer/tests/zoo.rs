@@ -1,7 +1,7 @@
 //! A compiled network answers as the network does, whatever the kind.
 
 use residual_autograd::Tape;
-use residual_infer::{Model, Plan};
+use residual_infer::{Compiled, Session};
 use residual_nn::{
     AvgPool2d, BatchNorm2d, BatchNormConfig, Builder, Linear, MaxPool2d, Mode, Module, Node, Pool2dGeometry,
     Relu, Role, Shortcut, SubsamplePad,
@@ -44,13 +44,13 @@ fn check(config: &NetworkConfig, [batch, height, width]: [usize; 3]) {
     let net = trained(config);
     let shape = [batch, config.input_channels, height, width];
     let images: Tensor<f32> = Generator::new(1).normal_tensor(shape, 1.0);
-    let mut plan = Plan::new(&net, shape).unwrap();
+    let mut session = Session::new(&net, shape).unwrap();
     let want = eval(&net, &images);
-    let got = plan.run(&images).unwrap();
+    let got = session.run(&images).unwrap();
     let name = &config.name;
     assert!(difference(&got, &want) < 1e-4, "{name} {shape:?}: {}", difference(&got, &want));
     // Twice the same, from either layout: nothing of the first run is left.
-    assert_eq!(plan.run(&images.to_layout(Layout::ChannelsLast)).unwrap(), got, "{name}");
+    assert_eq!(session.run(&images.to_layout(Layout::ChannelsLast)).unwrap(), got, "{name}");
 }
 
 fn named(name: &str) -> NetworkConfig {
@@ -72,8 +72,11 @@ fn batches_that_are_taken_in_parts() {
     for name in ["resnet18", "preresnet18", "resnext50_32x4d"] {
         check(&named(name), [4, 160, 224]);
     }
-    let plan = Plan::new(&trained(&named("resnet18")), [4, 3, 224, 224]).unwrap();
-    assert!(plan.to_string().contains("up to layer2.1.conv2 one after the other for 4 parts"), "{plan}");
+    let session = Session::new(&trained(&named("resnet18")), [4, 3, 224, 224]).unwrap();
+    assert!(
+        session.to_string().contains("up to layer2.1.conv2 one after the other for 4 parts"),
+        "{session}"
+    );
 }
 
 #[test]
@@ -131,41 +134,41 @@ fn layers_that_stand_alone() {
     ];
     for (index, layer) in layers.iter().enumerate() {
         let want = eval(&**layer, &images);
-        let mut plan = Plan::new(layer, images.shape()).unwrap();
+        let mut session = Session::new(layer, images.shape()).unwrap();
         for images in [images.clone(), images.to_layout(Layout::ChannelsLast)] {
-            assert!(difference(&plan.run(&images).unwrap(), &want) < 1e-6, "{index}");
+            assert!(difference(&session.run(&images).unwrap(), &want) < 1e-6, "{index}");
         }
     }
     let (features, linear) =
         (generator.normal_tensor([3, 6], 1.0), Linear::new(6, 4, &mut generator).unwrap());
-    let answer = Plan::new(&linear, [3, 6]).unwrap().run(&features).unwrap();
+    let answer = Session::new(&linear, [3, 6]).unwrap().run(&features).unwrap();
     assert!(difference(&answer, &eval(&linear, &features)) < 1e-6);
 }
 
 #[test]
-fn a_model_meets_several_shapes() {
+fn a_compiled_network_meets_several_shapes() {
     let net = trained(&named("cifar_resnet8"));
-    let mut model = Model::new(&net);
+    let compiled = Compiled::new(&net);
     for batch in [4, 4, 2, 1, 4] {
         let images: Tensor<f32> = Generator::new(batch).normal_tensor([batch as usize, 3, 16, 16], 1.0);
-        assert!(difference(&model.run(&images).unwrap(), &eval(&net, &images)) < 1e-4);
+        assert!(difference(&compiled.run(&images).unwrap(), &eval(&net, &images)) < 1e-4);
     }
 }
 
 #[test]
 fn what_does_not_fit_names_the_layer() {
     let net = trained(&named("cifar_resnet8"));
-    let error = Plan::new(&net, [1, 1, 32, 32]).unwrap_err().to_string();
+    let error = Session::new(&net, [1, 1, 32, 32]).unwrap_err().to_string();
     assert!(error.starts_with("conv1: conv2d: ") && error.contains("[1, 1, 32, 32]"), "{error}");
-    let mut plan = Plan::new(&net, [1, 3, 32, 32]).unwrap();
-    let error = plan.run(&Tensor::zeros([2, 3, 32, 32])).unwrap_err().to_string();
+    let mut session = Session::new(&net, [1, 3, 32, 32]).unwrap();
+    let error = session.run(&Tensor::zeros([2, 3, 32, 32])).unwrap_err().to_string();
     assert!(error.contains("[2, 3, 32, 32]") && error.contains("[1, 3, 32, 32]"), "{error}");
 }
 
 #[test]
-fn a_printed_plan_shows_what_was_fused() {
-    let plan = Plan::new(&trained(&named("cifar_resnet8")), [2, 3, 32, 32]).unwrap();
-    let text = plan.to_string();
+fn a_printed_session_shows_what_was_fused() {
+    let session = Session::new(&trained(&named("cifar_resnet8")), [2, 3, 32, 32]).unwrap();
+    let text = session.to_string();
     let line =
         |path: &str| text.lines().find(|line| line.starts_with(path)).unwrap_or_else(|| panic!("{text}"));
     assert!(line("layer1.0.conv2").contains("+ sum in place + relu"), "{text}");
@@ -173,5 +176,5 @@ fn a_printed_plan_shows_what_was_fused() {
     // A stem, six convolutions, two shortcuts of kind A, pooling, a classifier.
     assert!(text.contains("11 steps"), "{text}");
     // A block's input, which its output replaces, and what is between its convolutions.
-    assert_eq!(plan.arena_bytes(), 2 * 2 * 16 * 32 * 32 * 4);
+    assert_eq!(session.arena_bytes(), 2 * 2 * 16 * 32 * 32 * 4);
 }

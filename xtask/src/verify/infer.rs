@@ -5,7 +5,7 @@ use std::thread;
 
 use rayon::ThreadPoolBuilder;
 use residual_autograd::Tape;
-use residual_infer::Plan;
+use residual_infer::{Compiled, Session};
 use residual_nn::{Mode, Module};
 use residual_tensor::{Generator, Tensor};
 use residual_zoo::{Network, NetworkConfig};
@@ -24,9 +24,9 @@ use super::{
 
 /// Over the largest logit; rounding makes 1e-6 of it.
 const TOLERANCE: f64 = 1e-5;
-/// How many threads a plan runs with.
+/// How many threads a session runs with.
 const THREADS: [usize; 5] = [1, 2, 3, 4, 8];
-/// Networks with every kind of step that a plan has, and inputs for them. The last one's batch is
+/// Networks with every kind of step that a session has, and inputs for them. The last one's batch is
 /// taken in parts.
 const NETWORKS: &[(&str, [usize; 4])] = &[
     ("cifar_resnet20", [3, 3, 32, 29]),
@@ -57,10 +57,10 @@ fn images(input: [usize; 4], seed: u64) -> Tensor<f32> {
     Generator::new(seed).split("images").normal_tensor(input, 1.0)
 }
 
-/// Runs a plan of its own in a pool of so many threads.
-fn planned(net: &Network<f32>, images: &Tensor<f32>, threads: usize) -> Result<Tensor<f32>, Failure> {
+/// Runs a session of its own in a pool of so many threads.
+fn answered(net: &Network<f32>, images: &Tensor<f32>, threads: usize) -> Result<Tensor<f32>, Failure> {
     let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
-    pool.install(|| Ok(Plan::new(net, images.shape())?.run(images)?))
+    pool.install(|| Ok(Session::new(net, images.shape())?.run(images)?))
 }
 
 fn bits(tensor: &Tensor<f32>) -> Vec<u32> {
@@ -82,26 +82,26 @@ fn same(what: &str, found: &Tensor<f32>, expected: &Tensor<f32>) -> Result<(), F
 fn logits(fixture: &NetworkCase) -> Outcome {
     let net = build::<f32>(fixture)?;
     let images = signed("input", fixture.input_shape.clone());
-    let first = planned(&net, &images, THREADS[0])?;
+    let first = answered(&net, &images, THREADS[0])?;
     for threads in THREADS {
-        same(&format!("{threads} threads"), &planned(&net, &images, threads)?, &first)?;
+        same(&format!("{threads} threads"), &answered(&net, &images, threads)?, &first)?;
     }
     let mut comparison = Comparison::new("logits");
     comparison.array("", &doubles(&first), &fixture.eval.logits.concat());
     comparison.outcome(TOLERANCE)
 }
 
-/// As on a tape, with the same bits for each number of threads, and in a second run of a plan.
+/// As on a tape, with the same bits for each number of threads, and in a second run of a session.
 fn threads(name: &str, input: [usize; 4]) -> Outcome {
     let (net, images) = (network(name)?, images(input, 0));
-    let expected = planned(&net, &images, THREADS[0])?;
+    let expected = answered(&net, &images, THREADS[0])?;
     agree("each logit", &net, &images)?;
     for threads in THREADS {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
         pool.install(|| {
-            let mut plan = Plan::new(&net, images.shape())?;
+            let mut session = Session::new(&net, images.shape())?;
             for run in 1..=2 {
-                same(&format!("run {run} with {threads} threads"), &plan.run(&images)?, &expected)?;
+                same(&format!("run {run} with {threads} threads"), &session.run(&images)?, &expected)?;
             }
             Ok::<(), Failure>(())
         })?;
@@ -109,19 +109,19 @@ fn threads(name: &str, input: [usize; 4]) -> Outcome {
     Ok(format!("{} logits, with {THREADS:?} threads, twice each: same bits", expected.len()))
 }
 
-/// Several plans of one network at once, each with images of its own, from threads that know
-/// nothing of each other.
+/// One compiled network asked by several threads at once, each with images of its own.
 fn sessions(name: &str, input: [usize; 4]) -> Outcome {
     const SESSIONS: u64 = 4;
     const RUNS: usize = 3;
     let net = network(name)?;
     let expected: Vec<Tensor<f32>> =
-        (0..SESSIONS).map(|session| planned(&net, &images(input, session), 1)).collect::<Result<_, _>>()?;
-    let session = |session: u64| {
-        let images = images(input, session);
-        let mut plan = Plan::new(&net, images.shape())?;
+        (0..SESSIONS).map(|session| answered(&net, &images(input, session), 1)).collect::<Result<_, _>>()?;
+    let compiled = Compiled::new(&net);
+    let session = |number: u64| {
+        let images = images(input, number);
         for run in 1..=RUNS {
-            same(&format!("session {session}, run {run}"), &plan.run(&images)?, &expected[session as usize])?;
+            let what = format!("session {number}, run {run}");
+            same(&what, &compiled.run(&images)?, &expected[number as usize])?;
         }
         Ok::<(), Failure>(())
     };
@@ -136,7 +136,7 @@ fn sessions(name: &str, input: [usize; 4]) -> Outcome {
 }
 
 /// NaN and infinity, in each weight of a convolution or normalization in turn and in one picture of
-/// a batch: the plan must not answer with numbers where the tape does not, nor the other way round.
+/// a batch: the session must not answer with numbers where the tape does not, nor the other way round.
 ///
 /// Infinity may come out as NaN: fast algorithms subtract what the definition does not.
 fn not_finite(name: &str, [_, channels, height, width]: [usize; 4]) -> Outcome {
@@ -175,11 +175,11 @@ fn not_finite(name: &str, [_, channels, height, width]: [usize; 4]) -> Outcome {
     Ok(format!("{cases} cases as on a tape"))
 }
 
-/// The plan's answer, if it is finite and close where the tape's is, and only there.
+/// The session's answer, if it is finite and close where the tape's is, and only there.
 fn agree(what: &str, net: &Network<f32>, images: &Tensor<f32>) -> Result<Vec<f32>, Failure> {
     let tape = Tape::without_recording();
     let expected = net.forward(&tape.input(images.clone()), Mode::Eval)?.value().to_vec();
-    let found = Plan::new(net, images.shape())?.run(images)?.to_vec();
+    let found = Session::new(net, images.shape())?.run(images)?.to_vec();
     let finite = expected.iter().filter(|value| value.is_finite());
     let largest = finite.fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
     for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {

@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, path::PathBuf};
 
 use owo_colors::OwoColorize;
 use residual_data::{Corrupt, DataSpec, Dataset, ImageShape, Loader, LoaderConfig, Preprocess, Split};
-use residual_infer as infer;
+use residual_infer::Compiled;
 use residual_model::{Model, ModelSpec, network_of, open_weights};
 use residual_nn::Module;
 use residual_train::{Evaluation, evaluate, loader};
@@ -96,7 +96,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         }
     };
     let bar = progress::pictures("evaluating", loader.dataset().len());
-    let mut compiled = infer::Model::new(&net);
+    let compiled = Compiled::new(&net);
     let evaluation = evaluate(
         |images| compiled.run(&images),
         &loader,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use owo_colors::OwoColorize;
 use rayon::prelude::*;
 use residual_data::{Image, PictureFiles};
-use residual_infer as infer;
+use residual_infer::Compiled;
 use residual_model::{Model, predict};
 use serde::Serialize;
 
@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         }
     }
 
-    let mut compiled = infer::Model::new(&model.net);
+    let compiled = Compiled::new(&model.net);
     let mut predictions = Vec::new();
     let mut failed = Vec::new();
     let bar = progress::pictures("predicting", paths.len());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use residual_infer::Plan;
+use residual_infer::Session;
 use residual_model::{ModelSpec, network_of, open_weights};
 use residual_nn::Graph;
 use residual_tensor::{Float, Tensor};
@@ -48,7 +48,7 @@ enum Dtype {
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let shape = match args.dtype {
-        Dtype::F32 => forward(&args, |net, input| Plan::new(net, input.shape())?.run(input))?,
+        Dtype::F32 => forward(&args, |net, input| Session::new(net, input.shape())?.run(input))?,
         Dtype::F64 => forward::<f64>(&args, |net, input| Graph::of(net).evaluate(input))?,
     };
     if context.json {

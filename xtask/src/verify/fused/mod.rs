@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, env};
 use definition::{Definition, Evaluated};
 use panels::Panels;
 use residual_autograd::Tape;
-use residual_infer::Plan;
+use residual_infer::Session;
 use residual_nn::{Mode, Module, Role};
 use residual_tensor::{Float, Generator, Tensor};
 use residual_zoo::{Network, NetworkConfig};
@@ -228,9 +228,9 @@ fn compiled(small: &Small, tolerance: f64) -> Outcome {
     };
     let tape = Tape::without_recording();
     let on_tape = logits(net.forward(&tape.input(images.clone()), Mode::Eval)?.value());
-    let planned = logits(&Plan::new(&net, images.shape())?.run(&images)?);
+    let compiled = logits(&Session::new(&net, images.shape())?.run(&images)?);
     let mut told = Vec::new();
-    for (what, ours) in [("compiled", &planned), ("on a tape", &on_tape)] {
+    for (what, ours) in [("compiled", &compiled), ("on a tape", &on_tape)] {
         let mut panels = Panels::new(tolerance);
         panels.all(ours, &evaluated.arrays);
         told.push(panels.outcome(what)?);

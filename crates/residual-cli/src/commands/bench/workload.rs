@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use residual_data::{Batch, ImageShape};
-use residual_infer::Plan;
+use residual_infer::Session;
 use residual_nn::{Mode, Module, Tape};
 use residual_tensor::{Generator, Layout, Tensor};
 use residual_train::{Profile, Sgd, SgdRule};
@@ -29,7 +29,7 @@ pub(super) struct Workload {
     task: Task,
     net: Network<f32>,
     /// Of the network, where it is asked for answers.
-    plan: Option<Plan>,
+    session: Option<Session>,
     sgd: Sgd<f32>,
     images: Tensor<f32>,
     labels: Vec<usize>,
@@ -56,8 +56,8 @@ impl Workload {
         let images = Tensor::try_from_fn(shape, || generator.normal() as f32);
         let images = images.map_err(residual_nn::Error::from)?.to_layout(Layout::ChannelsLast);
         let labels = (0..batch).map(|image| image % config.classes).collect();
-        let plan = (task == Task::Infer).then(|| Plan::new(&net, shape)).transpose()?;
-        Ok(Self { task, net, plan, sgd: Sgd::new(RULE), images, labels, multiply_adds })
+        let session = (task == Task::Infer).then(|| Session::new(&net, shape)).transpose()?;
+        Ok(Self { task, net, session, sgd: Sgd::new(RULE), images, labels, multiply_adds })
     }
 
     pub(super) fn task(&self) -> Task {
@@ -101,8 +101,8 @@ impl Workload {
 
     /// Makes a step.
     pub(super) fn step(&mut self) -> Result<()> {
-        match &mut self.plan {
-            Some(plan) => plan.run(&self.images).map(drop).map_err(Into::into),
+        match &mut self.session {
+            Some(session) => session.run(&self.images).map(drop).map_err(Into::into),
             None => self.train(),
         }
     }

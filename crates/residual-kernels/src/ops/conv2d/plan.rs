@@ -117,6 +117,20 @@ impl<T: Float> Plan<T> {
         self.parts.iter().map(pack).collect()
     }
 
+    /// Whether weights that were packed for the other plan, of the same algorithm and weight, are those
+    /// of this one. Blocks of channels depend on whether the input is read in place.
+    fn packs_like(&self, other: &Self) -> bool {
+        let same = |(one, other): (&Part<T>, &Part<T>)| match (one, other) {
+            (Part::Blocked(one), Part::Blocked(other)) => {
+                one.packed_len() == other.packed_len() && one.channel_blocks().eq(other.channel_blocks())
+            }
+            (Part::Grouped(one), Part::Grouped(other)) => one.packed_len() == other.packed_len(),
+            (Part::Winograd(one), Part::Winograd(other)) => one.packed_len() == other.packed_len(),
+            _ => false,
+        };
+        self.parts.len() == other.parts.len() && self.parts.iter().zip(&other.parts).all(same)
+    }
+
     /// Computes `y`, and its statistics if asked to and there is just one part.
     pub(super) fn run(
         &self,
@@ -190,7 +204,7 @@ pub struct PackedConv2d<T: Float = f32> {
     shape: Conv2dShape,
     algorithm: Algorithm,
     plan: Plan<T>,
-    weights: Vec<Tensor<T>>,
+    pub(super) weights: Vec<Tensor<T>>,
 }
 
 impl<T: Float> PackedConv2d<T> {
@@ -201,9 +215,25 @@ impl<T: Float> PackedConv2d<T> {
     /// If the weight is not the shape's, or an environment variable names something that does not
     /// exist.
     pub fn new(weight: &Tensor<T>, shape: &Conv2dShape) -> Result<Self> {
-        let preferred = Algorithm::preferred()?.filter(|algorithm| check_packed(*algorithm, shape).is_ok());
-        let isa = isa::active::<T>()?;
-        Self::with(preferred.unwrap_or_else(|| cost::forward_packed(shape, isa)), weight, shape)
+        Self::with(choose_packed::<T>(shape)?, weight, shape)
+    }
+
+    /// The same weight for inputs of another shape. Nothing is packed again, and the packed weight is
+    /// shared; `None` if the other shape is better computed in another way, with a weight that
+    /// is packed in another order.
+    ///
+    /// # Errors
+    /// If an environment variable names something that does not exist.
+    pub fn reshaped(&self, shape: &Conv2dShape) -> Result<Option<Self>> {
+        let algorithm = choose_packed::<T>(shape)?;
+        if algorithm != self.algorithm
+            || (shape.weight(), shape.geometry) != (self.shape.weight(), self.shape.geometry)
+        {
+            return Ok(None);
+        }
+        let plan = Plan::forward(shape, algorithm, false, isa::active()?);
+        let same = plan.packs_like(&self.plan);
+        Ok(same.then(|| Self { shape: *shape, algorithm, plan, weights: self.weights.clone() }))
     }
 
     /// Packs a weight for a given algorithm.
@@ -253,6 +283,13 @@ impl<T: Float> PackedConv2d<T> {
         self.plan.run(x.into(), &self.weights, y, epilogue, false);
         Ok(())
     }
+}
+
+/// The algorithm that suits the shape best when its weight is packed once and used many times.
+fn choose_packed<T: Float>(shape: &Conv2dShape) -> Result<Algorithm> {
+    let preferred = Algorithm::preferred()?.filter(|algorithm| check_packed(*algorithm, shape).is_ok());
+    let isa = isa::active::<T>()?;
+    Ok(preferred.unwrap_or_else(|| cost::forward_packed(shape, isa)))
 }
 
 /// An error unless the algorithm can compute a convolution of this shape, and packs weights.

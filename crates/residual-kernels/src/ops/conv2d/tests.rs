@@ -437,3 +437,44 @@ fn packed_convolutions_check_what_they_are_given() {
          dilation [1, 1], groups 1: it needs a 3×3 kernel with stride 1, dilation 1 and one group"
     );
 }
+
+#[test]
+fn a_packed_weight_serves_other_shapes() {
+    let mut generator = Generator::new(4);
+    for (kernel, groups) in [(3, 1), (1, 1), (3, 4)] {
+        let geometry = Conv2dGeometry::new(kernel, kernel).padding(kernel / 2).groups(groups);
+        let weight: Tensor<f32> = generator.normal_tensor([24, 16 / groups, kernel, kernel], 1.0);
+        let mut shared = 0;
+        let mut packed: Option<PackedConv2d> = None;
+        for [batch, height, width] in [[1, 14, 14], [3, 14, 14], [8, 9, 40], [1, 1, 1], [1, 14, 14]] {
+            let x = generator.normal_tensor([batch, 16, height, width], 1.0).to_layout(Layout::ChannelsLast);
+            let shape = geometry.resolve(x.shape(), weight.shape()).unwrap();
+            let fresh = PackedConv2d::new(&weight, &shape).unwrap();
+            let other = packed.as_ref().and_then(|packed| packed.reshaped(&shape).unwrap());
+            if let Some(other) = &other {
+                assert_eq!(other.algorithm(), fresh.algorithm());
+                let mut weights = other.weights.iter().zip(&packed.as_ref().unwrap().weights);
+                assert!(weights.all(|(one, other)| one.shares_memory_with(other)));
+                shared += 1;
+            }
+            let run = |packed: &PackedConv2d| {
+                let mut y = Tensor::<f32>::unfilled(shape.y(), Layout::ChannelsLast);
+                packed.run(x.as_slice(), y.as_mut_slice(), &Epilogue::default()).unwrap();
+                y.to_vec().into_iter().map(f32::to_bits).collect::<Vec<_>>()
+            };
+            let other = other.unwrap_or_else(|| fresh.clone());
+            assert_eq!(run(&other), run(&fresh), "{kernel} {groups} {shape:?}");
+            packed = Some(other);
+        }
+        assert!(shared >= 1, "{kernel} {groups}");
+    }
+    let shape = |channels: usize, stride: usize| {
+        let geometry = Conv2dGeometry::new(3, 3).stride(stride);
+        let [x, weight] = [[1, channels, 9, 9], [4, channels, 3, 3]].map(|axes| Shape::new(axes).unwrap());
+        geometry.resolve(&x, &weight).unwrap()
+    };
+    let packed = PackedConv2d::new(&Tensor::<f32>::zeros([4, 2, 3, 3]), &shape(2, 1)).unwrap();
+    for other in [shape(3, 1), shape(2, 2)] {
+        assert!(packed.reshaped(&other).unwrap().is_none(), "{other:?}");
+    }
+}

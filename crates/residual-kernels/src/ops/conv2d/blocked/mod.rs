@@ -83,6 +83,11 @@ impl<T: Float> Blocking<T> {
         self.panels.iter().map(|panel| panel.width).sum()
     }
 
+    /// The channels of a group in the blocks that packed weights have them in.
+    pub(in crate::ops::conv2d) fn channel_blocks(&self) -> impl Iterator<Item = Range<usize>> {
+        self.units.channel_blocks()
+    }
+
     /// Elements of the packed weights.
     pub(in crate::ops::conv2d) fn packed_len(&self) -> usize {
         self.correlation.groups * self.panels_width() * self.correlation.terms()

@@ -7,17 +7,19 @@ use residual_nn::{Error, Graph, Module, Node, Result};
 use residual_tensor::{IntoShape, Layout, Shape, Tensor};
 
 use crate::{
+    Compiled,
     arena::{self, Lifetime},
     division::Division,
-    fuse::{Fused, fuse},
+    fuse::Fused,
     step::{Addend, Place, Step, Task},
 };
 
 /// A network compiled for inputs of one shape. Printed, it shows its steps.
 ///
-/// It holds the weights as they were when it was made: what is learnt later needs a new plan.
+/// It shares the packed weights of the [`Compiled`] network that it comes from, and has memory of its own for
+/// what is between.
 #[derive(Debug)]
-pub struct Plan {
+pub struct Session {
     input: Shape,
     pub(crate) steps: Vec<Step>,
     pub(crate) division: Division,
@@ -27,31 +29,26 @@ pub struct Plan {
     pub(crate) arena: Tensor<f32>,
 }
 
-impl Plan {
-    /// Compiles a network for inputs of a shape, `[n, c, h, w]`.
+impl Session {
+    /// Compiles a network for inputs of a shape, `[n, c, h, w]`, alone.
     ///
     /// # Errors
     /// If the input does not fit, with the path of the layer that would refuse it.
     pub fn new<M: Module<f32> + ?Sized>(network: &M, input: impl IntoShape) -> Result<Self> {
-        Self::of_graph(&network.graph(), input)
+        Compiled::new(network).session(input)
     }
 
-    /// Compiles a graph for inputs of a shape.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    pub fn of_graph(graph: &Graph<f32>, input: impl IntoShape) -> Result<Self> {
-        let input = input.into_shape()?;
-        let fused = fuse(graph)?;
+    /// With operations that are fused already.
+    pub(crate) fn of_fused(graph: &Graph<f32>, fused: &[Fused], input: Shape) -> Result<Self> {
         // The input is value 0, the result of step i value i + 1.
         let mut value_of = vec![0; graph.nodes().len()];
         for (index, step) in fused.iter().enumerate() {
             value_of[step.result.index()] = index + 1;
         }
         let output = value_of[graph.output().index()];
-        let last_use = last_uses(&fused, &value_of, output);
-        let division = Division::choose(&fused, &input, &value_of, &last_use);
-        let (tasks, shapes) = resolve(fused, &input, &value_of, division)?;
+        let last_use = last_uses(fused, &value_of, output);
+        let division = Division::choose(fused, &input, &value_of, &last_use);
+        let (tasks, shapes) = resolve(graph, fused, &input, &value_of, division)?;
         let storage = Storage::plan(&tasks, &shapes, &last_use, division);
         let place = |value: usize| match value {
             0 => Place::Images,
@@ -105,7 +102,7 @@ impl Plan {
     /// The network's answer.
     ///
     /// # Errors
-    /// If the images do not have the shape that the plan was made for.
+    /// If the images do not have the shape that the session was made for.
     pub fn run(&mut self, images: &Tensor<f32>) -> Result<Tensor<f32>> {
         let layout = if self.output().rank() == 4 { Layout::ChannelsLast } else { Layout::Contiguous };
         let mut answer = Tensor::try_unfilled(self.output(), layout)?;
@@ -126,7 +123,7 @@ impl Plan {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn profile(&mut self, images: &Tensor<f32>, rounds: usize) -> Result<Profile> {
+    pub fn profile(&mut self, images: &Tensor<f32>, rounds: usize) -> Result<StepTimes> {
         let mut answer = self.run(images)?;
         let mut times = vec![Vec::with_capacity(rounds); self.steps.len()];
         for _ in 0..rounds.max(1) {
@@ -145,7 +142,7 @@ impl Plan {
                 multiply_adds: step.task.multiply_adds() * parts as u64,
             }
         });
-        Ok(Profile { steps: steps.collect() })
+        Ok(StepTimes { steps: steps.collect() })
     }
 
     /// Runs all steps, telling `watch` how long each took.
@@ -155,8 +152,8 @@ impl Plan {
         answer: &mut Tensor<f32>,
         mut watch: impl FnMut(usize, Duration),
     ) -> Result<()> {
-        KernelError::unless_same("plan", ("input", images.shape()), ("the plan's", &self.input))?;
-        KernelError::unless_same("plan", ("answer", answer.shape()), ("the plan's", &self.output.1))?;
+        KernelError::unless_same("session", ("input", images.shape()), ("the session's", &self.input))?;
+        KernelError::unless_same("session", ("answer", answer.shape()), ("the session's", &self.output.1))?;
         let arena = self.arena.as_mut_slice();
         let lies_channels_last = match **images.shape() {
             [_, c, h, w] => images.layout() == Layout::ChannelsLast || c == 1 || h * w == 1,
@@ -174,7 +171,7 @@ impl Plan {
         for part in 0..parts {
             let images_of_part = &images.as_slice()[part * part_len..][..part_len];
             if let Some(range) = converted {
-                let [batch, channels, height, width] = images.dims("plan").map_err(KernelError::from)?;
+                let [batch, channels, height, width] = images.dims("session").map_err(KernelError::from)?;
                 let shape = [batch / parts, channels, height, width];
                 channels_last_into(images_of_part, &mut arena[range.clone()], shape)?;
             }
@@ -229,9 +226,10 @@ fn with_batch(shape: &Shape, batch: impl Fn(usize) -> usize) -> Result<Shape> {
     Ok(axes.into_shape()?)
 }
 
-/// Works out all sizes, and packs weights for them.
+/// Works out all sizes, and finds the weights for them.
 fn resolve(
-    fused: Vec<Fused>,
+    graph: &Graph<f32>,
+    fused: &[Fused],
     input: &Shape,
     value_of: &[usize],
     division: Division,
@@ -239,18 +237,25 @@ fn resolve(
     let mut shapes = vec![with_batch(input, |batch| batch / division.parts)?];
     let mut tasks = Vec::with_capacity(fused.len());
     for Fused { path, kind, inputs, addend, relu, .. } in fused {
-        let addend = addend.map(|addend| value_of[addend.index()]);
+        let addend = addend.as_ref().map(|addend| value_of[addend.index()]);
         let value = |node: &Node| (value_of[node.index()], shapes[value_of[node.index()]].clone());
         let inputs: Vec<(usize, Shape)> = inputs.iter().map(value).collect();
-        let at_path = |error: Error| error.at(&path);
+        let at_path = |error: Error| error.at(path);
         let of_inputs: Vec<&Shape> = inputs.iter().map(|(_, shape)| shape).collect();
         let output = kind.output(&of_inputs).map_err(at_path)?;
-        let task = Task::new(kind, of_inputs[0]).map_err(at_path)?;
+        let task = Task::new(graph, kind, of_inputs[0]).map_err(at_path)?;
         if let Some(addend) = addend {
             let same = KernelError::unless_same("add", ("a", &output), ("b", &shapes[addend]));
             same.map_err(|error| at_path(error.into()))?;
         }
-        tasks.push(Resolved { path, task, inputs, addend, relu, output: output.clone() });
+        tasks.push(Resolved {
+            path: path.clone(),
+            task,
+            inputs,
+            addend,
+            relu: *relu,
+            output: output.clone(),
+        });
         // From here on the whole batch is taken at once.
         let whole = tasks.len() == division.steps;
         shapes.push(if whole { with_batch(&output, |batch| batch * division.parts)? } else { output });
@@ -302,9 +307,9 @@ impl Storage {
     }
 }
 
-/// How long a plan's steps take.
+/// How long a session's steps take.
 #[derive(Debug, Clone)]
-pub struct Profile {
+pub struct StepTimes {
     /// All steps in order.
     pub steps: Vec<StepTime>,
 }
