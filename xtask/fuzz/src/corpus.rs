@@ -89,7 +89,7 @@ mod tests {
     fn what_is_packed_is_found_again() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("xtask/fuzz/corpus");
-        let target = Target { name: "t", seeds: || vec![b"seed".to_vec()], ..crate::TARGETS[0] };
+        let target = Target { name: "t", seeds: || vec![b"seed".to_vec()], ..crate::weights::NPY };
         let target = Target { fixtures: None, ..target };
         fs::create_dir_all(folder.join("t")).unwrap();
         fs::write(folder.join("t/once.bin"), b"file").unwrap();

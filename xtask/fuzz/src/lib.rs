@@ -22,7 +22,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use residual_data::DataSpec;
 use residual_tensor::Generator;
+use residual_weights::inspect::Format;
 
 /// Something that takes bytes from outside, and what is expected of it.
 #[derive(Clone, Copy)]
@@ -41,24 +43,45 @@ pub struct Target {
     pub most_memory: fn(usize) -> u64,
 }
 
-/// Every target.
-pub const TARGETS: &[Target] = &[
-    weights::SAFETENSORS,
-    weights::PTH,
-    weights::NPY,
-    weights::INSPECT,
-    networks::CHECKPOINT,
-    pictures::CIFAR,
-    pictures::IDX,
-    pictures::FER2013,
+/// A list of targets, one for each case of an enum. A case that has no row here does not compile, and what
+/// a row names is in the list.
+macro_rules! one_for_each {
+    ($list:ident: $of:ty, $($case:pat => $target:path,)*) => {
+        const $list: &[Target] = &[$($target),*];
+        const _: fn(&$of) = |case| match case {
+            $($case => (),)*
+        };
+    };
+}
+
+// What reads each format of weights.
+one_for_each! {
+    FORMATS: Format,
+    Format::Safetensors => weights::SAFETENSORS,
+    Format::PthZip | Format::PthStream => weights::PTH,
+    Format::Npy => weights::NPY,
+    Format::Onnx => weights::INSPECT,
+}
+
+// What reads each kind of data set.
+one_for_each! {
+    DATA_SETS: DataSpec,
+    DataSpec::Faces(_) => texts::DATA_SPEC, // drawn; only the name is read
+    DataSpec::Cifar10(_) | DataSpec::Cifar100(_) => pictures::CIFAR,
+    DataSpec::Fer2013(_) => pictures::FER2013,
+    DataSpec::Folder(_) => pictures::FOLDER,
+    DataSpec::Idx(_) => pictures::IDX,
+}
+
+/// All else that takes bytes, text or sizes.
+const OTHERS: &[Target] = &[
     pictures::PICTURE,
-    pictures::FOLDER,
+    networks::CHECKPOINT,
     networks::MODEL_NAME,
     networks::NETWORK,
     networks::CONFIG,
     networks::ASSIGNMENT,
     texts::RENAME,
-    texts::DATA_SPEC,
     written::WEIGHTS,
     written::ONNX,
     written::PNG,
@@ -66,9 +89,14 @@ pub const TARGETS: &[Target] = &[
     geometries::POOLING,
 ];
 
+/// Every target.
+pub fn targets() -> impl Iterator<Item = &'static Target> {
+    FORMATS.iter().chain(DATA_SETS).chain(OTHERS)
+}
+
 /// The target of this name.
 pub fn find(name: &str) -> Option<&'static Target> {
-    TARGETS.iter().find(|target| target.name == name)
+    targets().find(|target| target.name == name)
 }
 
 /// Files: the budgets of the readers, and what growing collections hold besides.
@@ -148,7 +176,7 @@ mod tests {
 
     #[test]
     fn names_are_told_apart() {
-        for target in TARGETS {
+        for target in targets() {
             assert_eq!(find(target.name).unwrap().about, target.about, "{}", target.name);
         }
         assert!(find("nothing").is_none());
@@ -157,7 +185,7 @@ mod tests {
     #[test]
     fn whatever_a_target_must_not_do_is_noticed() {
         let with = |run: fn(&[u8], &Path) -> Result<(), String>| {
-            let target = Target { name: "t", run, most_memory: few_times_the_file, ..TARGETS[0] };
+            let target = Target { name: "t", run, most_memory: few_times_the_file, ..weights::NPY };
             target.replay(&[("x".to_owned(), b"bytes".to_vec())], Path::new(""))
         };
         let panics = with(|bytes, _| panic!("{} bytes", bytes.len()));

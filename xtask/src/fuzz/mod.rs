@@ -15,7 +15,7 @@ use std::{
 };
 
 use comfy_table::{CellAlignment, Table, presets};
-use residual_fuzz::{TARGETS, Target, corpus};
+use residual_fuzz::{Target, corpus};
 
 use crate::Failure;
 use harness::Harness;
@@ -39,8 +39,9 @@ pub(crate) struct Options {
 
 /// The targets, for `--help`.
 pub(crate) fn targets_help() -> String {
-    let width = TARGETS.iter().map(|target| target.name.len()).max().unwrap_or(0);
-    let lines = TARGETS.iter().map(|target| format!("  {:width$}  {}\n", target.name, target.about));
+    let width = residual_fuzz::targets().map(|target| target.name.len()).max().unwrap_or(0);
+    let lines =
+        residual_fuzz::targets().map(|target| format!("  {:width$}  {}\n", target.name, target.about));
     format!(
         "Targets:\n{}\nWhat is found and learned stays in target/fuzz/TARGET. Needs a C++ compiler, on Linux or macOS.",
         lines.collect::<String>()
@@ -68,7 +69,7 @@ struct Report {
 /// Fuzzes what is selected. Gives whether there was nothing to find.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool, Failure> {
     let selected = |target: &&Target| options.targets.is_empty() || options.targets.contains(&target.name);
-    let targets: Vec<&Target> = TARGETS.iter().filter(selected).collect();
+    let targets: Vec<&Target> = residual_fuzz::targets().filter(selected).collect();
     anstream::eprintln!(
         "building libFuzzer's program with the address sanitizer; the first time takes minutes"
     );
