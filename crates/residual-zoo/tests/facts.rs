@@ -4,8 +4,9 @@ use residual_nn::{BlockKind, Module, ShortcutKind};
 use residual_tensor::Generator;
 use residual_zoo::{Network, NetworkConfig, Stem, Summary, ZooError, names};
 
+/// The network without values, which would take most of the time to draw.
 fn build(name: &str) -> Network<f32> {
-    NetworkConfig::named(name).unwrap().build(&mut Generator::new(0)).unwrap()
+    NetworkConfig::named(name).unwrap().build_blank().unwrap()
 }
 
 /// Multiply-adds for one picture of the size that the network was made for.
@@ -159,7 +160,7 @@ fn every_listed_network_can_be_built_and_described_in_toml() {
         let text = toml::to_string(&config).unwrap();
         assert_eq!(NetworkConfig::from_toml(&text).unwrap(), config, "{text}");
         if config.layers() <= 110 && !name.contains("101") {
-            let grey = config.classes(7).input_channels(1).build::<f32>(&mut Generator::new(0)).unwrap();
+            let grey = config.classes(7).input_channels(1).build_blank::<f32>().unwrap();
             let [h, w] = grey.config().native_size();
             let summary = Summary::of(&grey, [2, 1, h, w]).unwrap();
             assert_eq!(*summary.layers.last().unwrap().output, [2, 7], "{name}");
@@ -170,7 +171,7 @@ fn every_listed_network_can_be_built_and_described_in_toml() {
 #[test]
 fn shortcut_c_projects_everywhere() {
     let config = NetworkConfig::named("resnet34").unwrap().shortcut(ShortcutKind::C);
-    let net = config.build::<f32>(&mut Generator::new(0)).unwrap();
+    let net = config.build_blank::<f32>().unwrap();
     let projections = net.states().iter().filter(|(path, _)| path.ends_with("downsample.0.weight")).count();
     assert_eq!(projections, 16);
 }
