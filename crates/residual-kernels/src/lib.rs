@@ -102,3 +102,8 @@ pub fn check_environment() -> Result<()> {
     conv2d::Algorithm::preferred()?;
     Ok(())
 }
+
+/// The example of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

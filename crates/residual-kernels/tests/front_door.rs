@@ -54,6 +54,49 @@ fn convolutions_read_everything() {
 }
 
 #[test]
+fn convolutions_write_where_they_are_told_to() {
+    let three = Conv2dGeometry::new(3, 3).padding(1);
+    let cases = [
+        (three, [2, 5, 9, 8], [6, 5, 3, 3]),
+        (three.stride(2), [2, 5, 9, 8], [6, 5, 3, 3]),
+        (three.groups(3), [1, 6, 5, 7], [9, 2, 3, 3]),
+        (three, [0, 5, 9, 8], [6, 5, 3, 3]),
+        (three, [2, 0, 9, 8], [6, 0, 3, 3]),
+    ];
+    for (geometry, x, weight) in cases {
+        let (x, weight) = (random(1, x), random(2, weight));
+        let shape = geometry.resolve(x.shape(), weight.shape()).unwrap();
+        let dy = random(3, shape.y().dims("test").unwrap());
+        let nan = |like: &Tensor<f32>| vec![f32::NAN; like.len()];
+
+        let mut y = nan(&dy);
+        conv2d::forward_into(x.as_slice(), weight.as_slice(), &mut y, &shape).unwrap();
+        assert_eq!(y, conv2d(&x, &weight, &geometry).unwrap().as_slice());
+        let mut dx = nan(&x);
+        conv2d::backward_data_into(dy.as_slice(), weight.as_slice(), &mut dx, &shape).unwrap();
+        assert_eq!(dx, conv2d::backward_data(&dy, &weight, x.shape(), &geometry).unwrap().as_slice());
+        let mut dw = nan(&weight);
+        conv2d::backward_weights_into(x.as_slice(), dy.as_slice(), &mut dw, &shape).unwrap();
+        assert_eq!(dw, conv2d::backward_weights(&x, &dy, weight.shape(), &geometry).unwrap().as_slice());
+
+        let (x, weight, dy, more) = (x.as_slice(), weight.as_slice(), dy.as_slice(), [0.0; 1000]);
+        for error in [
+            conv2d::forward_into(&more, weight, &mut y, &shape),
+            conv2d::forward_into(x, &more, &mut y, &shape),
+            conv2d::forward_into(x, weight, &mut more.clone(), &shape),
+            conv2d::backward_data_into(&more, weight, &mut dx, &shape),
+            conv2d::backward_data_into(dy, &more, &mut dx, &shape),
+            conv2d::backward_data_into(dy, weight, &mut more.clone(), &shape),
+            conv2d::backward_weights_into(&more, dy, &mut dw, &shape),
+            conv2d::backward_weights_into(x, &more, &mut dw, &shape),
+            conv2d::backward_weights_into(x, dy, &mut more.clone(), &shape),
+        ] {
+            assert!(error.unwrap_err().to_string().contains("elements, but 1000"), "{shape:?}");
+        }
+    }
+}
+
+#[test]
 fn the_other_operations_read_everything() {
     let (x, other) = (random(1, [2, 5, 6, 8]), random(2, [2, 5, 6, 8]));
     let x_shape = x.shape().clone();

@@ -9,8 +9,8 @@ use crate::{
     ops::{
         add, batch_norm,
         conv2d::{
-            choose, cost, resolve_backward, run_backward_data, run_backward_weights, run_forward,
-            write_backward_data,
+            choose, cost, fast_backward_data, resolve_backward, run_backward_data, run_backward_weights,
+            run_forward,
         },
     },
 };
@@ -69,7 +69,7 @@ pub fn accumulate_backward_data<T: Float>(
         let other = run_backward_data(algorithm, dy.into(), weight.into(), &shape)?;
         return add::accumulate(dx, &other);
     }
-    write_backward_data(algorithm, dy.into(), weight.into(), dx, &shape, true)
+    fast_backward_data(algorithm, dy.into(), weight.into(), dx.as_mut_slice(), &shape, true)
 }
 
 /// [`conv2d::backward_weights`](crate::conv2d::backward_weights) of an [`Input`].

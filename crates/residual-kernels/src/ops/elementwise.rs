@@ -173,7 +173,7 @@ pub fn exp_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a,
     backward("exp backward", dy.into_view()?, ("y", y.into_view()?), slope::exp)
 }
 
-/// The natural logarithm: −∞ at 0, not a number below.
+/// The natural logarithm: −∞ at 0, NaN below.
 ///
 /// # Errors
 /// Only [those of every function](self).
@@ -189,7 +189,7 @@ pub fn log_backward<'a, T: Float>(dy: impl IntoView<'a, T>, x: impl IntoView<'a,
     backward("log backward", dy.into_view()?, ("x", x.into_view()?), slope::log)
 }
 
-/// `√x`, not a number below 0.
+/// `√x`, NaN below 0.
 ///
 /// # Errors
 /// Only [those of every function](self).
@@ -207,7 +207,7 @@ pub fn sqrt_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a
 
 /// `x` to the power of a constant.
 ///
-/// As in PyTorch, ½ and −½ are square roots, and not a number for −∞, where IEEE 754's power has +∞
+/// As in PyTorch, ½ and −½ are square roots, and NaN for −∞, where IEEE 754's power has +∞
 /// and 0.
 ///
 /// # Errors

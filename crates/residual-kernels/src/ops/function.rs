@@ -38,7 +38,7 @@ fn exp_f32(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, of which the first has few bits, so that its multiples are exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    // Beyond these it is infinite, or 0. What is not a number is neither, and stays.
+    // Beyond these the result is infinite, or 0. NaN fails both comparisons and stays NaN.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -105.0 { -105.0 } else { x };
     // eˣ = 2ᵏ · eʳ with |r| ≤ ½ ln 2

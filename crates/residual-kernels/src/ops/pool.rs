@@ -104,6 +104,14 @@ impl Pool2dGeometry {
 
 /// A pooling with all its sizes, computed and checked once by [`Pool2dGeometry::resolve`] and passed
 /// on.
+///
+/// Its fields are private, because functions that access memory rely on them:
+///
+/// ```compile_fail,E0616
+/// fn enlarge(shape: &mut residual_kernels::Pool2dShape) {
+///     shape.batch = 2;
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pool2dShape {
     pub(super) batch: usize,

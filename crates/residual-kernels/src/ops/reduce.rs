@@ -182,7 +182,7 @@ pub fn sum_backward<'a, T: Float>(
     expand(dy.into_reshaped(&reduction.kept)?, x, layout)
 }
 
-/// The mean over axes; not a number where there is nothing to average.
+/// The mean over axes; NaN where there is nothing to average.
 ///
 /// # Errors
 /// As [`sum`].
@@ -207,7 +207,7 @@ pub fn mean_backward<'a, T: Float>(
     sum_backward(map(&dy.into_view()?, |dy| dy / count)?, reduction, x, layout)
 }
 
-/// The largest value over axes; not a number where one of them is not.
+/// The largest value over axes; NaN where one of them is NaN.
 ///
 /// # Errors
 /// As [`sum`], and if there is nothing to compare.
@@ -273,7 +273,7 @@ impl<T: Float> Fold<T> for Largest {
         T::neg_infinity()
     }
 
-    /// What is not a number stays.
+    /// NaN stays NaN.
     #[inline(always)]
     fn join(self, a: T, b: T) -> T {
         if a >= b || a.is_nan() { a } else { b }

@@ -54,7 +54,7 @@ impl Simd for Avx2<f32> {
     }
     #[inline(always)]
     unsafe fn max_or_nan(a: __m256, b: __m256) -> __m256 {
-        // The maximum is b if one is not a number, which leaves the case that a is not.
+        // The instruction gives b if either is NaN; what is left is the case that a is NaN.
         unsafe { _mm256_blendv_ps(Self::max(a, b), a, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, a)) }
     }
     #[inline(always)]
@@ -130,7 +130,7 @@ impl Simd for Avx2<f64> {
     }
     #[inline(always)]
     unsafe fn max_or_nan(a: __m256d, b: __m256d) -> __m256d {
-        // The maximum is b if one is not a number, which leaves the case that a is not.
+        // The instruction gives b if either is NaN; what is left is the case that a is NaN.
         unsafe { _mm256_blendv_pd(Self::max(a, b), a, _mm256_cmp_pd::<_CMP_UNORD_Q>(a, a)) }
     }
     #[inline(always)]

@@ -40,7 +40,7 @@ impl Simd for Avx512<f32> {
     }
     #[inline(always)]
     unsafe fn max_or_nan(a: __m512, b: __m512) -> __m512 {
-        // The maximum is b if one is not a number, which leaves the case that a is not.
+        // The instruction gives b if either is NaN; what is left is the case that a is NaN.
         unsafe { _mm512_mask_mov_ps(Self::max(a, b), _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a), a) }
     }
     #[inline(always)]
@@ -115,7 +115,7 @@ impl Simd for Avx512<f64> {
     }
     #[inline(always)]
     unsafe fn max_or_nan(a: __m512d, b: __m512d) -> __m512d {
-        // The maximum is b if one is not a number, which leaves the case that a is not.
+        // The instruction gives b if either is NaN; what is left is the case that a is NaN.
         unsafe { _mm512_mask_mov_pd(Self::max(a, b), _mm512_cmp_pd_mask::<_CMP_UNORD_Q>(a, a), a) }
     }
     #[inline(always)]

@@ -87,7 +87,7 @@ impl<T> Finish<T> {
                 if !self.addend.is_null() {
                     value = S::add(value, S::load_masked(self.addend.add(offset(i)), mask));
                 }
-                // In this order what is not a number stays what it is.
+                // In this order of operands NaN stays NaN.
                 if self.relu { S::max(S::zero(), value) } else { value }
             };
             let mut moments = Moments::<S>::read(self, channel, || finished(0));

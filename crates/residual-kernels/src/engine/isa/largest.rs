@@ -18,7 +18,7 @@ pub(crate) struct Largest<T> {
     pub(crate) y: *mut T,
 }
 
-/// y[channel] = max over pixels of x[pixel, channel], and not a number if one of them is not.
+/// y[channel] = max over pixels of x[pixel, channel], NaN if one of them is NaN.
 ///
 /// # Safety
 /// The contract of [`Simd`]; all pixels and `y` must be valid.

@@ -45,7 +45,7 @@ impl<S: Simd> Coefficients<S> {
         // SAFETY: passed on to the caller.
         unsafe {
             let y = S::add(S::mul(S::sub(x, self.centre), self.scale), self.shift);
-            // In this order what is not a number stays what it is.
+            // In this order of operands NaN stays NaN.
             if self.relu { S::max(S::zero(), y) } else { y }
         }
     }

@@ -55,9 +55,9 @@ pub(crate) trait Simd: Copy + 'static {
     unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// a · b
     unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// The larger of a and b; b if one of them is not a number.
+    /// The larger of a and b; b if one of them is NaN.
     unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
-    /// The larger of a and b; not a number if one of them is not.
+    /// The larger of a and b; NaN if one of them is NaN.
     unsafe fn max_or_nan(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// a · b + c, rounded once where the hardware can.
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;

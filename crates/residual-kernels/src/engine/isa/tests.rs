@@ -262,7 +262,7 @@ fn tables_are_ordered() {
     assert!(tables.iter().any(|isa| std::ptr::eq(*isa, active().unwrap())));
 }
 
-/// Neither a ReLU nor a maximum hides what is not a number.
+/// Neither a ReLU nor a maximum hides NaN.
 #[test]
 fn what_is_not_a_number_stays() {
     check_not_a_number::<f32>();

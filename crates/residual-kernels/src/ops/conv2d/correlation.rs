@@ -285,8 +285,9 @@ impl Panel {
     }
 }
 
-/// In how many pieces to divide work of `least` pieces: a few, if odd, could not be shared out
-/// equally to two threads. (One piece is divided otherwise.)
+/// How many pieces to divide work into that makes at least `least` pieces: a small odd number is rounded
+/// up to an even one, so that two threads get equally many. A single piece stays single; where there is
+/// one, threads share it out along another axis.
 pub(super) fn even(least: usize) -> usize {
     if (2..16).contains(&least) { least.next_multiple_of(2) } else { least }
 }

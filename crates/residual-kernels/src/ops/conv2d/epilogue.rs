@@ -99,7 +99,7 @@ impl<T: Float> PartialMoments<T> {
             }
             to
         };
-        // Rounding may leave less than nothing. In this form what is not a number stays what it is.
+        // Rounding may make it negative. Written so that NaN stays NaN.
         let variance = take(&squares, total).map(|variance| if variance < 0.0 { 0.0 } else { variance });
         BatchStatistics { mean: take(&means, 1.0), variance, count: self.counts.iter().sum() }
     }

@@ -122,6 +122,14 @@ impl fmt::Display for Conv2dGeometry {
 
 /// A convolution with all its sizes, computed and checked once by [`Conv2dGeometry::resolve`] and
 /// passed on.
+///
+/// Its fields are private, because functions that access memory rely on them:
+///
+/// ```compile_fail,E0616
+/// fn enlarge(shape: &mut residual_kernels::Conv2dShape) {
+///     shape.batch = 2;
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conv2dShape {
     pub(super) batch: usize,

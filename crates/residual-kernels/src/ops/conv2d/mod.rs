@@ -14,7 +14,7 @@
 //! `winograd`), which `plan` runs after `cost` has picked one. A bias is not here but as an
 //! [`Epilogue`]: in a residual network batch normalization has it.
 //!
-//! **What is not a number** is never hidden: an output that has NaN or an infinity among its terms
+//! **NaN** is never hidden: an output that has NaN or an infinity among its terms
 //! is NaN or infinite by every algorithm, as in PyTorch. Other outputs may be, too: Winograd's
 //! spreads it to the outputs of the same tile and turns an infinity into NaN, and padding is
 //! zeros that are multiplied, so that an infinite weight gives NaN there.
@@ -41,9 +41,11 @@ pub use geometry::{Conv2dGeometry, Conv2dShape};
 use crate::{
     BatchStatistics, KernelError, Result,
     engine::{
+        caches::Caches,
         environment,
         isa::{self, Isa},
     },
+    error::check_length,
 };
 use epilogue::Epilogue;
 use plan::Plan;
@@ -144,6 +146,20 @@ pub fn forward_with<'a, T: Float>(
     Ok(run_forward(algorithm, Input::View(x), weight, &shape, false)?.0)
 }
 
+/// [`forward`] between slices of channels-last memory: `x [n, h, w, c]` and `weight [o, kh, kw, c]` to
+/// `y [n, oh, ow, o]`.
+///
+/// A weight that is used many times is better packed once:
+/// [`PackedConv2d`](crate::fused::PackedConv2d).
+///
+/// # Errors
+/// If a slice does not have as many elements as its shape.
+pub fn forward_into<T: Float>(x: &[T], weight: &[T], y: &mut [T], shape: &Conv2dShape) -> Result<()> {
+    let (x, weight) = (channels_last(&shape.x(), x)?, channels_last(&shape.weight(), weight)?);
+    check_elements(&shape.y(), y)?;
+    write_forward(choose(shape, cost::forward::<T>)?, Input::View(x), weight, y, shape, false).map(|_| ())
+}
+
 /// The output, and its statistics if they are wanted and are to be had on the way.
 pub(crate) fn run_forward<T: Float>(
     algorithm: Algorithm,
@@ -152,24 +168,34 @@ pub(crate) fn run_forward<T: Float>(
     shape: &Conv2dShape,
     with_statistics: bool,
 ) -> Result<(Tensor<T>, Option<BatchStatistics>)> {
+    let mut y = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
+    let statistics = write_forward(algorithm, x, weight, y.as_mut_slice(), shape, with_statistics)?;
+    Ok((y, statistics))
+}
+
+/// Writes the output to `y`, and gives its statistics, as [`run_forward`].
+fn write_forward<T: Float>(
+    algorithm: Algorithm,
+    x: Input<'_, T>,
+    weight: TensorView<'_, T>,
+    y: &mut [T],
+    shape: &Conv2dShape,
+    with_statistics: bool,
+) -> Result<Option<BatchStatistics>> {
     if x.shape().elements() == 0 || weight.is_empty() {
-        return Ok((no_products(shape.y())?, None));
+        y.fill(T::zero()); // sums of no products
+        return Ok(None);
     }
     let fast = match algorithm {
-        Algorithm::Reference => {
-            return Ok((run(reference::forward, x.value()?, weight, shape.y(), shape)?, None));
-        }
-        Algorithm::Im2col => return Ok((run(im2col::forward, x.value()?, weight, shape.y(), shape)?, None)),
+        Algorithm::Reference => return run(reference::forward, x.value()?, weight, y, shape).map(|()| None),
+        Algorithm::Im2col => return run(im2col::forward, x.value()?, weight, y, shape).map(|()| None),
         fast => fast,
     };
     let (x, weight) = (x.prepare()?, weight.into_layout(Layout::ChannelsLast)?);
     let source = x.source();
-    let mut y = Tensor::try_unfilled(shape.y(), Layout::ChannelsLast)?;
-    let plan = Plan::forward(shape, fast, source.normalization.is_some(), isa::active()?);
-    let plain = Epilogue::default();
-    let statistics =
-        plan.run(source, &plan.pack(weight.as_slice()), y.as_mut_slice(), &plain, with_statistics);
-    Ok((y, statistics))
+    let caches = if with_statistics { &Caches::FITTED } else { Caches::detected() };
+    let plan = Plan::forward(shape, fast, source.normalization.is_some(), caches, isa::active()?);
+    Ok(plan.run(source, &plan.pack(weight.as_slice()), y, &Epilogue::default(), with_statistics))
 }
 
 /// The gradient with respect to the input, for the gradient `dy` of the output.
@@ -208,39 +234,59 @@ pub fn backward_data_with<'a, T: Float>(
     run_backward_data(algorithm, dy, weight, &shape)
 }
 
+/// [`backward_data`] between slices of channels-last memory: `dy [n, oh, ow, o]` and
+/// `weight [o, kh, kw, c]` to `dx [n, h, w, c]`.
+///
+/// # Errors
+/// If a slice does not have as many elements as its shape.
+pub fn backward_data_into<T: Float>(dy: &[T], weight: &[T], dx: &mut [T], shape: &Conv2dShape) -> Result<()> {
+    let (dy, weight) = (channels_last(&shape.y(), dy)?, channels_last(&shape.weight(), weight)?);
+    check_elements(&shape.x(), dx)?;
+    write_backward_data(choose(shape, cost::backward_data::<T>)?, dy, weight, dx, shape)
+}
+
 pub(crate) fn run_backward_data<T: Float>(
     algorithm: Algorithm,
     dy: TensorView<'_, T>,
     weight: TensorView<'_, T>,
     shape: &Conv2dShape,
 ) -> Result<Tensor<T>> {
+    let mut dx = Tensor::try_unfilled(shape.x(), Layout::ChannelsLast)?;
+    write_backward_data(algorithm, dy, weight, dx.as_mut_slice(), shape)?;
+    Ok(dx)
+}
+
+fn write_backward_data<T: Float>(
+    algorithm: Algorithm,
+    dy: TensorView<'_, T>,
+    weight: TensorView<'_, T>,
+    dx: &mut [T],
+    shape: &Conv2dShape,
+) -> Result<()> {
     if dy.is_empty() || weight.is_empty() {
-        return no_products(shape.x());
+        dx.fill(T::zero()); // sums of no products
+        return Ok(());
     }
     match algorithm {
-        Algorithm::Reference => run(reference::backward_data, dy, weight, shape.x(), shape),
-        Algorithm::Im2col => run(im2col::backward_data, dy, weight, shape.x(), shape),
-        fast => {
-            let mut dx = Tensor::try_unfilled(shape.x(), Layout::ChannelsLast)?;
-            write_backward_data(fast, dy, weight, &mut dx, shape, false)?;
-            Ok(dx)
-        }
+        Algorithm::Reference => run(reference::backward_data, dy, weight, dx, shape),
+        Algorithm::Im2col => run(im2col::backward_data, dy, weight, dx, shape),
+        fast => fast_backward_data(fast, dy, weight, dx, shape, false),
     }
 }
 
 /// Writes the gradient to a channels-last `dx`, or adds it, by one of the fast algorithms.
-pub(crate) fn write_backward_data<T: Float>(
+pub(crate) fn fast_backward_data<T: Float>(
     fast: Algorithm,
     dy: TensorView<'_, T>,
     weight: TensorView<'_, T>,
-    dx: &mut Tensor<T>,
+    dx: &mut [T],
     shape: &Conv2dShape,
     accumulate: bool,
 ) -> Result<()> {
     let (dy, weight) = (dy.into_layout(Layout::ChannelsLast)?, weight.into_layout(Layout::ChannelsLast)?);
-    let plan = Plan::backward_data(shape, fast, isa::active()?);
+    let plan = Plan::backward_data(shape, fast, Caches::detected(), isa::active()?);
     let epilogue = Epilogue { accumulate, ..Epilogue::default() };
-    plan.run(dy.as_slice().into(), &plan.pack(weight.as_slice()), dx.as_mut_slice(), &epilogue, false);
+    plan.run(dy.as_slice().into(), &plan.pack(weight.as_slice()), dx, &epilogue, false);
     Ok(())
 }
 
@@ -280,33 +326,48 @@ pub fn backward_weights_with<'a, T: Float>(
     run_backward_weights(algorithm, Input::View(x), dy, &shape)
 }
 
+/// [`backward_weights`] between slices of channels-last memory: `x [n, h, w, c]` and
+/// `dy [n, oh, ow, o]` to `dw [o, kh, kw, c]`.
+///
+/// # Errors
+/// If a slice does not have as many elements as its shape.
+pub fn backward_weights_into<T: Float>(x: &[T], dy: &[T], dw: &mut [T], shape: &Conv2dShape) -> Result<()> {
+    let (x, dy) = (channels_last(&shape.x(), x)?, channels_last(&shape.y(), dy)?);
+    check_elements(&shape.weight(), dw)?;
+    write_backward_weights(choose(shape, cost::backward_weights::<T>)?, Input::View(x), dy, dw, shape)
+}
+
 pub(crate) fn run_backward_weights<T: Float>(
     algorithm: Algorithm,
     x: Input<'_, T>,
     dy: TensorView<'_, T>,
     shape: &Conv2dShape,
 ) -> Result<Tensor<T>> {
-    if x.shape().elements() == 0 || dy.is_empty() {
-        return no_products(shape.weight());
-    }
-    let fast = match algorithm {
-        Algorithm::Reference => {
-            return run(reference::backward_weights, x.value()?, dy, shape.weight(), shape);
-        }
-        Algorithm::Im2col => return run(im2col::backward_weights, x.value()?, dy, shape.weight(), shape),
-        fast => fast,
-    };
-    let (x, dy) = (x.prepare()?, dy.into_layout(Layout::ChannelsLast)?);
     let mut dw = Tensor::try_unfilled(shape.weight(), Layout::ChannelsLast)?;
-    plan::backward_weights(x.source(), dy.as_slice(), dw.as_mut_slice(), shape, fast, isa::active()?);
+    write_backward_weights(algorithm, x, dy, dw.as_mut_slice(), shape)?;
     Ok(dw)
 }
 
-/// What every algorithm gives where an operand is empty: sums of no products, which are zeros.
-fn no_products<T: Float>(result: Shape) -> Result<Tensor<T>> {
-    let mut zeros = Tensor::try_unfilled(result, Layout::ChannelsLast)?;
-    zeros.as_mut_slice().fill(T::zero());
-    Ok(zeros)
+fn write_backward_weights<T: Float>(
+    algorithm: Algorithm,
+    x: Input<'_, T>,
+    dy: TensorView<'_, T>,
+    dw: &mut [T],
+    shape: &Conv2dShape,
+) -> Result<()> {
+    if x.shape().elements() == 0 || dy.is_empty() {
+        dw.fill(T::zero()); // sums of no products
+        return Ok(());
+    }
+    let fast = match algorithm {
+        Algorithm::Reference => return run(reference::backward_weights, x.value()?, dy, dw, shape),
+        Algorithm::Im2col => return run(im2col::backward_weights, x.value()?, dy, dw, shape),
+        fast => fast,
+    };
+    let (x, dy) = (x.prepare()?, dy.into_layout(Layout::ChannelsLast)?);
+    let (caches, isa) = (Caches::detected(), isa::active()?);
+    plan::backward_weights(x.source(), dy.as_slice(), dw, shape, fast, caches, isa);
+    Ok(())
 }
 
 /// Brings the operands of a kernel into its layout, and runs it.
@@ -314,13 +375,22 @@ fn run<T: Float>(
     kernel: impl FnOnce(&[T], &[T], &mut [T], &Conv2dShape) -> Result<()>,
     left: TensorView<'_, T>,
     right: TensorView<'_, T>,
-    result: Shape,
+    result: &mut [T],
     shape: &Conv2dShape,
-) -> Result<Tensor<T>> {
+) -> Result<()> {
     let (left, right) = (left.into_layout(Layout::ChannelsLast)?, right.into_layout(Layout::ChannelsLast)?);
-    let mut result = Tensor::try_unfilled(result, Layout::ChannelsLast)?;
-    kernel(left.as_slice(), right.as_slice(), result.as_mut_slice(), shape)?;
-    Ok(result)
+    kernel(left.as_slice(), right.as_slice(), result, shape)
+}
+
+/// A view of channels-last memory.
+fn channels_last<'a, T: Float>(shape: &Shape, elements: &'a [T]) -> Result<TensorView<'a, T>> {
+    let [n, c, h, w] = shape.dims("conv2d")?;
+    Ok(TensorView::nhwc([n, h, w, c], elements)?)
+}
+
+/// An error unless a slice has as many elements as its shape.
+fn check_elements<T>(shape: &Shape, elements: &[T]) -> Result<()> {
+    check_length(shape.dims::<4>("conv2d")?, elements.len())
 }
 
 /// The algorithm for a convolution that none is given for: the preferred one where it can compute

@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     BatchStatistics, KernelError, Result,
-    engine::isa::{self, Isa},
+    engine::{
+        caches::Caches,
+        isa::{self, Isa},
+    },
     error::check_length,
 };
 
@@ -79,23 +82,31 @@ pub(super) fn suits_blocked(shape: &Conv2dShape) -> bool {
 
 impl<T: Float> Plan<T> {
     /// The forward pass by an algorithm that suits it, for an input that is `normalized` on the way
-    /// or not.
+    /// or not, in blocks for some `caches`. These do not change the bits of `y`, but those of its
+    /// statistics.
     pub(super) fn forward(
         shape: &Conv2dShape,
         algorithm: Algorithm,
         normalized: bool,
+        caches: &Caches,
         isa: &'static Isa<T>,
     ) -> Self {
         // Without outputs there is nothing to divide, whatever the other axes are.
         let parts = if shape.batch == 0 || shape.out_channels == 0 { 0..0 } else { 0..1 };
         let correlation = Correlation::forward(shape);
-        Self { parts: parts.map(|_| Part::new(&correlation, algorithm, normalized, isa)).collect() }
+        Self { parts: parts.map(|_| Part::new(&correlation, algorithm, normalized, caches, isa)).collect() }
     }
 
-    /// The gradient with respect to the data by an algorithm that suits the forward pass.
-    pub(super) fn backward_data(shape: &Conv2dShape, algorithm: Algorithm, isa: &'static Isa<T>) -> Self {
+    /// The gradient with respect to the data by an algorithm that suits the forward pass, the same bits
+    /// for any `caches`.
+    pub(super) fn backward_data(
+        shape: &Conv2dShape,
+        algorithm: Algorithm,
+        caches: &Caches,
+        isa: &'static Isa<T>,
+    ) -> Self {
         let parts = Correlation::backward_data(shape);
-        Self { parts: parts.iter().map(|part| Part::new(part, algorithm, false, isa)).collect() }
+        Self { parts: parts.iter().map(|part| Part::new(part, algorithm, false, caches, isa)).collect() }
     }
 
     /// The weights of each part, in the order in which its kernels read them.
@@ -155,29 +166,37 @@ impl<T: Float> Plan<T> {
 }
 
 impl<T: Float> Part<T> {
-    fn new(correlation: &Correlation, algorithm: Algorithm, normalized: bool, isa: &'static Isa<T>) -> Self {
+    fn new(
+        correlation: &Correlation,
+        algorithm: Algorithm,
+        normalized: bool,
+        caches: &Caches,
+        isa: &'static Isa<T>,
+    ) -> Self {
         match Kind::of(algorithm, correlation) {
-            Kind::Blocked => Self::Blocked(Blocking::forward(correlation, normalized, isa)),
-            Kind::Grouped => Self::Grouped(Grouped::forward(correlation, isa)),
-            Kind::Winograd(size) => Self::Winograd(Winograd::new(correlation, size, isa)),
+            Kind::Blocked => Self::Blocked(Blocking::forward(correlation, normalized, caches, isa)),
+            Kind::Grouped => Self::Grouped(Grouped::forward(correlation, caches, isa)),
+            Kind::Winograd(size) => Self::Winograd(Winograd::new(correlation, size, caches, isa)),
         }
     }
 }
 
-/// The gradient with respect to the weights by an algorithm that suits the forward pass.
+/// The gradient with respect to the weights by an algorithm that suits the forward pass, the same bits
+/// for any `caches`.
 pub(super) fn backward_weights<T: Float>(
     x: Source<'_, T>,
     dy: &[T],
     dw: &mut [T],
     shape: &Conv2dShape,
     algorithm: Algorithm,
+    caches: &Caches,
     isa: &'static Isa<T>,
 ) {
     let correlation = Correlation::forward(shape);
     match Kind::of(algorithm, &correlation) {
         Kind::Blocked => Blocking::backward(&correlation, isa).backward_weights(x, dy, dw),
         Kind::Grouped => Grouped::backward(&correlation, isa).backward_weights(x, dy, dw),
-        Kind::Winograd(size) => WinogradGradient::new(&correlation, size, isa).run(x, dy, dw),
+        Kind::Winograd(size) => WinogradGradient::new(&correlation, size, caches, isa).run(x, dy, dw),
     }
 }
 
@@ -231,7 +250,7 @@ impl<T: Float> PackedConv2d<T> {
         {
             return Ok(None);
         }
-        let plan = Plan::forward(shape, algorithm, false, isa::active()?);
+        let plan = Plan::forward(shape, algorithm, false, Caches::detected(), isa::active()?);
         let same = plan.packs_like(&self.plan);
         Ok(same.then(|| Self { shape: *shape, algorithm, plan, weights: self.weights.clone() }))
     }
@@ -245,7 +264,7 @@ impl<T: Float> PackedConv2d<T> {
     pub fn with(algorithm: Algorithm, weight: &Tensor<T>, shape: &Conv2dShape) -> Result<Self> {
         KernelError::unless_same("conv2d", ("weight", weight.shape()), ("the geometry's", &shape.weight()))?;
         check_packed(algorithm, shape)?;
-        let plan = Plan::forward(shape, algorithm, false, isa::active()?);
+        let plan = Plan::forward(shape, algorithm, false, Caches::detected(), isa::active()?);
         let weights = plan.pack(weight.to_layout(Layout::ChannelsLast).as_slice());
         Ok(Self { shape: *shape, algorithm, plan, weights })
     }

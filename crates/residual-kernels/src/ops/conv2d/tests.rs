@@ -6,7 +6,10 @@ use residual_tensor::{Generator, Layout, Shape, Tensor};
 
 use super::*;
 use crate::{
-    engine::isa::{Isa, available},
+    engine::{
+        caches::Caches,
+        isa::{Isa, available},
+    },
     fused::{Followed, Fused, PackedConv2d},
     ops::{batch_norm, conv2d::source::Source},
 };
@@ -171,20 +174,28 @@ fn check_algorithms<T: Float>() {
             };
 
             let mut got = unwritten(shape.y());
-            let plan = Plan::forward(shape, algorithm, false, isa);
+            let plan = Plan::forward(shape, algorithm, false, &Caches::FITTED, isa);
             let packed = plan.pack(weight.as_slice());
             plan.run(x.as_slice().into(), &packed, got.as_mut_slice(), &Epilogue::default(), false);
             check(&got, &y, "forward");
 
             let mut got = unwritten(shape.x());
-            let plan = Plan::backward_data(shape, algorithm, isa);
+            let plan = Plan::backward_data(shape, algorithm, &Caches::FITTED, isa);
             let packed = plan.pack(weight.as_slice());
             plan.run(dy.as_slice().into(), &packed, got.as_mut_slice(), &Epilogue::default(), false);
             check(&got, &dx, "backward data");
 
             let mut got = unwritten(shape.weight());
             let dw_slice = got.as_mut_slice();
-            plan::backward_weights(x.as_slice().into(), dy.as_slice(), dw_slice, shape, algorithm, isa);
+            plan::backward_weights(
+                x.as_slice().into(),
+                dy.as_slice(),
+                dw_slice,
+                shape,
+                algorithm,
+                &Caches::FITTED,
+                isa,
+            );
             check(&got, &dw, "backward weights");
         }
     }
@@ -207,7 +218,7 @@ fn check_epilogues<T: Float>() {
         let biased = |at: usize| plain.as_slice()[at] + bias[at % channels].to_f64();
         for (isa, algorithm) in ways::<T>(shape) {
             let name = || format!("{algorithm:?} {isa:?} {shape:?}");
-            let plan = Plan::forward(shape, algorithm, false, isa);
+            let plan = Plan::forward(shape, algorithm, false, &Caches::FITTED, isa);
             let packed = plan.pack(weight.as_slice());
 
             let mut got = unwritten(shape.y());
@@ -278,7 +289,8 @@ fn check_normalized_inputs<T: Float>() {
         for (isa, algorithm) in ways::<T>(shape) {
             let name = || format!("{algorithm:?} {isa:?} {shape:?}");
             let forward = |source: Source<'_, T>| {
-                let plan = Plan::forward(shape, algorithm, source.normalization.is_some(), isa);
+                let plan =
+                    Plan::forward(shape, algorithm, source.normalization.is_some(), &Caches::FITTED, isa);
                 let mut y = unwritten(shape.y());
                 let packed = plan.pack(weight.as_slice());
                 plan.run(source, &packed, y.as_mut_slice(), &Epilogue::default(), false);
@@ -289,7 +301,15 @@ fn check_normalized_inputs<T: Float>() {
 
             let gradient = |source: Source<'_, T>| {
                 let mut dw = unwritten(shape.weight());
-                plan::backward_weights(source, dy.as_slice(), dw.as_mut_slice(), shape, algorithm, isa);
+                plan::backward_weights(
+                    source,
+                    dy.as_slice(),
+                    dw.as_mut_slice(),
+                    shape,
+                    algorithm,
+                    &Caches::FITTED,
+                    isa,
+                );
                 dw
             };
             let want = gradient(before.as_slice().into());
@@ -326,7 +346,7 @@ fn check_not_finite<T: Float>() {
                     }
                 };
                 for relu in [false, true] {
-                    let plan = Plan::forward(shape, algorithm, false, isa);
+                    let plan = Plan::forward(shape, algorithm, false, &Caches::FITTED, isa);
                     let (packed, mut got) = (plan.pack(weight.as_slice()), Tensor::zeros(shape.y()));
                     let epilogue = Epilogue { relu, ..Epilogue::default() };
                     plan.run(x.as_slice().into(), &packed, got.as_mut_slice(), &epilogue, false);
@@ -334,8 +354,43 @@ fn check_not_finite<T: Float>() {
                 }
                 let mut got = Tensor::zeros(shape.weight());
                 let (x, dy) = (x.as_slice().into(), dy.as_slice());
-                plan::backward_weights(x, dy, got.as_mut_slice(), shape, algorithm, isa);
+                plan::backward_weights(x, dy, got.as_mut_slice(), shape, algorithm, &Caches::FITTED, isa);
                 check(&got, &dw, false);
+            }
+        }
+    }
+}
+
+/// How large the caches are changes how work is divided, and no bit of a result.
+#[test]
+fn results_do_not_depend_on_the_caches() {
+    check_caches::<f32>();
+    check_caches::<f64>();
+}
+
+fn check_caches<T: Float>() {
+    let small = Caches { l1_way: 1 << 10, l2: 128 << 10, last: 128 << 10 };
+    let large = Caches { l1_way: 64 << 10, l2: 8 << 20, last: 256 << 20 };
+    // Of what is smaller there is one unit or chunk, whatever the caches are.
+    let is_large = |case: &Case<T>| size_of_val(case.x.as_slice()) > small.l2 / 4;
+    for case in cases().into_iter().map(Case::<T>::new).filter(is_large) {
+        let Case { shape, x, weight, dy } = &case;
+        for (isa, algorithm) in ways::<T>(shape) {
+            let results = [&Caches::FITTED, &small, &large].map(|caches| {
+                let plain = Epilogue::default();
+                let [mut y, mut dx, mut dw] = [shape.y(), shape.x(), shape.weight()].map(unwritten::<T>);
+                let plan = Plan::forward(shape, algorithm, false, caches, isa);
+                let packed = plan.pack(weight.as_slice());
+                plan.run(x.as_slice().into(), &packed, y.as_mut_slice(), &plain, false);
+                let plan = Plan::backward_data(shape, algorithm, caches, isa);
+                let packed = plan.pack(weight.as_slice());
+                plan.run(dy.as_slice().into(), &packed, dx.as_mut_slice(), &plain, false);
+                let (x, dw_slice) = (x.as_slice().into(), dw.as_mut_slice());
+                plan::backward_weights(x, dy.as_slice(), dw_slice, shape, algorithm, caches, isa);
+                [y, dx, dw]
+            });
+            for other in &results[1..] {
+                assert_eq!(*other, results[0], "{algorithm:?} {isa:?} {shape:?}");
             }
         }
     }

@@ -20,6 +20,7 @@ use residual_tensor::{Buffer, Float, Layout, Tensor};
 use super::{Blocking, Correlation, Panel};
 use crate::{
     engine::{
+        caches::Caches,
         isa::{Ahead, Isa, Outer},
         parallel::for_each_task,
         shared::Shared,
@@ -37,7 +38,7 @@ impl<T: Float> Blocking<T> {
     /// For [`backward_weights`](Self::backward_weights). Inputs are copied even where they could be
     /// read in place: each is read once per tile of channels, and from L1 that way.
     pub(in crate::ops::conv2d) fn backward(correlation: &Correlation, isa: &'static Isa<T>) -> Self {
-        Self::new(correlation, [UNIT_PIXELS, UNIT_PIXELS_POINTWISE], true, isa)
+        Self::new(correlation, [UNIT_PIXELS, UNIT_PIXELS_POINTWISE], true, &Caches::FITTED, isa)
     }
 
     /// Computes the gradient of the weights of a forward pass.

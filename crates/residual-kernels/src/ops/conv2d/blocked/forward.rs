@@ -8,6 +8,7 @@ use super::{Blocking, Correlation, Panel};
 use crate::{
     BatchStatistics,
     engine::{
+        caches::Caches,
         isa::{Ahead, Finish, Isa, Tile},
         parallel::for_each_task,
         shared::Shared,
@@ -31,9 +32,10 @@ impl<T: Float> Blocking<T> {
     pub(in crate::ops::conv2d) fn forward(
         correlation: &Correlation,
         normalized: bool,
+        caches: &Caches,
         isa: &'static Isa<T>,
     ) -> Self {
-        Self::new(correlation, [UNIT_PIXELS, UNIT_PIXELS_POINTWISE], normalized, isa)
+        Self::new(correlation, [UNIT_PIXELS, UNIT_PIXELS_POINTWISE], normalized, caches, isa)
     }
 
     /// Computes the correlation of `x` with packed weights into the outputs that it covers, and

@@ -26,15 +26,15 @@ use super::{
     correlation::{Axis, Correlation, Panel},
     units::{Reading, Units},
 };
-use crate::engine::isa::{Isa, Segment};
+use crate::engine::{
+    caches::Caches,
+    isa::{Isa, Segment},
+};
 
 /// Bytes of a pixel's channels in a scratch block: 16 pixels of three rows fit L1 beside the weights.
 const CHANNEL_BLOCK: usize = 256;
-/// Up to so many bytes of channels a pointwise convolution reads its input in place; more would make
-/// the pixels of a tile compete for the same sets of L1.
-const MOST_IN_PLACE: usize = 2 << 10;
 
-/// How a correlation is divided. Depends on the geometry alone.
+/// How a correlation is divided. Depends on the geometry and on the caches that it is made for.
 #[derive(Debug, Clone)]
 pub(in crate::ops::conv2d) struct Blocking<T: Float> {
     isa: &'static Isa<T>,
@@ -48,16 +48,24 @@ pub(in crate::ops::conv2d) struct Blocking<T: Float> {
 impl<T: Float> Blocking<T> {
     /// For units of at most so many output `pixels`: where each sees several inputs, and where it sees
     /// one. An input that is to be `copied` is so even where it could be read in place.
-    fn new(correlation: &Correlation, pixels: [usize; 2], copied: bool, isa: &'static Isa<T>) -> Self {
+    fn new(
+        correlation: &Correlation,
+        pixels: [usize; 2],
+        copied: bool,
+        caches: &Caches,
+        isa: &'static Isa<T>,
+    ) -> Self {
         let inputs = correlation.inputs;
+        // Pixels of more channels would compete for the same lines of L1.
+        let most_in_place = isa.numbers_in(caches.l1_way / 2);
         let pointwise = correlation.axes.iter().all(Axis::is_pointwise);
-        let in_place = pointwise && !copied && inputs <= isa.numbers_in(MOST_IN_PLACE);
+        let in_place = pointwise && !copied && inputs <= most_in_place;
         let reading = if in_place {
             Reading::InPlace
         } else {
             Reading::Copied { channels: inputs, block: inputs.min(isa.numbers_in(CHANNEL_BLOCK)) }
         };
-        let units = Units::new(correlation, pixels[usize::from(pointwise)], reading, isa);
+        let units = Units::new(correlation, pixels[usize::from(pointwise)], reading, caches, isa);
         Self {
             isa,
             correlation: correlation.clone(),

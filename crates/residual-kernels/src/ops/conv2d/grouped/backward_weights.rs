@@ -18,6 +18,7 @@ use residual_tensor::{Buffer, Float, Layout, Tensor};
 use super::{Correlation, Grouped};
 use crate::{
     engine::{
+        caches::Caches,
         isa::{Ahead, Isa, LaneOuter, TAPS},
         parallel::for_each_task,
         shared::Shared,
@@ -32,7 +33,7 @@ const UNIT_PIXELS: usize = 224;
 impl<T: Float> Grouped<T> {
     /// For [`backward_weights`](Self::backward_weights).
     pub(in crate::ops::conv2d) fn backward(correlation: &Correlation, isa: &'static Isa<T>) -> Self {
-        Self::new(correlation, UNIT_PIXELS, isa)
+        Self::new(correlation, UNIT_PIXELS, &Caches::FITTED, isa)
     }
 
     /// Computes the gradient of the weights of a forward pass.

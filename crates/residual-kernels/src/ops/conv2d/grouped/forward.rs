@@ -8,6 +8,7 @@ use super::{Correlation, Grouped};
 use crate::{
     BatchStatistics,
     engine::{
+        caches::Caches,
         isa::{Ahead, Finish, Isa, LaneTile},
         parallel::for_each_task,
         shared::Shared,
@@ -25,8 +26,12 @@ const UNIT_PIXELS: usize = 448;
 
 impl<T: Float> Grouped<T> {
     /// For the correlation itself.
-    pub(in crate::ops::conv2d) fn forward(correlation: &Correlation, isa: &'static Isa<T>) -> Self {
-        Self::new(correlation, UNIT_PIXELS, isa)
+    pub(in crate::ops::conv2d) fn forward(
+        correlation: &Correlation,
+        caches: &Caches,
+        isa: &'static Isa<T>,
+    ) -> Self {
+        Self::new(correlation, UNIT_PIXELS, caches, isa)
     }
 
     /// Computes the correlation of `x` with packed weights into the outputs that it covers, and

@@ -32,9 +32,13 @@ use super::{
     correlation::{Axis, Correlation, Tap},
     units::{Reading, Units},
 };
-use crate::engine::isa::{Isa, Pick, TAPS};
+use crate::engine::{
+    caches::Caches,
+    isa::{Isa, Pick, TAPS},
+};
 
-/// How a correlation in groups is divided. Depends on the geometry alone.
+/// How a correlation in groups is divided. Depends on the geometry and on the caches that it is made
+/// for.
 #[derive(Debug, Clone)]
 pub(in crate::ops::conv2d) struct Grouped<T: Float> {
     isa: &'static Isa<T>,
@@ -50,10 +54,11 @@ pub(in crate::ops::conv2d) struct Grouped<T: Float> {
 }
 
 impl<T: Float> Grouped<T> {
-    fn new(correlation: &Correlation, pixels: usize, isa: &'static Isa<T>) -> Self {
+    fn new(correlation: &Correlation, pixels: usize, caches: &Caches, isa: &'static Isa<T>) -> Self {
         let blocks = Blocks::new(correlation, isa);
         let block = blocks.groups * correlation.inputs;
-        let units = Units::new(correlation, pixels, Reading::Copied { channels: block, block }, isa);
+        let reading = Reading::Copied { channels: block, block };
+        let units = Units::new(correlation, pixels, reading, caches, isa);
         let mut grouped = Self {
             isa,
             correlation: correlation.clone(),

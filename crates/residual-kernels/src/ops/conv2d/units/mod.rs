@@ -11,11 +11,8 @@ use std::ops::Range;
 use residual_tensor::Float;
 
 use super::correlation::{Correlation, even};
-use crate::engine::isa::Isa;
+use crate::engine::{caches::Caches, isa::Isa};
 pub(super) use scratch::Strides;
-
-/// Bytes of a unit's scratch at most: a quarter of L2 where that has 2 MiB.
-const UNIT_BYTES: usize = 512 << 10;
 
 /// Pixels for which a part pays: adding it up costs as much as a few of them.
 const PART_PIXELS: usize = 512;
@@ -38,12 +35,14 @@ pub(super) enum Reading {
     },
 }
 
-/// The units of a correlation. Depend on the geometry alone.
+/// The units of a correlation. Depend on the geometry and on the caches that they are made for.
 #[derive(Debug, Clone)]
 pub(super) struct Units<T: Float> {
     isa: &'static Isa<T>,
     correlation: Correlation,
     reading: Reading,
+    /// Elements of a unit's scratch at most: a quarter of the second cache.
+    most: usize,
     /// Per axis, how many scratch positions lie between neighbouring outputs.
     scratch_step: [usize; 2],
     /// How many units there are, along images, rows and columns.
@@ -58,11 +57,13 @@ impl<T: Float> Units<T> {
         correlation: &Correlation,
         pixels: usize,
         reading: Reading,
+        caches: &Caches,
         isa: &'static Isa<T>,
     ) -> Self {
         let units = Self {
             isa,
             reading,
+            most: isa.numbers_in(caches.l2 / 4),
             scratch_step: correlation.axes.each_ref().map(|axis| axis.stride.min(axis.span())),
             counts: [0; 3],
             strides: Strides::default(),
@@ -101,7 +102,7 @@ impl<T: Float> Units<T> {
         let Correlation { batch, axes: [vertical, horizontal], .. } = &self.correlation;
         let parts = |count: usize, most: usize| even(count.div_ceil(most.max(1))).min(count);
         let per_pixel = (self.channels() * self.scratch_step[0].max(1) * self.scratch_step[1].max(1)).max(1);
-        let pixels = (self.isa.numbers_in(UNIT_BYTES) / per_pixel).clamp(1, pixels);
+        let pixels = (self.most / per_pixel).clamp(1, pixels);
         // Only rows that are long for lack of others are divided: a margin goes with each part.
         let most = if horizontal.is_pointwise() { pixels.next_multiple_of(14) } else { usize::MAX };
         let column_parts = parts(horizontal.count, most);
@@ -110,7 +111,7 @@ impl<T: Float> Units<T> {
         let rows = vertical.count.max(1);
         // Margins count, too, where they are most of an image.
         let image = self.scratch_positions(0, rows) * self.scratch_positions(1, columns) * self.channels();
-        let affordable = (8 * self.isa.numbers_in(UNIT_BYTES) / image.max(1)).max(1);
+        let affordable = (8 * self.most / image.max(1)).max(1);
         let together = (pixels / (columns * rows)).min(affordable);
         let images = if row_parts > 1 { *batch } else { parts(*batch, together) };
         [images, row_parts, column_parts]

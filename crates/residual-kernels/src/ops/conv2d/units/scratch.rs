@@ -234,7 +234,8 @@ struct Run {
 
 /// The input at a scratch position, unless it lies in the padding. `first` is the first output.
 fn source(axis: &Axis, step: usize, first: usize, position: usize) -> Option<usize> {
-    // Where taps leave inputs between neighbouring outputs untouched, scratch leaves them out.
+    // With a stride larger than the window, some inputs between two windows are read by no tap. They
+    // are not copied.
     let (outputs, within) =
         if step < axis.stride { (position / step.max(1), position % step.max(1)) } else { (0, position) };
     let at = ((first + outputs) * axis.stride + within) as isize + axis.reach_before();

@@ -14,6 +14,7 @@ use residual_tensor::{Float, Layout, Tensor};
 use super::tiling::{PLANE_PADDING, Pitch, Side, TileSize, Tiling};
 use crate::{
     engine::{
+        caches::Caches,
         isa::{FilterGradients, Isa, Outer, Sums},
         parallel::for_each_task,
         shared::Shared,
@@ -24,20 +25,18 @@ use crate::{
     },
 };
 
-/// Bytes of dU that stay in the second cache.
+/// Bytes of dU that stay in a second cache of 2 MiB well enough. Where sums are divided must not depend
+/// on the machine.
 const RESIDENT_SUMS: usize = 2560 << 10;
 /// Tiles for which a part pays: adding it up costs as much as a few of them.
 const PART_TILES: usize = 256;
 /// Parts at most.
 const MOST_PARTS: usize = 8;
-/// Bytes of V and of Z of a chunk at most.
-const CHUNK_BYTES: usize = 512 << 10;
 /// Tiles of a chunk at most.
 const CHUNK_TILES: usize = 112;
-/// Bytes of V and Z together, per point, of the tiles that are summed over at once.
-const ROUND_BYTES: usize = 768 << 10;
 
-/// How the gradient is divided. Depends on the geometry alone.
+/// How the gradient is divided. Depends on the geometry alone, but for chunks and rounds of tiles: they
+/// are summed one after the other, in the order of tiles, whatever their size is.
 #[derive(Debug, Clone)]
 pub(in crate::ops::conv2d) struct WinogradGradient<T: Float> {
     tiling: Tiling<T>,
@@ -46,16 +45,28 @@ pub(in crate::ops::conv2d) struct WinogradGradient<T: Float> {
     panels: Vec<Panel>,
     /// Input channels that a kernel sums at once.
     step: usize,
+    /// Elements of V and of Z of a chunk at most: a quarter of the second cache each.
+    most_chunk: usize,
+    /// Elements of V and Z together, per point, of the tiles of a round: with the point's sums they fit
+    /// the second cache.
+    most_round: usize,
 }
 
 impl<T: Float> WinogradGradient<T> {
     /// For the gradient of the weights of a forward pass.
-    pub(in crate::ops::conv2d) fn new(forward: &Correlation, size: TileSize, isa: &'static Isa<T>) -> Self {
+    pub(in crate::ops::conv2d) fn new(
+        forward: &Correlation,
+        size: TileSize,
+        caches: &Caches,
+        isa: &'static Isa<T>,
+    ) -> Self {
         let Correlation { inputs, outputs, .. } = *forward;
         let panels = Panel::divide(outputs, isa);
         let most = panels.iter().map(|panel| panel.family(isa).outer.len().min(isa.lanes)).min().unwrap_or(1);
         let step = inputs.div_ceil(inputs.div_ceil(most).max(1));
-        Self { tiling: Tiling::new(forward, size, isa), inputs, outputs, panels, step }
+        let [most_chunk, most_round] = [caches.l2 / 4, caches.l2 / 8 * 3].map(|bytes| isa.numbers_in(bytes));
+        let tiling = Tiling::new(forward, size, isa);
+        Self { tiling, inputs, outputs, panels, step, most_chunk, most_round }
     }
 
     /// From one point of a panel's sums to the next.
@@ -107,7 +118,7 @@ impl<T: Float> WinogradGradient<T> {
     /// The products of some tiles, in sums like dU.
     fn part(&self, tiles: Range<usize>, x: Source<'_, T>, dy: &[T], sums: &mut [T]) {
         let per_tile = self.tiling.size.planes() * self.inputs.max(self.outputs);
-        let most = (self.tiling.isa.numbers_in(CHUNK_BYTES) / per_tile.max(1)).clamp(1, CHUNK_TILES);
+        let most = (self.most_chunk / per_tile.max(1)).clamp(1, CHUNK_TILES);
         for (index, chunk) in near_equal(tiles.len(), most).enumerate() {
             let chunk = tiles.start + chunk.start..tiles.start + chunk.end;
             let spread = Spread::new(self, chunk.len(), true);
@@ -130,7 +141,7 @@ impl<T: Float> WinogradGradient<T> {
         /// Tiles of a task that transforms.
         const TILES: usize = 2;
         let size = self.tiling.size;
-        let most = (self.tiling.isa.numbers_in(ROUND_BYTES) / (self.inputs + self.outputs).max(1)).max(1);
+        let most = (self.most_round / (self.inputs + self.outputs).max(1)).max(1);
         let mut sums = Tensor::unfilled([self.sums_len()], Layout::Contiguous);
         let sums_shared = Shared::new(sums.as_mut_slice());
         for (round, tiles) in near_equal(self.tiling.count(), most).enumerate() {

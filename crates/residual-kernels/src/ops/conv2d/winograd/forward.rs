@@ -9,6 +9,7 @@ use super::tiling::{PLANE_PADDING, Pitch, Side, TileSize, Tiling};
 use crate::{
     BatchStatistics,
     engine::{
+        caches::Caches,
         isa::{Ahead, Emit, Filters, Finish, Isa, Segment, Tile, fetch_to_write},
         parallel::for_each_task,
         shared::Shared,
@@ -21,14 +22,10 @@ use crate::{
     },
 };
 
-/// Bytes of U that stay in the second cache beside V while chunks go by, of 2 MiB.
-const RESIDENT_FILTERS: usize = 1 << 20;
-/// Bytes of V, per tile, with which a chunk of 14 tiles stays there while U streams past.
-const RESIDENT_TILE: usize = 48 << 10;
-/// Bytes of the V that threads share at most.
-const SHARED_BYTES: usize = 16 << 20;
+/// Bytes of the V that threads share at most, unless half of the last cache is less.
+const MOST_SHARED: usize = 16 << 20;
 
-/// How a correlation is divided. Depends on the geometry alone.
+/// How a correlation is divided. Depends on the geometry and on the caches that it is made for.
 #[derive(Debug, Clone)]
 pub(in crate::ops::conv2d) struct Winograd<T: Float> {
     correlation: Correlation,
@@ -36,12 +33,15 @@ pub(in crate::ops::conv2d) struct Winograd<T: Float> {
     panels: Vec<Panel>,
     /// Tiles of a chunk.
     chunk: usize,
+    /// Elements of the V that threads share at most.
+    most_shared: usize,
 }
 
 impl<T: Float> Winograd<T> {
     pub(in crate::ops::conv2d) fn new(
         correlation: &Correlation,
         size: TileSize,
+        caches: &Caches,
         isa: &'static Isa<T>,
     ) -> Self {
         let tiling = Tiling::new(correlation, size, isa);
@@ -51,8 +51,8 @@ impl<T: Float> Winograd<T> {
         let row = (14 / pixels).max(1) * pixels;
         let tile = size.planes() * correlation.inputs;
         let rows = match () {
-            _ if tile * correlation.outputs <= isa.numbers_in(RESIDENT_FILTERS) => 2,
-            _ if tile <= isa.numbers_in(RESIDENT_TILE) => 1,
+            _ if tile * correlation.outputs <= isa.numbers_in(caches.l2 / 2) => 2,
+            _ if tile * 14 <= isa.numbers_in(caches.l2 / 3) => 1,
             _ => 4,
         };
         let chunk = match tiling.count() {
@@ -61,7 +61,8 @@ impl<T: Float> Winograd<T> {
             count => count.div_ceil(even(count.div_ceil(rows * row))),
         };
         let panels = Panel::divide(correlation.outputs, isa);
-        Self { correlation: correlation.clone(), panels, tiling, chunk }
+        let most_shared = isa.numbers_in(MOST_SHARED.min(caches.last / 2));
+        Self { correlation: correlation.clone(), panels, tiling, chunk, most_shared }
     }
 
     fn panels_width(&self) -> usize {
@@ -162,7 +163,7 @@ impl<T: Float> Winograd<T> {
             // So few chunks that threads share out the panels, once V is there.
             let pitch = Pitch::tiles_first(self.chunk, inputs, self.tiling.isa);
             let chunk_len = self.tiling.size.planes() * pitch.plane;
-            let at_once = (self.tiling.isa.numbers_in(SHARED_BYTES) / chunk_len).clamp(1, chunks.max(1));
+            let at_once = (self.most_shared / chunk_len).clamp(1, chunks.max(1));
             let mut v = Buffer::recycled(at_once * chunk_len);
             for first in (0..chunks).step_by(at_once) {
                 let count = at_once.min(chunks - first);
