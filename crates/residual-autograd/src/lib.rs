@@ -72,3 +72,8 @@ pub use state::{Role, State};
 pub use tape::Tape;
 pub use timing::{Pass, SUM, Timing};
 pub use var::Var;
+
+/// The example of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

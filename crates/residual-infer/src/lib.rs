@@ -33,7 +33,7 @@
 //! assert_eq!(**compiled.run(&Tensor::full([3, 16, 20, 24], 0.5))?.shape(), [3, 32, 10, 12]);
 //!
 //! let mut session = compiled.session([1, 16, 32, 32])?;
-//! println!("{session}"); // three convolutions, of which the last one adds and cuts off
+//! println!("{session}"); // three convolutions; the last one also adds the shortcut and applies the ReLU
 //! assert_eq!(session.run(&images)?, answer);
 //! # Ok::<(), residual_nn::Error>(())
 //! ```

@@ -66,3 +66,8 @@ pub use residual_autograd::{AutogradError as Error, Result, Role, State, Tape};
 pub use residual_kernels::{Conv2dGeometry, Pool2dGeometry};
 pub use shortcut::{Shortcut, ShortcutKind};
 pub use trace::{Layer, Trace};
+
+/// The example of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -49,3 +49,8 @@ pub use view::{IntoView, TensorView};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, TensorError>;
+
+/// The example of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -87,7 +87,8 @@ impl<T: Element> Tensor<T> {
 
     /// A tensor whose elements are unspecified: what recycled memory happened to hold.
     ///
-    /// For kernels that write every element. Reading is harmless, and useless.
+    /// For kernels that write every element. Reading them is safe, but their values mean
+    /// nothing.
     ///
     /// # Panics
     /// If [`try_unfilled`](Self::try_unfilled) gives an error.

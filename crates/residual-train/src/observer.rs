@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Loaded, RunLength};
 
-/// Somebody who wants to know how a run goes. Every method does nothing unless implemented.
+/// Receives the events of a run. Every method does nothing unless it is implemented.
 pub trait Observer {
     /// The run is about to start or to go on.
     fn start(&mut self, start: &Start<'_>) {

@@ -37,3 +37,8 @@ pub use network::Network;
 pub use stem::Stem;
 pub use summary::Summary;
 pub use table::names;
+
+/// The example of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -69,8 +69,8 @@ impl<T: Float> Var<T> {
         Ok(y)
     }
 
-    /// [`batch_norm`](Self::batch_norm), plus `addend` if there is one, negative values cut off if
-    /// `relu`, in one pass over memory. `given` are the statistics of this value, if
+    /// [`batch_norm`](Self::batch_norm), plus `addend` if there is one, followed by a ReLU if `relu`
+    /// is set, in one pass over memory. `given` are the statistics of this value, if
     /// [`conv2d_with_statistics`](Self::conv2d_with_statistics) has taken them.
     ///
     /// The result is that of the operations one by one, which move and keep more memory.

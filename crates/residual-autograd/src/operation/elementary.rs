@@ -41,7 +41,7 @@ impl<T: Float> Var<T> {
         self.record_own(Exp { output: output.clone() }, &[self], output)
     }
 
-    /// The natural logarithm: −∞ at 0, not a number below.
+    /// The natural logarithm: −∞ at 0, NaN below.
     ///
     /// # Errors
     /// None of its own.
@@ -50,7 +50,7 @@ impl<T: Float> Var<T> {
         self.record_own(Log { input: self.value().clone() }, &[self], output)
     }
 
-    /// `√x`, not a number below 0.
+    /// `√x`, NaN below 0.
     ///
     /// # Errors
     /// None of its own.
@@ -77,7 +77,7 @@ impl<T: Float> Var<T> {
         self.record_own(Tanh { output: output.clone() }, &[self], output)
     }
 
-    /// `x` to the power of a constant; not a number for a negative `x` and a fraction.
+    /// `x` to the power of a constant; NaN for a negative `x` and an exponent that is not whole.
     ///
     /// # Errors
     /// None of its own.

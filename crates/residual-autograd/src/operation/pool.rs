@@ -53,7 +53,7 @@ impl<T: Float> Var<T> {
 impl<T: Float> BuiltIn<T> for MaxPool2d {
     const NAME: &'static str = "max_pool2d";
 
-    /// Each output's gradient goes to the position that won.
+    /// Each output's gradient goes to the position of the maximum.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         Ok(vec![Some(max_pool::backward(&upstream, &self.indices, &self.input)?)])
     }

@@ -81,7 +81,7 @@ impl<T: Float> Var<T> {
 impl<T: Float> BuiltIn<T> for Permute {
     const NAME: &'static str = "permute";
 
-    /// Each axis back to where it came from.
+    /// The axes of `dy` go back to where they came from.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         let mut back = vec![0; self.axes.len()];
         for (to, &from) in self.axes.iter().enumerate() {
@@ -101,7 +101,7 @@ impl<T: Float> BuiltIn<T> for Permute {
 impl<T: Float> BuiltIn<T> for Slice {
     const NAME: &'static str = "slice";
 
-    /// Zeros around it.
+    /// `dy` where the slice was taken from, zeros elsewhere.
     fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         Ok(vec![Some(concatenate::slice_backward(&upstream, self.axis, self.start, &self.input)?)])
     }
@@ -118,7 +118,7 @@ impl<T: Float> BuiltIn<T> for Slice {
 impl<T: Float> BuiltIn<T> for Concatenate {
     const NAME: &'static str = "concatenate";
 
-    /// To each its part.
+    /// Each input gets its part of `dy`.
     fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
         let mut end = 0;
         let part = |(&length, &wanted): (&usize, &bool)| {

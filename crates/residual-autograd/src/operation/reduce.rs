@@ -48,7 +48,7 @@ impl<T: Float> Var<T> {
         self.record_own(Sum { reduction, input: self.shape_and_layout() }, &[self], output)
     }
 
-    /// The mean over axes; not a number where there is nothing to average.
+    /// The mean over axes; NaN where there is nothing to average.
     ///
     /// # Errors
     /// If an axis is not there, or named twice.
@@ -59,7 +59,7 @@ impl<T: Float> Var<T> {
         self.record_own(Mean { reduction, input: self.shape_and_layout() }, &[self], output)
     }
 
-    /// The largest value over axes; not a number where one of them is not. All that are largest share
+    /// The largest value over axes; NaN where one of them is NaN. All that are largest share
     /// the gradient evenly, as in PyTorch's `amax`.
     ///
     /// # Errors
