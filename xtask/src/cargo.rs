@@ -43,15 +43,23 @@ pub(crate) fn sanitized_host() -> Result<String, Failure> {
         "x86_64-apple-darwin",
         "aarch64-apple-darwin",
     ];
-    let said = rustc(&["-vV"])?;
-    let host = said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default();
-    match SUPPORTED.contains(&host) {
-        true => Ok(host.to_owned()),
+    let host = host()?;
+    match SUPPORTED.contains(&host.as_str()) {
+        true => Ok(host),
         false => {
             Err(format!("rustc has no sanitizers for {host}; it has them for {}", SUPPORTED.join(", "))
                 .into())
         }
     }
+}
+
+/// The platform that is compiled on.
+///
+/// # Errors
+/// If rustc cannot be started.
+pub(crate) fn host() -> io::Result<String> {
+    let said = rustc(&["-vV"])?;
+    Ok(said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned())
 }
 
 /// Where the compiler's own files are.

@@ -108,7 +108,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool, Failure> {
 /// Builds the test programs of these packages.
 fn build(root: &Path, sanitizer: Sanitizer, host: &str, packages: &[&str]) -> Result<Vec<Program>, Failure> {
     // With a platform named, even if it is this one, flags are not for build scripts and macros.
-    let mut arguments = vec!["test", "--release", "--no-run", "--lib", "--bins", "--tests", "--target", host];
+    let mut arguments = vec!["test", "--locked", "--release", "--no-run"];
+    arguments.extend(["--lib", "--bins", "--tests", "--target", host]);
     arguments.extend(["--message-format", "json-render-diagnostics"]);
     if sanitizer == Sanitizer::Thread {
         arguments.push("-Zbuild-std");

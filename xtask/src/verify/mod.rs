@@ -14,6 +14,7 @@ mod layering;
 mod models;
 mod numbers;
 mod parity;
+mod publishing;
 mod recorder;
 mod report;
 mod self_test;
@@ -91,6 +92,7 @@ struct Suite {
 const SUITES: &[Suite] = &[
     Suite { name: "layering", about: "crates depend on lower floors only", run: layering::run },
     Suite { name: "style", about: "formatting, lints, documentation, house rules", run: style::run },
+    Suite { name: "publishing", about: "manifests, packages, licenses, dependencies", run: publishing::run },
     Suite { name: "facts", about: "published numbers, computed from real networks", run: facts::run },
     Suite { name: "gradcheck", about: "gradients against difference quotients, in f64", run: gradcheck::run },
     Suite { name: "shapes", about: "shapes worked out against shapes of real runs", run: shapes::run },

@@ -52,7 +52,7 @@ impl Build<'_> {
         if self.packages.is_empty() {
             return Ok(());
         }
-        let mut arguments = vec!["test", "--no-fail-fast"];
+        let mut arguments = vec!["test", "--locked", "--no-fail-fast"];
         arguments.extend(self.options);
         arguments.extend(self.packages.iter().flat_map(|name| ["--package", name]));
         let cargo = |arguments: &[&str], line: &mut dyn FnMut(&str)| {

@@ -22,9 +22,9 @@ pub(super) fn run(settings: &Settings, recorder: &mut Recorder) -> Result<(), Fa
         if passed { Ok(String::new()) } else { Err(lines.join("\n").into()) }
     };
     recorder.check("formatting", || cargo(&["fmt", "--all", "--check"], &[]));
-    let clippy = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    let clippy = ["clippy", "--quiet", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     recorder.check("lints", || cargo(&clippy, &[]));
-    let doc = ["doc", "--quiet", "--workspace", "--no-deps"];
+    let doc = ["doc", "--quiet", "--locked", "--workspace", "--no-deps"];
     recorder.check("documentation", || cargo(&doc, &[("RUSTDOCFLAGS", "-D warnings")]));
     Ok(())
 }
