@@ -1,7 +1,7 @@
 //! Errors of the command: those of the libraries, and those of the command line itself. Each is
 //! one line.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use residual_data::DataError;
 use residual_kernels::KernelError;
@@ -37,6 +37,10 @@ pub(crate) enum Error {
     Pictures { failed: usize, all: usize },
     #[error("there are no PNG or JPEG pictures in {}", .path.display())]
     NoPictures { path: PathBuf },
+    #[error("cannot read {}: {source}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write {}: {source}", .path.display())]
+    Write { path: PathBuf, source: io::Error },
     /// What an environment variable asks for does not exist.
     #[error(transparent)]
     Environment(#[from] KernelError),

@@ -4,11 +4,63 @@
 use std::{
     fmt::Display,
     io::{self, Write},
+    sync::OnceLock,
 };
 
+use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{HumanBytes, HumanCount};
 use owo_colors::OwoColorize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// When output is colored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR or CLICOLOR=0 is set.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// How progress is told, on standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Progress {
+    /// A bar on a terminal, and lines of text.
+    #[default]
+    Bar,
+    /// A JSON object in each line, also for warnings and errors.
+    Json,
+    /// Lines of text, and no bar.
+    None,
+}
+
+/// How everything but the result is told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Manner {
+    /// Warnings and errors only.
+    pub(crate) quiet: bool,
+    pub(crate) progress: Progress,
+}
+
+static MANNER: OnceLock<Manner> = OnceLock::new();
+
+/// Settles how everything is told, once.
+pub(crate) fn settle(manner: Manner, color: Color) {
+    let _ = MANNER.set(manner);
+    match color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+}
+
+/// How everything is told.
+pub(crate) fn manner() -> Manner {
+    MANNER.get().copied().unwrap_or_default()
+}
 
 /// Prints a line of the result.
 pub(crate) fn line(text: impl Display) {
@@ -24,18 +76,35 @@ pub(crate) fn json(value: &impl Serialize) {
 
 /// Tells something that is not part of the result.
 pub(crate) fn note(text: impl Display) {
-    let _ = writeln!(anstream::stderr(), "{text}");
+    if !manner().quiet {
+        tell("note", None, text);
+    }
 }
 
 /// Tells that something is not as it should be.
 pub(crate) fn warning(text: impl Display) {
-    note(format_args!("{} {text}", "warning:".yellow().bold()));
+    tell("warning", Some("warning:".yellow().bold().to_string()), text);
 }
 
 /// Says why the command failed.
 pub(crate) fn error(error: &impl Display) {
     let _ = io::stdout().flush();
-    note(format_args!("{} {error}", "error:".red().bold()));
+    tell("error", Some("error:".red().bold().to_string()), error);
+}
+
+/// A line of text after its mark, or an event that holds the text.
+fn tell(event: &str, mark: Option<String>, text: impl Display) {
+    if manner().progress == Progress::Json {
+        let text = anstream::adapter::strip_str(&text.to_string()).to_string();
+        return self::event(&json!({ "event": event, "text": text }));
+    }
+    let mark = mark.map(|mark| mark + " ").unwrap_or_default();
+    let _ = writeln!(anstream::stderr(), "{mark}{text}");
+}
+
+/// A JSON object on standard error: something that has happened.
+pub(crate) fn event(event: &serde_json::Value) {
+    let _ = writeln!(io::stderr(), "{event}");
 }
 
 /// A table whose first `left` columns are text and whose other columns are numbers.
@@ -64,18 +133,15 @@ pub(crate) fn percent(fraction: f64) -> String {
 
 /// A count with its thousands set apart.
 pub(crate) fn thousands(count: impl TryInto<u64>) -> String {
-    let digits = count.try_into().unwrap_or(u64::MAX).to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group));
-    groups.collect::<Vec<_>>().join(",")
+    HumanCount(count.try_into().unwrap_or(u64::MAX)).to_string()
 }
 
 /// Bytes in the unit that suits them.
-pub(crate) fn bytes(bytes: usize) -> String {
-    let mebibytes = bytes as f64 / f64::from(1 << 20);
-    if mebibytes < 1024.0 { format!("{mebibytes:.1} MiB") } else { format!("{:.2} GiB", mebibytes / 1024.0) }
+pub(crate) fn bytes(bytes: impl TryInto<u64>) -> String {
+    HumanBytes(bytes.try_into().unwrap_or(u64::MAX)).to_string()
 }
 
-/// Seconds as a person says them.
+/// Seconds in at most two units; those of `indicatif` are one unit, or clock time.
 pub(crate) fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {
@@ -96,7 +162,7 @@ mod tests {
             [0.34, 59.9, 61.0, 7322.0].map(duration),
             ["0.3 s", "1 min 00 s", "1 min 01 s", "2 h 02 min"]
         );
-        assert_eq!(bytes(3 << 20), "3.0 MiB");
+        assert_eq!([12u64, 3 << 20, 5 << 29].map(bytes), ["12 B", "3.00 MiB", "2.50 GiB"]);
     }
 
     #[test]

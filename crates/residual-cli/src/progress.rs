@@ -1,23 +1,65 @@
-//! Bars: how far something is, how fast, and how long it will take. They go to standard error and
-//! are not drawn where nobody can see them.
+//! How far something is, how fast, and how long it will take: as bars, which are drawn on a terminal
+//! only, or as JSON objects, one in a line. Both go to standard error.
 
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use owo_colors::OwoColorize;
 use residual_train::{EpochRecord, Loaded, Observer, Start, Step};
-use residual_weights::Mismatch;
+use residual_weights::{Mismatch, shown};
+use serde_json::json;
 
-use crate::output::{duration, note, percent, thousands, warning};
+use crate::output::{Progress, duration, event, manner, note, percent, thousands, warning};
 
 const BAR: &str = "━╸─";
 
-/// A bar for a number of pictures.
-pub(crate) fn pictures(what: &'static str, pictures: usize) -> ProgressBar {
-    let bar = ProgressBar::new(pictures as u64).with_message(what);
-    let template = "{msg} {bar:32.cyan/dim} {pos}/{len} pictures · {per_sec} · {eta} left";
-    bar.set_style(style(template));
-    bar
+/// How many pictures are done.
+pub(crate) struct Pictures {
+    what: &'static str,
+    bar: ProgressBar,
+}
+
+impl Pictures {
+    /// Begins with none of them done.
+    pub(crate) fn new(what: &'static str, pictures: usize) -> Self {
+        let template = "{msg} {bar:32.cyan/dim} {pos}/{len} pictures · {per_sec} · {eta} left";
+        Self { what, bar: bar(pictures as u64, template).with_message(what) }
+    }
+
+    /// So many are done by now.
+    pub(crate) fn reach(&self, done: u64) {
+        self.bar.set_position(done);
+        if is_json() {
+            event(&json!({ "event": "progress", "what": self.what, "done": done, "of": self.bar.length() }));
+        }
+    }
+
+    /// So many more are done.
+    pub(crate) fn add(&self, done: u64) {
+        self.reach(self.bar.position() + done);
+    }
+
+    /// Tells something in between.
+    pub(crate) fn interrupt(&self, tell: impl FnOnce()) {
+        self.bar.suspend(tell);
+    }
+}
+
+impl Drop for Pictures {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// A bar, drawn if bars are wanted and standard error is a terminal.
+fn bar(length: u64, template: &str) -> ProgressBar {
+    let is_drawn = !manner().quiet && manner().progress == Progress::Bar;
+    let target = if is_drawn { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    ProgressBar::with_draw_target(Some(length), target).with_style(style(template))
+}
+
+fn is_json() -> bool {
+    manner().progress == Progress::Json
 }
 
 fn style(template: &str) -> ProgressStyle {
@@ -33,7 +75,7 @@ pub(crate) struct TrainingProgress {
 
 impl TrainingProgress {
     fn bar(&mut self, length: u64, template: &str) -> &ProgressBar {
-        let bar = self.bar.get_or_insert_with(|| ProgressBar::new(length).with_style(style(template)));
+        let bar = self.bar.get_or_insert_with(|| bar(length, template));
         if bar.length() != Some(length) {
             bar.set_length(length);
         }
@@ -59,7 +101,7 @@ fn tell_loaded(loaded: &Loaded) {
         ("left out, because the network has no place for them", unexpected),
     ];
     for (what, names) in parts.into_iter().filter(|(_, names)| !names.is_empty()) {
-        let names: Vec<String> = names.iter().map(|name| name.escape_debug().to_string()).collect();
+        let names: Vec<String> = names.iter().map(|name| shown(name)).collect();
         warning(format_args!("{what}: {}", names.join(", ")));
     }
 }
@@ -70,6 +112,21 @@ const VALIDATION_TEMPLATE: &str = "{prefix} {bar:24.green/dim} {pos}/{len} · va
 impl Observer for TrainingProgress {
     fn start(&mut self, start: &Start<'_>) {
         self.epochs = start.run.epochs();
+        if is_json() {
+            event(&json!({
+                "event": "start",
+                "model": start.model,
+                "parameters": start.parameters,
+                "trained": start.trained,
+                "data": start.data,
+                "pictures": start.pictures,
+                "classes": start.classes,
+                "input": [start.input.channels, start.input.height, start.input.width],
+                "epochs": self.epochs,
+                "iterations": start.run.iterations,
+                "iterations_done": start.iterations_done,
+            }));
+        }
         let [train, val] = start.pictures.map(thousands);
         note(format_args!(
             "{} {} parameters{}, input {}, {} classes",
@@ -101,6 +158,21 @@ impl Observer for TrainingProgress {
     }
 
     fn step(&mut self, step: &Step) {
+        if is_json() {
+            let Step { epoch, step, steps, loss, accuracy, learning_rate, images_per_second, seconds_left } =
+                *step;
+            return event(&json!({
+                "event": "step",
+                "epoch": epoch,
+                "step": step,
+                "steps": steps,
+                "loss": loss,
+                "accuracy": accuracy,
+                "learning_rate": learning_rate,
+                "images_per_second": images_per_second,
+                "seconds_left": seconds_left,
+            }));
+        }
         let message = format!(
             "loss {:.4} · accuracy {} · {:.0} images/s · {} left",
             step.loss,
@@ -119,12 +191,18 @@ impl Observer for TrainingProgress {
     }
 
     fn validation(&mut self, done: usize, images: usize) {
+        if is_json() {
+            return event(&json!({ "event": "validation", "done": done, "of": images }));
+        }
         let bar = self.bar(images as u64, VALIDATION_TEMPLATE);
         bar.set_position(done as u64);
     }
 
     fn epoch(&mut self, record: &EpochRecord, is_best: bool) {
         self.clear();
+        if is_json() {
+            return event(&json!({ "event": "epoch", "is_best": is_best, "metrics": record }));
+        }
         let best = if is_best { " ◂ best" } else { "" };
         note(format_args!(
             "epoch {:>width$}/{}  {} loss {:.4} accuracy {:>7}  {} loss {:.4} accuracy {:>7}  {} {:.0} images/s{}",
@@ -143,7 +221,11 @@ impl Observer for TrainingProgress {
         ));
     }
 
-    fn checkpoint(&mut self, _path: &Path) {}
+    fn checkpoint(&mut self, path: &Path) {
+        if is_json() {
+            event(&json!({ "event": "checkpoint", "path": path }));
+        }
+    }
 }
 
 impl Drop for TrainingProgress {

@@ -1,4 +1,4 @@
-//! Which pictures of a folder are whose: the folders of the splits, or a rule for folders that have
+//! Which pictures of a folder belong to which split: the folders of the splits, or a rule for folders that have
 //! none.
 
 use std::path::{Path, PathBuf};

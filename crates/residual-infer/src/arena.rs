@@ -1,5 +1,5 @@
-//! Where intermediate results are: one piece of memory, in which what is no longer needed gives way
-//! to what comes.
+//! One piece of memory for all intermediate results of a plan. The place of a result is used again once
+//! nothing reads it any more.
 
 use std::ops::Range;
 

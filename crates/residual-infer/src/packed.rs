@@ -47,6 +47,8 @@ impl Convolution {
         }
         let (weight, bias) = self.folded(graph)?;
         let packed = Packed { weight: PackedConv2d::new(&weight, shape)?, bias: bias.into() };
+        let path = &graph.node(self.head).path;
+        log::debug!("{path}, {}: {}", weight.shape(), packed.weight.algorithm().name());
         known.push(packed.clone());
         Ok(packed)
     }

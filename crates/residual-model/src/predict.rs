@@ -1,4 +1,4 @@
-//! What a network makes of pictures.
+//! The probability of each class for pictures.
 
 use residual_data::{Image, Placement, Preprocess};
 use residual_kernels::softmax;

@@ -64,3 +64,8 @@ pub use trainer::{Data, Outcome, Trainer};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, TrainError>;
+
+/// The example of the workspace's README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct ReadMe;

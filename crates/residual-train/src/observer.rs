@@ -35,7 +35,7 @@ pub trait Observer {
     }
 }
 
-/// Nobody wants to know.
+/// An observer that ignores everything.
 impl Observer for () {}
 
 /// What is going to happen.

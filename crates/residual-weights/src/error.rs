@@ -47,7 +47,7 @@ pub enum FormatError {
     #[error("the file is incomplete; copy or download it again")]
     Truncated,
     /// The bytes begin like no format that is known here.
-    #[error("the content is neither safetensors nor .pth")]
+    #[error("the content is neither safetensors, .pth, .npy nor ONNX")]
     Unknown,
     /// An ONNX file where weights are wanted.
     #[error("the content is ONNX, which is written and not read; take the weights that it was made from")]

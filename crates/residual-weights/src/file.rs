@@ -42,7 +42,9 @@ pub fn save(path: impl AsRef<Path>, weights: &Weights) -> Result<()> {
 }
 
 fn load_from<R: Read + Seek>(from: &mut R, length: u64) -> std::result::Result<Weights, FormatError> {
-    match recognize(from)? {
+    let format = recognize(from)?;
+    log::debug!("{length} bytes, recognized as {}", format.name());
+    match format {
         Format::Safetensors => safetensors::read_from(from, length),
         Format::PthZip | Format::PthStream => pth::read_from(from, length),
         Format::Npy => Err(FormatError::Nameless),

@@ -60,3 +60,8 @@ pub use weights::Weights;
 
 /// Result with this crate's error about files.
 pub type Result<T> = std::result::Result<T, WeightsError>;
+
+/// The example of this crate's README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;

@@ -40,7 +40,7 @@ fn errors_name_the_file() {
     fs::write(&path, "hello").unwrap();
     assert_eq!(
         message(load(&path).unwrap_err()),
-        "cannot read PATH: the content is neither safetensors nor .pth"
+        "cannot read PATH: the content is neither safetensors, .pth, .npy nor ONNX"
     );
     npy::write(&path, &Tensor::<f32>::zeros([2]).into()).unwrap();
     assert!(message(load(&path).unwrap_err()).contains("one array without a name"));

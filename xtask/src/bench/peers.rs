@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{Failure, cargo};
 
-/// Somebody to compare with.
+/// A framework to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Peer {
     TorchNchw,

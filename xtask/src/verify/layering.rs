@@ -20,7 +20,7 @@ fn check(package: &Package, all: &[Package]) -> Outcome {
     let below: Vec<&Package> =
         below.filter_map(|dependency| all.iter().find(|other| *other.name == dependency.name)).collect();
     if *package.name == env!("CARGO_PKG_NAME") {
-        return Ok(format!("stands beside the house and sees {} crates", below.len()));
+        return Ok(format!("upkeep, which may use any crate, and uses {}", below.len()));
     }
     let own = floor(package)?;
     let mut seen = Vec::new();

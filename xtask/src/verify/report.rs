@@ -1,4 +1,4 @@
-//! A run as a page that stands alone.
+//! The result of a run as an HTML page that needs no other file.
 
 use std::{fs, path::Path};
 

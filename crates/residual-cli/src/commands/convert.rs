@@ -15,7 +15,11 @@ use crate::{
 /// Convert weights from one format to another.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The format of IN is recognised, that of OUT follows from its extension (.safetensors, .pth, .onnx).
+Examples:
+  residual convert resnet18.pth resnet18.safetensors
+  residual convert resnet50.pth resnet50.onnx --model resnet50 --fold
+
+The format of IN is recognized, that of OUT follows from its extension (.safetensors, .pth, .onnx).
 Of a checkpoint, the optimizer's tensors are left out. An ONNX file holds the network with its
 weights; it takes batches of any size.")]
 pub(crate) struct Args {

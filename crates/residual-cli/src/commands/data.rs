@@ -14,6 +14,11 @@ use crate::{
 
 /// Show what is in a data set: counts, class balance, a contact sheet.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  residual data faces
+  residual data folder:pets --sheet pets.png
+  residual data cifar10:DIR --json")]
 pub(crate) struct Args {
     /// faces, cifar10:DIR, cifar100:DIR, fer2013:PATH, folder:DIR or idx:DIR.
     #[arg(value_name = "SPEC")]
@@ -58,9 +63,10 @@ const SHEET: [usize; 2] = [20, 12];
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let corrupt = if args.skip_corrupt { Corrupt::Skip } else { Corrupt::Refuse };
+    let data = context.settings.locate(args.data.clone());
     let mut splits = Vec::new();
     for split in [Split::Train, Split::Val, Split::Test] {
-        match args.data.open(split, corrupt) {
+        match data.open(split, corrupt) {
             Ok(data) => {
                 let counts = class_counts(&*data)?;
                 let classes = data.classes().iter().zip(counts);
@@ -83,11 +89,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     }
     if let Some(path) = &args.sheet {
         let [rows, columns] = SHEET;
-        contact_sheet(&*args.data.open(args.split, corrupt)?, rows, columns)?.save_png(path)?;
+        contact_sheet(&*data.open(args.split, corrupt)?, rows, columns)?.save_png(path)?;
     }
 
     if context.json {
-        output::json(&Answer { data: args.data.to_string(), splits });
+        output::json(&Answer { data: data.to_string(), splits });
         return Ok(());
     }
     for part in &splits {

@@ -15,7 +15,7 @@ use crate::{
     Context,
     error::{Error, Result},
     output::{self, line, percent, table, thousands, warning},
-    progress,
+    progress::Pictures,
 };
 
 /// Evaluate a trained network on labelled pictures.
@@ -71,7 +71,7 @@ struct Answer<'a> {
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let corrupt = if args.skip_corrupt { Corrupt::Skip } else { Corrupt::Refuse };
-    let data = args.data.open(args.split, corrupt)?;
+    let data = context.settings.locate(args.data.clone()).open(args.split, corrupt)?;
     for path in data.skipped() {
         warning(format_args!("{} cannot be read and is left out", path.display()));
     }
@@ -95,17 +95,17 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             (model.net, loader)
         }
     };
-    let bar = progress::pictures("evaluating", loader.dataset().len());
+    let progress = Pictures::new("evaluating", loader.dataset().len());
     let compiled = Compiled::new(&net);
     let evaluation = evaluate(
         |images| compiled.run(&images),
         &loader,
         |done| {
-            bar.set_position(done as u64);
+            progress.reach(done as u64);
             ControlFlow::Continue(())
         },
     )?;
-    bar.finish_and_clear();
+    drop(progress);
 
     let model = &net.config().name;
     if context.json {

@@ -1,9 +1,12 @@
 //! A file per command, and how they read the arguments that several of them have.
 
 pub(crate) mod bench;
+pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod data;
 pub(crate) mod eval;
+pub(crate) mod inspect;
+pub(crate) mod man;
 pub(crate) mod predict;
 pub(crate) mod run;
 pub(crate) mod summary;

@@ -7,13 +7,14 @@ use rayon::prelude::*;
 use residual_data::{Image, PictureFiles};
 use residual_infer::Compiled;
 use residual_model::{Model, predict};
+use residual_weights::shown;
 use serde::Serialize;
 
 use crate::{
     Context,
     error::{Error, Result},
     output::{self, line, percent, table},
-    progress,
+    progress::Pictures,
 };
 
 /// Give the probability of each class for pictures.
@@ -80,7 +81,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let compiled = Compiled::new(&model.net);
     let mut predictions = Vec::new();
     let mut failed = Vec::new();
-    let bar = progress::pictures("predicting", paths.len());
+    let progress = Pictures::new("predicting", paths.len());
     for chunk in paths.chunks(BATCH) {
         let mut pictures = Vec::new();
         let mut good = Vec::new();
@@ -92,7 +93,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
                     good.push(path);
                 }
                 Err(error) => {
-                    bar.suspend(|| output::error(&error));
+                    progress.interrupt(|| output::error(&error));
                     failed.push(path.clone());
                 }
             }
@@ -105,9 +106,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
                 classes: most_probable(&model.classes, probabilities, args.top),
             }));
         }
-        bar.inc(chunk.len() as u64);
+        progress.add(chunk.len() as u64);
     }
-    bar.finish_and_clear();
+    drop(progress);
 
     if context.json {
         let model = &model.net.config().name;
@@ -137,10 +138,11 @@ fn most_probable(classes: &[String], probabilities: &[f32], top: usize) -> Vec<C
 
 fn print_one(prediction: &Prediction) {
     line(format_args!("{}\n", prediction.path.display()));
-    let width = prediction.classes.iter().map(|class| class.class.chars().count()).max().unwrap_or(0);
-    for ClassProbability { class, probability } in &prediction.classes {
+    let classes = prediction.classes.iter().map(|class| (shown(&class.class), class.probability));
+    let width = classes.clone().map(|(class, _)| class.chars().count()).max().unwrap_or(0);
+    for (class, probability) in classes {
         let bar = "━".repeat((40.0 * probability).round() as usize);
-        line(format!("  {class:width$}  {:>7}  {}", percent(*probability), bar.cyan()).trim_end());
+        line(format!("  {class:width$}  {:>7}  {}", percent(probability), bar.cyan()).trim_end());
     }
 }
 
@@ -150,7 +152,7 @@ fn print_table(predictions: &[Prediction]) {
     let header: Vec<&str> = std::iter::once("picture").chain(headings.iter().map(String::as_str)).collect();
     let rows = predictions.iter().map(|prediction| {
         let classes = prediction.classes.iter();
-        let classes = classes.map(|class| format!("{} {}", class.class, percent(class.probability)));
+        let classes = classes.map(|class| format!("{} {}", shown(&class.class), percent(class.probability)));
         std::iter::once(prediction.path.display().to_string()).chain(classes).collect()
     });
     line(table(&header, header.len(), rows));
@@ -158,18 +160,14 @@ fn print_table(predictions: &[Prediction]) {
 
 fn print_csv(predictions: &[Prediction]) {
     line("path,rank,class,probability");
-    for prediction in predictions {
-        let path = csv_field(&prediction.path.display().to_string());
-        for (rank, class) in prediction.classes.iter().enumerate() {
-            line(format_args!("{path},{},{},{:.6}", rank + 1, csv_field(&class.class), class.probability));
+    let mut rows = csv::Writer::from_writer(Vec::new());
+    for Prediction { path, classes } in predictions {
+        for (rank, ClassProbability { class, probability }) in classes.iter().enumerate() {
+            let row =
+                [&*path.to_string_lossy(), &(rank + 1).to_string(), class, &format!("{probability:.6}")];
+            rows.write_record(row).expect("four fields, to memory");
         }
     }
-}
-
-/// A field with quotes if it needs them (RFC 4180).
-fn csv_field(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
+    let rows = rows.into_inner().expect("writing to memory");
+    String::from_utf8_lossy(&rows).lines().for_each(line);
 }

@@ -19,6 +19,10 @@ use crate::{
 
 /// Send a tensor through a network in evaluation mode.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  residual run resnet18 --weights resnet18.pth --input x.npy --output y.npy
+  residual run resnet18 --weights resnet18.pth --input x.npy --output y.npy --dtype f64")]
 pub(crate) struct Args {
     /// A name (`residual summary --list`) or a TOML file that describes a network.
     #[arg(value_name = "MODEL")]

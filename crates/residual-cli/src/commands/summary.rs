@@ -14,6 +14,11 @@ use crate::{
 
 /// Show the layers of a network: shapes, parameters, multiply-adds, memory.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  residual summary resnet50
+  residual summary resnet18 --input 1x48x48 --classes 7 --batch 32
+  residual summary --list")]
 pub(crate) struct Args {
     /// A name (see --list) or a TOML file that describes a network.
     #[arg(value_name = "MODEL", required_unless_present = "list")]

@@ -1,7 +1,7 @@
 //! `residual train`.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     sync::{
         Arc,
@@ -35,6 +35,7 @@ Examples:
   residual train --data folder:pets --model resnet18 --init resnet18.pth --replace-head \\
       --freeze-until layer4 --learning-rate 0.01
   residual train --resume runs/faces-cifar_resnet8-1 --epochs 20
+  residual train --print-config > config.toml
 
 A folder of pictures has a folder per class in each of train, val (and test): pets/train/cat/1.png.
 Without val and test, or without all three (pets/cat/1.png), a fifth of each class is held out for
@@ -59,8 +60,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
     /// The largest learning rate.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, visible_alias = "lr", value_name = "RATE")]
     learning_rate: Option<f64>,
+    /// The part of the velocity that remains from step to step.
+    #[arg(long, value_name = "0..1")]
+    momentum: Option<f64>,
+    /// How strongly parameters are pulled towards zero.
+    #[arg(long, value_name = "FACTOR")]
+    weight_decay: Option<f64>,
+    /// How long the learning rate rises at first, such as '1 epoch' or '500 iterations'.
+    #[arg(long, value_name = "SPAN")]
+    warm_up: Option<Span>,
+    /// The part of the target that is spread over all classes.
+    #[arg(long, value_name = "0..1")]
+    label_smoothing: Option<f64>,
+    /// Height and width that pictures are brought to [default: their own up to 96 pixels, or the
+    /// network's].
+    #[arg(long, value_name = "HxW", value_parser = super::size)]
+    input: Option<[usize; 2]>,
     /// What first weights, order and variation of the pictures follow from.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -125,7 +142,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let folder = match (&args.resume, &args.out) {
         (Some(folder), _) => RunFolder::open(folder),
         (None, Some(folder)) => RunFolder::create(folder)?,
-        (None, None) => RunFolder::numbered("runs", &name)?,
+        (None, None) => {
+            let runs = context.settings.runs.as_deref().unwrap_or(Path::new("runs"));
+            RunFolder::numbered(runs, &name)?
+        }
     };
 
     let stop = stop_on_interrupt();
@@ -196,7 +216,7 @@ impl Args {
             config.model = ModelSpec::open(model)?;
         }
         if let Some(data) = &self.data {
-            config.data = data.clone();
+            config.data = context.settings.locate(data.clone());
         }
         if let Some(weights) = &self.init {
             config.init = Some(InitConfig {
@@ -218,7 +238,13 @@ impl Args {
         }
         config.checkpoint_gradients |= self.checkpoint_gradients;
         config.batch = self.batch.unwrap_or(config.batch);
-        config.optimizer.learning_rate = self.learning_rate.unwrap_or(config.optimizer.learning_rate);
+        let optimizer = &mut config.optimizer;
+        optimizer.learning_rate = self.learning_rate.unwrap_or(optimizer.learning_rate);
+        optimizer.momentum = self.momentum.unwrap_or(optimizer.momentum);
+        optimizer.weight_decay = self.weight_decay.unwrap_or(optimizer.weight_decay);
+        config.schedule.warm_up = self.warm_up.unwrap_or(config.schedule.warm_up);
+        config.label_smoothing = self.label_smoothing.unwrap_or(config.label_smoothing);
+        config.input = self.input.or(config.input);
         config.seed = self.seed.unwrap_or(config.seed);
         config.threads = context.threads.or(config.threads);
         for assignment in &self.set {

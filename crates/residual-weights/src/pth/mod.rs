@@ -64,8 +64,7 @@ pub fn read_bytes(bytes: &[u8]) -> std::result::Result<Weights, FormatError> {
 /// what stood there only when the new file is complete. [`Weights::metadata`] has no place in it.
 ///
 /// # Errors
-/// [`WeightsError::Write`](crate::WeightsError::Write) with the path; also if the file would
-/// exceed 4 GiB.
+/// [`WeightsError::Write`](crate::WeightsError::Write) with the path.
 pub fn write(path: impl AsRef<Path>, weights: &Weights) -> Result<()> {
     file::replace(path.as_ref(), |to| write::state_dict(to, weights))
 }
@@ -73,7 +72,7 @@ pub fn write(path: impl AsRef<Path>, weights: &Weights) -> Result<()> {
 /// The bytes of a file in the zip form.
 ///
 /// # Errors
-/// If the file would exceed 4 GiB.
+/// None that memory has; the writers of all formats have the same form.
 pub fn to_bytes(weights: &Weights) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     write::state_dict(&mut bytes, weights)?;
@@ -92,7 +91,8 @@ pub(crate) fn read_from<R: Read + Seek>(
     file_length: u64,
 ) -> std::result::Result<Weights, FormatError> {
     let file = Opened::read(from, file_length)?;
-    let tensors = state_dict::find(&file.heap, file.checkpoint)?.tensors;
+    let StateDict { key, tensors } = state_dict::find(&file.heap, file.checkpoint)?;
+    log::debug!("{} tensors under {}", tensors.len(), key.unwrap_or("no key"));
     let mut weights = Weights::new();
     file.read_each(&tensors, from, file_length, |name, entry| weights.insert_new(name.to_owned(), entry))?;
     Ok(weights)
@@ -189,14 +189,14 @@ fn read_archive<R: Read + Seek>(
     let folders = directory.names().filter_map(|name| name.strip_suffix("data.pkl"));
     let folder = folders.filter(|folder| folder.is_empty() || folder.ends_with('/')).min_by_key(|f| f.len());
     let folder = folder.ok_or_else(not_pytorch)?;
-    let record = |name: &str, from: &mut R| directory.record(&format!("{folder}{name}"), from);
+    let record = |name: &str| directory.record(&format!("{folder}{name}"));
 
-    let pickle = record("data.pkl", from)?.ok_or_else(not_pytorch)?;
+    let pickle = record("data.pkl").ok_or_else(not_pytorch)?;
     let mut pickle = BufReader::new(pickle.open(from, 0, budget)?);
     let checkpoint = pickle::read(&mut pickle, heap, budget)?;
 
     let mut order = ByteOrder::Little;
-    if let Some(record) = record("byteorder", from)? {
+    if let Some(record) = record("byteorder") {
         let mut text = String::new();
         record.open(from, 0, budget)?.take(3).read_to_string(&mut text)?;
         if text == "big" {
@@ -205,7 +205,7 @@ fn read_archive<R: Read + Seek>(
     }
     let mut records = HashMap::new();
     for storage in &heap.storages {
-        if let Some(record) = record(&format!("data/{}", storage.key), from)? {
+        if let Some(record) = record(&format!("data/{}", storage.key)) {
             records.insert(storage.key.clone(), record);
         }
     }

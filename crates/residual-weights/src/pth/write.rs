@@ -11,12 +11,12 @@ use crate::{Entry, Weights};
 /// Writes the archive: the pickle, and the elements of each tensor in a record of its own.
 pub(super) fn state_dict(to: &mut impl Write, weights: &Weights) -> io::Result<()> {
     let mut archive = archive::Writer::new(to);
-    let mut add = |name: &str, content: &[u8]| archive.add(name, content.len(), |to| to.write_all(content));
+    let mut add = |name: &str, content: &[u8]| archive.add(name, |to| to.write_all(content));
     add("archive/data.pkl", &pickle(weights))?;
     add("archive/byteorder", b"little")?;
     add("archive/version", b"3\n")?;
     for (key, (_, entry)) in weights.iter().enumerate() {
-        archive.add(&format!("archive/data/{key}"), entry.bytes(), |mut to| entry.write(&mut to))?;
+        archive.add(&format!("archive/data/{key}"), |mut to| entry.write(&mut to))?;
     }
     archive.finish()
 }

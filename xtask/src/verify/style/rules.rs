@@ -24,6 +24,7 @@ pub(super) const ALL: &[(&str, Rule)] = &[
     ("unsafe code says why it is sound", explained),
     ("nothing is left open", finished),
     ("no path of one machine", portable),
+    ("nothing is left of a merge", merged),
 ];
 
 /// A room for one thing: at most this many lines.
@@ -114,6 +115,15 @@ fn portable(source: &Source) -> Vec<String> {
     containing(source, &MACHINE, "a path of one machine")
 }
 
+/// How a conflict begins and ends that a merge has left behind.
+const CONFLICT: [&str; 2] = ["<<<<<<< ", ">>>>>>> "];
+
+fn merged(source: &Source) -> Vec<String> {
+    let lines = source.text.lines().enumerate();
+    let offences = lines.filter(|(_, line)| CONFLICT.iter().any(|mark| line.starts_with(mark)));
+    offences.map(|(number, _)| format!("{}: a conflict that is not resolved", source.at(number))).collect()
+}
+
 fn containing(source: &Source, words: &[&str], why: &str) -> Vec<String> {
     let lines = source.text.lines().enumerate();
     let offences = lines.filter(|(_, line)| words.iter().any(|word| line.contains(word)));
@@ -138,6 +148,7 @@ mod tests {
         assert_eq!(offences(room, &"//! Long.\n".repeat(601)), ["files stay short"]);
         assert_eq!(offences(room, concat!("//! TO", "DO: more\n")), ["nothing is left open"]);
         assert_eq!(offences("docs/a.md", concat!("see /ho", "me/me")), ["no path of one machine"]);
+        assert_eq!(offences("docs/a.md", "a\n<<<<<<< HEAD\n"), ["nothing is left of a merge"]);
     }
 
     #[test]

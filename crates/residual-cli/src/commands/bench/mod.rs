@@ -35,6 +35,11 @@ use crate::{
 /// Measure how fast a network runs or trains.
 #[derive(clap::Args)]
 #[command(after_help = "\
+Examples:
+  residual bench resnet50
+  residual bench resnet50 --mode train --batch 16 --profile step.svg
+  residual bench --memory
+
 GFLOPS count 2 operations per multiply-add of the network for inference and 6 for a training step
 (forward, loss, backward, SGD with momentum), whatever the algorithms really execute.")]
 pub(crate) struct Args {
@@ -79,7 +84,7 @@ fn seconds(text: &str) -> std::result::Result<f64, String> {
 /// Steps before those that count: threads start, buffers are made.
 const WARM_UP: u32 = 2;
 
-/// The least steps that count, unless somebody says how many.
+/// At least so many steps count, if their number is not given.
 const LEAST: usize = 3;
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
@@ -96,7 +101,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let batch = args.batch as usize;
     let mut input = args.input.map(|[channels, height, width]| ImageShape::new(channels, height, width));
     let mut loading = None;
-    if let Some(data) = args.data.clone() {
+    if let Some(data) = args.data.clone().map(|data| context.settings.locate(data)) {
         let opened = Loading::open(&TrainConfig { data, model, batch, ..TrainConfig::default() })?;
         config.classes = opened.classes();
         input = Some(opened.input());
@@ -149,7 +154,7 @@ fn timed(workload: &mut Workload) -> Result<f64> {
     Ok(1e3 * start.elapsed().as_secs_f64())
 }
 
-/// What is printed.
+/// The figures, as `--json` prints them.
 #[derive(Serialize)]
 struct Measured {
     model: String,
