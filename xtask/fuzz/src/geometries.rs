@@ -37,8 +37,9 @@ pub(crate) const POOLING: Target = Target {
     most_memory: |_| 256 << 20,
 };
 
-/// Products of the largest convolution that is computed.
-const MOST_PRODUCTS: usize = 1 << 19;
+/// Products of the largest convolution that is computed: few enough for some dozens of executions in a
+/// second, all algorithms and plain loops under a sanitizer included.
+const MOST_PRODUCTS: usize = 1 << 17;
 
 /// A convolution, which may not fit together.
 #[derive(Debug)]

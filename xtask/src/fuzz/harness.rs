@@ -137,7 +137,11 @@ fn read(said: &str) -> Run {
         } else if let Some(error) = line.split_once("ERROR: ").map(|(_, error)| error) {
             what = what.or(Some(error.to_owned()));
         } else if let Some(path) = line.split_once("Test unit written to ").map(|(_, path)| path) {
-            file = Path::new(path).file_name().map(PathBuf::from);
+            // An input that only took long is written, too, and fuzzing goes on.
+            let name = Path::new(path)
+                .file_name()
+                .filter(|name| !name.as_encoded_bytes().starts_with(b"slow-unit-"));
+            file = name.map(PathBuf::from).or(file);
         }
     }
     run.finding = file.map(|file| (what.unwrap_or_else(|| "ends".to_owned()), file));
@@ -162,8 +166,13 @@ mod tests {
         assert_eq!((run.executions, run.edges), (3, 7));
         let (what, file) = run.finding.unwrap();
         assert_eq!((what.as_str(), file), ("panics at src/a.rs:3:9: no such byte", "crash-01".into()));
-        let slow =
+        let slow = read(
+            "Slowest unit: 11 s:\nartifact_prefix='/x/'; Test unit written to /x/slow-unit-03\n#9\tDONE   cov: 2\n\
+             stat::number_of_executed_units: 9\n",
+        );
+        assert!(slow.finding.is_none() && slow.executions == 9);
+        let hangs =
             read("==1== ERROR: libFuzzer: timeout after 21 seconds\nTest unit written to ./timeout-02\n");
-        assert_eq!(slow.finding.unwrap().0, "libFuzzer: timeout after 21 seconds");
+        assert_eq!(hangs.finding.unwrap().0, "libFuzzer: timeout after 21 seconds");
     }
 }
