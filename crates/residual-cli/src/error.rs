@@ -19,7 +19,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 pub(crate) enum Error {
     #[error(transparent)]
     Train(#[from] TrainError),
-    #[error(transparent)]
+    #[error("{0}{}", option_for(.0))]
     Model(#[from] ModelError),
     #[error(transparent)]
     Report(#[from] Box<ReportError>),
@@ -46,6 +46,17 @@ pub(crate) enum Error {
     Environment(#[from] KernelError),
     #[error("{0}")]
     Usage(String),
+}
+
+/// The options of this command that an error of a library, which knows none, is an occasion for.
+fn option_for(error: &ModelError) -> &'static str {
+    match error {
+        ModelError::Unrecognized { .. } => " (--model MODEL)",
+        ModelError::Preprocessing { .. } => " (--mean and --std)",
+        ModelError::Mismatch { .. } => " (--model names another network, --rename other names)",
+        ModelError::Zoo(ZooError::Unknown { .. }) => " (`residual summary --list` names all)",
+        _ => "",
+    }
 }
 
 impl Error {

@@ -211,7 +211,10 @@ fn weights_from_elsewhere_need_their_network_and_preprocessing() {
     let place = trained();
     place.succeeds("convert run/best.safetensors bare.pth");
     let data = "--data faces:21";
-    assert!(place.fails(&format!("eval bare.pth {data}"), 1).contains("name the network"));
+    let unknown = place.fails(&format!("eval bare.pth {data}"), 1);
+    assert!(unknown.contains("name the network") && unknown.contains("--model"), "{unknown}");
+    let unsaid = place.fails(&format!("eval bare.pth {data} --model tiny.toml"), 1);
+    assert!(unsaid.contains("how pictures are prepared for 'tiny'") && unsaid.contains("--mean"), "{unsaid}");
     let foreign = "--model tiny.toml --mean 0.5 --std 0.25";
     let evaluation = place.json(&format!("eval bare.pth {data} {foreign} --input 16x16"));
     assert_eq!(evaluation["samples"], 5);
@@ -222,6 +225,31 @@ fn weights_from_elsewhere_need_their_network_and_preprocessing() {
     );
     let wrong = place.fails(&format!("eval bare.pth {data} --model cifar_resnet20 --mean 0.5 --std 0.25"), 1);
     assert!(wrong.contains("missing") && wrong.contains("of another shape"), "{wrong}");
+}
+
+/// As torchvision's and other authors' files: nothing but tensors.
+#[test]
+fn a_network_is_recognized_by_its_tensors() {
+    use residual_nn::Module;
+
+    let place = trained();
+    let config = residual_zoo::NetworkConfig::named("cifar_resnet8").unwrap();
+    let net = config.build::<f32>(&mut residual_tensor::Generator::new(0)).unwrap();
+    let weights: residual_weights::Weights =
+        net.states().into_iter().map(|(path, state)| (path, state.value())).collect();
+    residual_weights::save(place.path("plain.pth"), &weights).unwrap();
+    let output = place.run("predict plain.pth run/sample.png --json");
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("by its tensors it is cifar_resnet8") && told.contains("--mean 0.4914"), "{told}");
+    let prediction: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(prediction["model"], "cifar_resnet8");
+    assert_eq!(prediction["pictures"][0]["classes"].as_array().unwrap().len(), 3);
+    place.succeeds("convert plain.pth plain.onnx");
+    let classes = place.fails("eval plain.pth --data faces:21", 1);
+    assert!(
+        classes.contains("10 classes (airplane") && classes.contains("has 7 classes (angry"),
+        "{classes}"
+    );
 }
 
 #[test]
@@ -254,7 +282,11 @@ fn networks_become_onnx() {
 
     let message =
         |arguments: &str, code| place.fails(&format!("convert run/best.safetensors {arguments}"), code);
-    assert!(message("x.onnx", 2).contains("--model"));
+    place.succeeds("convert run/best.safetensors bare.pth");
+    assert!(place.fails("convert bare.pth x.onnx", 1).contains("--model"));
+    assert_eq!(place.json("convert run/best.safetensors said.onnx")["tensors"], folded + 4 * 5 - 5);
+    let said = fs::read(place.path("said.onnx")).unwrap();
+    assert!(said.windows(7).any(|bytes| bytes == b"neutral"), "classes are in the metadata");
     assert!(message("x.pth --fold", 2).contains("--fold"));
     assert!(message("x.onnx --model tiny.toml --input 3x16x16", 2).contains("3 channels, but"));
     assert!(message("x.onnx --model cifar_resnet8", 1).contains("missing"));

@@ -24,11 +24,15 @@ struct Format {
     test: &'static [&'static str],
 }
 
+/// What CIFAR-10's pictures show.
+pub const CIFAR10_CLASSES: [&str; 10] =
+    ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
+
 static CIFAR10: Format = Format {
     name: "cifar10",
     archive: "cifar-10-batches-bin",
     label_bytes: 1,
-    classes: &["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"],
+    classes: &CIFAR10_CLASSES,
     train: &[
         "data_batch_1.bin",
         "data_batch_2.bin",

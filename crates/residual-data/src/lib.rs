@@ -58,7 +58,7 @@ mod statistics;
 mod transform;
 
 pub use augment::{Augment, Placement};
-pub use cifar::{cifar10, cifar100};
+pub use cifar::{CIFAR10_CLASSES, cifar10, cifar100};
 pub use dataset::{Corrupt, Dataset, Sample, Split, class_counts};
 pub use error::DataError;
 pub use faces::Faces;

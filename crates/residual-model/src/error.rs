@@ -32,15 +32,36 @@ pub enum ModelError {
     /// The description of a network cannot be understood.
     #[error(transparent)]
     Toml(#[from] TomlError),
-    /// Weights without what is needed to use them on pictures.
+    /// Weights of which nobody says to which network they belong.
     #[error(
-        "{} holds weights, but not the network, classes and preprocessing that belong to them; name the network and \
-         the mean and std of its input",
+        "{} does not say which network its weights belong to, and they are not those of one that is known by name; \
+         name the network, or describe it in a TOML file",
         .path.display()
     )]
-    Bare {
+    Unrecognized {
         /// The file.
         path: PathBuf,
+    },
+    /// A network of which nobody says what it was trained on.
+    #[error(
+        "{} does not say how pictures are prepared for '{}'; give the mean and the standard deviation of its input",
+        .path.display(), .network.escape_debug()
+    )]
+    Preprocessing {
+        /// The file.
+        path: PathBuf,
+        /// The network.
+        network: String,
+    },
+    /// Names for another number of classes.
+    #[error("{}: the network has {network} classes, but there are {names} names; give one for each", .path.display())]
+    Classes {
+        /// The file.
+        path: PathBuf,
+        /// How many names were given.
+        names: usize,
+        /// How many classes the network has.
+        network: usize,
     },
     /// A file of this project whose description is malformed.
     #[error("{}: the file's '{key}' cannot be understood ({reason}); it was written by another version", .path.display())]
@@ -68,6 +89,13 @@ pub enum ModelError {
         /// Which rule, and why.
         source: RenameError,
     },
+}
+
+impl ModelError {
+    /// [`Mismatch`](Self::Mismatch) of the file at `path`.
+    pub fn mismatch(path: impl Into<PathBuf>, source: Mismatch) -> Self {
+        Self::Mismatch { path: path.into(), source: source.into() }
+    }
 }
 
 /// A file that is not valid TOML, or says what is not known.

@@ -37,7 +37,11 @@ use crate::Result;
 /// residual_weights::onnx::write(&path, &graph)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn onnx_graph<T: Float>(net: &Network<T>, size: Option<[usize; 2]>, folded: bool) -> Result<onnx::Graph> {
+pub fn onnx_graph<T: Float>(
+    net: &Network<T>,
+    size: Option<[usize; 2]>,
+    folded: bool,
+) -> Result<onnx::OnnxGraph> {
     let config = net.config();
     if let Some([height, width]) = size {
         let shape =
@@ -49,7 +53,7 @@ pub fn onnx_graph<T: Float>(net: &Network<T>, size: Option<[usize; 2]>, folded: 
     let graph = net.graph();
     let mut export = Export::new(&graph);
     graph.groups().iter().try_for_each(|group| export.group(group, folded))?;
-    Ok(onnx::Graph {
+    Ok(onnx::OnnxGraph {
         name: config.name.clone(),
         input: Value::new(INPUT, [any("N"), Axis::Fixed(config.input_channels), height, width]),
         output: Value::new(OUTPUT, [any("N"), Axis::Fixed(config.classes)]),

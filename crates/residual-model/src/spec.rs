@@ -62,6 +62,19 @@ impl fmt::Display for ModelSpec {
     }
 }
 
+impl From<&str> for ModelSpec {
+    /// A name of the zoo.
+    fn from(name: &str) -> Self {
+        Self::Named(name.to_owned())
+    }
+}
+
+impl From<NetworkConfig> for ModelSpec {
+    fn from(config: NetworkConfig) -> Self {
+        Self::Described(config)
+    }
+}
+
 /// By hand, because serde's own answer to a typing mistake in an untagged enum does not name it.
 impl<'de> Deserialize<'de> for ModelSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {

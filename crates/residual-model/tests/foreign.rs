@@ -1,7 +1,7 @@
 //! Weights of other authors find their networks: the names of whole files, in each author's manner,
 //! and what is said when they do not fit.
 
-use residual_model::{ModelError, ModelSpec, check_weights, network_of, open_weights};
+use residual_model::{ModelError, OpenOptions};
 use residual_nn::{Module, Role, State};
 use residual_tensor::{Generator, Tensor};
 use residual_weights::{Entry, Weights};
@@ -28,10 +28,6 @@ fn written(model: &str, theirs: Names) -> (tempfile::TempDir, std::path::PathBuf
     let path = folder.path().join("weights.pth");
     residual_weights::save(&path, &weights).unwrap();
     (folder, path)
-}
-
-fn named(model: &str) -> ModelSpec {
-    ModelSpec::Named(model.into())
 }
 
 /// akamaster/pytorch_resnet_cifar10: wrapped, the classifier called linear, from before PyTorch had
@@ -116,9 +112,10 @@ fn well_known_authors_weights_load_without_a_rule() {
     ];
     for (model, theirs) in cases {
         let (_folder, path) = written(model, theirs);
-        let weights = open_weights(&path, &[]).unwrap();
-        check_weights(&named(model), &weights, &path).unwrap_or_else(|error| panic!("{model}: {error}"));
-        let net = network_of::<f32>(&named(model), weights, &path).unwrap();
+        // Without the name of the network, too.
+        let opened = OpenOptions::new().read::<f32>(&path).unwrap_or_else(|error| panic!("{model}: {error}"));
+        assert_eq!(opened.about.network.name, model);
+        let net = OpenOptions::new().model(model).read::<f32>(&path).unwrap().net;
         for ((name, found), (_, expected)) in net.states().iter().zip(states(model)) {
             let counted = if found.role() == Role::Counter { found.value() } else { expected.value() };
             assert_eq!(found.value().to_vec(), counted.to_vec(), "{model} {name}");
@@ -131,20 +128,18 @@ fn all_that_does_not_fit_is_said_at_once() {
     let (_folder, path) = written("resnet18_cifar", |name| {
         Some(name.replace("layer4.1", "layer4.7")).filter(|name| name != "bn1.running_var")
     });
-    let weights = open_weights(&path, &[]).unwrap();
-    for error in [
-        check_weights(&named("resnet18"), &weights, &path).unwrap_err(),
-        network_of::<f32>(&named("resnet18"), weights, &path).unwrap_err(),
+    let options = OpenOptions::new().model("resnet18");
+    let error = options.read::<f32>(&path).unwrap_err();
+    assert!(matches!(error, ModelError::Mismatch { .. }));
+    let message = error.to_string();
+    for part in [
+        "weights.pth: the weights do not fit the network: 11 missing (bn1.running_var, layer4.1.conv1.weight, ",
+        "; 12 unexpected (layer4.7.conv1.weight, ",
+        "; 1 of another shape (conv1.weight is [64, 3, 3, 3], not [64, 3, 7, 7])",
     ] {
-        assert!(matches!(error, ModelError::Mismatch { .. }));
-        let message = error.to_string();
-        for part in [
-            "weights.pth: the weights do not fit the network: 11 missing (bn1.running_var, layer4.1.conv1.weight, ",
-            "; 12 unexpected (layer4.7.conv1.weight, ",
-            "; 1 of another shape (conv1.weight is [64, 3, 3, 3], not [64, 3, 7, 7])",
-        ] {
-            assert!(message.contains(part), "{message}");
-        }
-        assert!(!message.contains('\n'));
+        assert!(message.contains(part), "{message}");
     }
+    assert!(!message.contains('\n'));
+    let error = OpenOptions::new().read::<f32>(&path).unwrap_err();
+    assert!(matches!(error, ModelError::Unrecognized { .. }), "{error}");
 }

@@ -4,13 +4,13 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use residual_model::{Model, ModelError};
+use residual_model::{Model, ModelError, OpenOptions};
 use residual_nn::Module;
 use residual_tensor::Float;
-use residual_weights::{Entry, Mismatch, Weights, safetensors};
+use residual_weights::{Entry, Weights, safetensors};
 use serde::{Deserialize, Serialize};
 
-use crate::{EpochRecord, Result, Sgd, Tally, TrainConfig};
+use crate::{EpochRecord, Result, Sgd, Tally, TrainConfig, TrainError};
 
 /// A network with all that is needed to use it and to train it further. Its file is that of its
 /// [`model`](Self::model), with more in it: whoever wants to use the network alone opens that.
@@ -85,24 +85,23 @@ impl<T: Float> Checkpoint<T> {
     /// Reads a checkpoint and builds its network.
     ///
     /// # Errors
-    /// What [`Model::open`] reports; [`ModelError::Description`] and [`ModelError::Mismatch`] if
-    /// what trains the network is absent or does not fit it.
+    /// What [`Model::open`] reports; [`TrainError::NotCheckpoint`] for a model without what trains it,
+    /// [`ModelError::Description`] and [`ModelError::Mismatch`] if that does not fit.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut weights = residual_weights::load(path)?;
         let velocity = take_velocity(&mut weights);
         let training = weights.metadata.remove(TRAINING);
-        let model = Model::from_weights(weights, path)?;
+        let model = OpenOptions::new().build(weights, path)?.model(path)?;
 
-        let refuse = |reason| ModelError::Description { path: path.into(), key: TRAINING, reason };
-        let training = training.ok_or_else(|| refuse("it is absent".to_owned()))?;
-        let training: Training =
-            serde_json::from_str(&training).map_err(|error| refuse(error.to_string()))?;
+        let training = training.ok_or_else(|| TrainError::NotCheckpoint { path: path.into() })?;
+        let training: Training = serde_json::from_str(&training).map_err(|error| {
+            ModelError::Description { path: path.into(), key: TRAINING, reason: error.to_string() }
+        })?;
         let shapes: BTreeMap<_, _> =
             model.net.parameters().into_iter().map(|(path, state)| (path, state.shape())).collect();
         let known = velocity.names().filter_map(|name| Some((name, shapes.get(name)?)));
-        let mismatch = |source: Mismatch| ModelError::Mismatch { path: path.into(), source: source.into() };
-        velocity.check(known).map_err(mismatch)?;
+        velocity.check(known).map_err(|mismatch| ModelError::mismatch(path, mismatch))?;
 
         let config = &training.config.optimizer;
         let mut optimizer = Sgd::new(config.rule()).decay_on(config.decay_on);

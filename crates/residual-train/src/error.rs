@@ -71,6 +71,12 @@ pub enum TrainError {
         /// What the system says.
         source: io::Error,
     },
+    /// A model, and no training to go on with.
+    #[error("{} holds a model, but no training to go on with; begin a new run with its weights", .path.display())]
+    NotCheckpoint {
+        /// The file.
+        path: PathBuf,
+    },
     /// The folder already holds a run.
     #[error("{} already holds a run; continue it with --resume, or choose another folder", .path.display())]
     RunExists {

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use residual_model::{fill, open_weights};
+use residual_model::{OpenOptions, fill};
 use residual_nn::Module;
 use residual_tensor::Float;
 use residual_weights::{Mismatch, Rename};
@@ -58,11 +58,11 @@ impl InitConfig {
     /// Puts the file's weights into a network.
     ///
     /// # Errors
-    /// What [`open_weights`] reports; [`TrainError::Init`] with everything that does not fit and
+    /// What [`OpenOptions::weights`] reports; [`TrainError::Init`] with everything that does not fit and
     /// what can be done about it. The network is then unchanged.
     pub fn load<T: Float>(&self, net: &Network<T>) -> Result<Loaded> {
         let path = PathBuf::from(&self.weights);
-        let mut weights = open_weights(&path, &self.rename)?;
+        let mut weights = OpenOptions::new().rename(self.rename.clone()).weights(&path)?;
         let mut states = net.states();
         let head = format!("{}.", net.config().classifier());
         if self.replace_head {

@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use residual_data::{DataError, Dataset, Faces, Split};
-use residual_model::{Model, ModelSpec, load_weights, network_of, open_weights, predict};
+use residual_model::{Classifier, Model, ModelSpec, OpenOptions, load_weights};
 use residual_nn::Module;
 use residual_tensor::{Float, Generator, Tensor};
 use residual_train::{
@@ -67,9 +67,10 @@ fn weights_have_the_names_and_types_of_torchvision() {
     assert_eq!(weights.metadata["format"], "residual model 1");
 
     // Without the optimizer they are a plain network's.
-    let weights = open_weights(&best, &[]).unwrap();
+    let options = OpenOptions::new().model(config().model);
+    let weights = options.weights(&best).unwrap();
     let count = weights.len();
-    let net = network_of::<f32>(&config().model, weights, &best).unwrap();
+    let net = options.build::<f32>(weights, &best).unwrap().net;
     assert_eq!(net.states().len(), count);
 }
 
@@ -86,11 +87,12 @@ fn prediction_and_evaluation_agree() {
 
     let samples: Vec<_> = (0..40).map(|index| faces.get(index).unwrap()).collect();
     let pictures: Vec<_> = samples.iter().map(|sample| sample.image.clone()).collect();
-    let probabilities =
-        predict(layer_by_layer(&checkpoint.model.net), &checkpoint.model.preprocess, &pictures).unwrap();
+    let classifier = Classifier::open(RunFolder::open(folder.path()).last()).unwrap();
+    let predictions = classifier.predict_batch(&pictures).unwrap();
     let mut confusion = vec![vec![0; 7]; 7];
     let mut loss = 0.0;
-    for (probabilities, sample) in probabilities.as_slice().chunks_exact(7).zip(&samples) {
+    for (prediction, sample) in predictions.iter().zip(&samples) {
+        let probabilities = prediction.probabilities();
         assert!((probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-5);
         confusion[sample.label][residual_train::predicted(probabilities)] += 1;
         loss -= f64::from(probabilities[sample.label]).ln() / 40.0;
@@ -167,7 +169,7 @@ fn what_is_wrong_with_a_checkpoint_is_said_in_one_line_with_its_path() {
     assert!(message(&set("model", "{}")).contains("'model'"));
     assert!(message(&set("classes", "[\"a\"]")).contains("1 names for 2 classes"));
     assert!(message(&set("preprocess", "{\"input\": 3}")).contains("'preprocess'"));
-    assert!(message(&|weights| drop(weights.metadata.remove("training"))).contains("it is absent"));
+    assert!(message(&|weights| drop(weights.metadata.remove("training"))).contains("no training to go on"));
     // What would exhaust memory is refused before it is built.
     for (key, from, to) in [
         ("model", "\"widths\":[4,8]", "\"widths\":[4,1000000]"),

@@ -7,18 +7,18 @@ use residual_tensor::Tensor;
 use residual_weights::{
     Weights, inspect,
     inspect::{Format, Statistics},
-    onnx::{self, Axis, Graph, Node, Value},
+    onnx::{self, Axis, Node, OnnxGraph, Value},
 };
 
 /// The graph that `data/make.py` has `onnx.helper` write.
-fn tiny() -> Graph {
+fn tiny() -> OnnxGraph {
     let mut weights = Weights::new();
     weights.insert("w", Tensor::from_vec([2, 1, 1, 1], vec![0.5f32, -1.25]).unwrap());
     weights.insert("b", Tensor::from_vec([2], vec![0.125f64, 3.0]).unwrap());
     weights.insert("ends", Tensor::from_vec([2], vec![i64::MAX, -1]).unwrap());
     weights.metadata.insert("classes".into(), "[\"Haß\",\"Glück\"]".into());
     let any = |name: &str| Axis::Any(name.into());
-    Graph {
+    OnnxGraph {
         name: "tiny".into(),
         input: Value::new("x", [any("N"), Axis::Fixed(1), any("H"), Axis::Fixed(300)]),
         output: Value::new("y", [any("N"), Axis::Fixed(2)]),
@@ -52,7 +52,7 @@ fn bytes_are_those_of_the_onnx_library() {
 fn inspecting_tells_what_the_onnx_library_wrote() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tiny.onnx");
     let contents = inspect(path, true).unwrap();
-    let Graph { input, output, nodes, weights, .. } = tiny();
+    let OnnxGraph { input, output, nodes, weights, .. } = tiny();
     assert_eq!((contents.format, &contents.metadata), (Format::Onnx, &weights.metadata));
     let network = contents.network.unwrap();
     assert_eq!((&*network.name, &*network.producer), ("tiny", "residual-weights 0.1.0"));

@@ -8,10 +8,7 @@ pub type Result<T> = std::result::Result<T, ZooError>;
 #[derive(Debug, thiserror::Error)]
 pub enum ZooError {
     /// No row of the table, and no pattern, has this name.
-    #[error(
-        "unknown model '{}'; did you mean '{closest}'? (`residual summary --list` names all)",
-        .name.escape_debug()
-    )]
+    #[error("unknown model '{}'; did you mean '{closest}'?", .name.escape_debug())]
     Unknown {
         /// The name asked for.
         name: String,

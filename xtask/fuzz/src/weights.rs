@@ -5,7 +5,7 @@ use std::hint::black_box;
 use residual_tensor::Tensor;
 use residual_weights::{
     Entry, FormatError, Weights, inspect, npy,
-    onnx::{self, Axis, Graph, Node, Value},
+    onnx::{self, Axis, Node, OnnxGraph, Value},
     pth, safetensors,
 };
 
@@ -67,7 +67,7 @@ pub(crate) const INSPECT: Target = Target {
     },
     seeds: || {
         let axes = [Axis::Any("N".into()), Axis::Fixed(3)];
-        let graph = Graph {
+        let graph = OnnxGraph {
             name: "tiny".into(),
             input: Value::new("x", axes.clone()),
             output: Value::new("y", axes),

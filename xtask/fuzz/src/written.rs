@@ -8,7 +8,7 @@ use residual_data::{Image, ImageShape};
 use residual_tensor::{Element, Layout, Tensor};
 use residual_weights::{
     Entry, Weights, npy,
-    onnx::{self, Axis, Graph, Node, Value},
+    onnx::{self, Axis, Node, OnnxGraph, Value},
     pth, safetensors,
 };
 
@@ -138,7 +138,7 @@ fn onnx_graph(from: &mut Unstructured<'_>) -> Result<()> {
         Ok(node.with("pads", pads.map(usize::from)).with("group", from.arbitrary::<i64>()?))
     });
     let nodes: Vec<Node> = nodes.collect::<Result<_>>()?;
-    let graph = Graph {
+    let graph = OnnxGraph {
         name: from.arbitrary()?,
         input: Value::new(from.arbitrary::<String>()?, axes),
         output: Value::new("y", []),

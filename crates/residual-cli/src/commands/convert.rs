@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use residual_model::{ModelSpec, check_weights, network_of, onnx_graph, open_weights};
+use residual_model::{ModelSpec, OpenOptions, onnx_graph};
 use residual_weights::{Rename, Weights, onnx};
 use serde_json::json;
 
@@ -29,7 +29,8 @@ pub(crate) struct Args {
     /// The file to write.
     #[arg(value_name = "OUT")]
     to: PathBuf,
-    /// Refuse weights that are not those of this network; for ONNX, the network to write.
+    /// Refuse weights that are not those of this network; for ONNX, the network to write [default: what the
+    /// file says or its tensors show].
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// The pictures that the ONNX file takes [default: those of any height and width].
@@ -44,14 +45,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
-    let weights = open_weights(&args.from, &args.rename)?;
+    let mut options = OpenOptions::new().rename(args.rename.clone());
+    if let Some(model) = &args.model {
+        options = options.model(ModelSpec::open(model)?);
+    }
+    let weights = options.weights(&args.from)?;
     let tensors = if args.to.extension().is_some_and(|extension| extension == "onnx") {
-        export(&args, weights)?
+        export(&args, &options, weights)?
     } else if args.input.is_some() || args.fold {
         return Err(Error::Usage("--input and --fold are for .onnx files".into()));
     } else {
-        if let Some(model) = &args.model {
-            check_weights(&ModelSpec::open(model)?, &weights, &args.from)?;
+        if args.model.is_some() {
+            options.build::<f32>(weights.clone(), &args.from)?;
         }
         residual_weights::save(&args.to, &weights)?;
         weights.len()
@@ -65,17 +70,18 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
 }
 
 /// Writes the network with its weights as ONNX, and returns the number of tensors in it.
-fn export(args: &Args, weights: Weights) -> Result<usize> {
-    let model = args.model.as_ref().ok_or_else(|| {
-        Error::Usage("an .onnx file holds the network as well as the weights; name it with --model".into())
-    })?;
-    let net = network_of::<f32>(&ModelSpec::open(model)?, weights, &args.from)?;
-    let config = net.config();
-    if let Some([channels, ..]) = args.input.filter(|[channels, ..]| *channels != config.input_channels) {
-        let own = config.input_channels;
+fn export(args: &Args, options: &OpenOptions, weights: Weights) -> Result<usize> {
+    let opened = options.build::<f32>(weights, &args.from)?;
+    let own = opened.about.network.input_channels;
+    if let Some([channels, ..]) = args.input.filter(|[channels, ..]| *channels != own) {
         return Err(Error::Usage(format!("--input has {channels} channels, but the weights are for {own}")));
     }
-    let graph = onnx_graph(&net, args.input.map(|[_, height, width]| [height, width]), args.fold)?;
+    let size = args.input.map(|[_, height, width]| [height, width]);
+    let graph = match opened.about.preprocess {
+        Some(_) => opened.model(&args.from)?.to_onnx(size, args.fold)?,
+        // Of a network of one's own nobody knows what it was trained on.
+        None => onnx_graph(&opened.net, size, args.fold)?,
+    };
     onnx::write(&args.to, &graph)?;
     Ok(graph.weights.len())
 }

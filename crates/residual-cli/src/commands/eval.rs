@@ -3,17 +3,16 @@
 use std::{ops::ControlFlow, path::PathBuf};
 
 use owo_colors::OwoColorize;
-use residual_data::{Corrupt, DataSpec, Dataset, ImageShape, Loader, LoaderConfig, Preprocess, Split};
-use residual_infer::Compiled;
-use residual_model::{Model, ModelSpec, network_of, open_weights};
+use residual_data::{Corrupt, DataSpec, Split};
+use residual_model::Classifier;
 use residual_nn::Module;
 use residual_train::{Evaluation, evaluate, loader};
-use residual_weights::Rename;
 use serde::Serialize;
 
+use super::opening;
 use crate::{
     Context,
-    error::{Error, Result},
+    error::Result,
     output::{self, line, percent, table, thousands, warning},
     progress::Pictures,
 };
@@ -26,7 +25,7 @@ Examples:
   residual eval resnet20.pth --model cifar_resnet20 --data cifar10:DIR \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --rename linear=fc")]
 pub(crate) struct Args {
-    /// A checkpoint, or a file of weights (.safetensors, .pth) with --model, --mean and --std.
+    /// A checkpoint, or weights (.safetensors, .pth) such as torchvision's.
     #[arg(value_name = "CKPT")]
     checkpoint: PathBuf,
     /// The pictures: faces, cifar10:DIR, cifar100:DIR, fer2013:PATH, folder:DIR or idx:DIR.
@@ -41,24 +40,8 @@ pub(crate) struct Args {
     /// Leave out pictures that cannot be read, instead of refusing to start.
     #[arg(long)]
     skip_corrupt: bool,
-    /// The network that weights from elsewhere belong to.
-    #[arg(long, value_name = "MODEL", requires_all = ["mean", "std"], help_heading = "Weights from elsewhere")]
-    model: Option<String>,
-    /// Subtracted from each channel (of 0 to 1), such as 0.485,0.456,0.406.
-    #[arg(long, value_delimiter = ',', requires = "model", help_heading = "Weights from elsewhere")]
-    mean: Vec<f32>,
-    /// Divides each channel, such as 0.229,0.224,0.225.
-    #[arg(long, value_delimiter = ',', requires = "model", help_heading = "Weights from elsewhere")]
-    std: Vec<f32>,
-    /// Height and width of the network's input [default: the pictures' own, or the network's].
-    #[arg(long, value_name = "HxW", requires = "model", value_parser = super::size, help_heading = "Weights from elsewhere")]
-    input: Option<[usize; 2]>,
-    /// Resize the shorter side of pictures to this before they are cropped to the input.
-    #[arg(long, value_name = "N", requires = "model", help_heading = "Weights from elsewhere")]
-    resize: Option<usize>,
-    /// Rename tensors, such as linear=fc.
-    #[arg(long, value_name = "A=B", requires = "model", help_heading = "Weights from elsewhere")]
-    rename: Vec<Rename>,
+    #[command(flatten)]
+    opening: opening::Args,
 }
 
 /// The result with the name of the network: what `--json` prints.
@@ -75,30 +58,27 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     for path in data.skipped() {
         warning(format_args!("{} cannot be read and is left out", path.display()));
     }
-    let (net, loader) = match &args.model {
-        Some(model) => {
-            let weights = open_weights(&args.checkpoint, &args.rename)?;
-            let net = network_of::<f32>(&ModelSpec::open(model)?, weights, &args.checkpoint)?;
-            let preprocess =
-                args.preprocess(net.config().input_channels, net.config().native_size(), &*data)?;
-            if net.config().classes != data.classes().len() {
-                let (net, data) = (net.config().classes, data.classes().len());
-                return Err(Error::Usage(format!(
-                    "the network has {net} classes, but the data {data}; evaluate on data with the same classes"
-                )));
-            }
-            (net, Loader::new(data, preprocess, LoaderConfig::eval(args.batch))?)
-        }
-        None => {
-            let model = Model::<f32>::open(&args.checkpoint)?;
-            let loader = loader(&model.classes, &model.preprocess, data, args.batch)?;
-            (model.net, loader)
-        }
+    let mut options = args.opening.options()?;
+    let opening::Args { mean, input, resize, .. } = &args.opening;
+    // Who says how pictures are prepared, but not how large they are, means them as they are.
+    if let (false, None, None, Some(shape)) = (mean.is_empty(), input, resize, data.shape()) {
+        options = options.input([shape.height, shape.width]);
+    }
+    let opened = options.read(&args.checkpoint)?;
+    args.opening.tell(&opened.about, &args.checkpoint);
+    // Classes that the file does not name are those of the data.
+    let is_said = opened.about.is_said;
+    let model = opened.model(&args.checkpoint)?;
+    let names = if !is_said && model.classes.len() == data.classes().len() {
+        data.classes().to_vec()
+    } else {
+        model.classes.clone()
     };
+    let loader = loader(&names, &model.preprocess, data, args.batch)?;
+    let classifier = Classifier::new(model);
     let progress = Pictures::new("evaluating", loader.dataset().len());
-    let compiled = Compiled::new(&net);
     let evaluation = evaluate(
-        |images| compiled.run(&images),
+        |images| classifier.logits(&images),
         &loader,
         |done| {
             progress.reach(done as u64);
@@ -107,6 +87,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     )?;
     drop(progress);
 
+    let net = &classifier.model().net;
     let model = &net.config().name;
     if context.json {
         output::json(&Answer { model, evaluation: &evaluation });
@@ -114,21 +95,6 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         print(model, net.parameter_count(), loader.dataset().name(), &evaluation);
     }
     Ok(())
-}
-
-impl Args {
-    fn preprocess(&self, channels: usize, native: [usize; 2], data: &dyn Dataset) -> Result<Preprocess> {
-        let [height, width] = match (self.input, data.shape()) {
-            (Some(size), _) => size,
-            (None, Some(shape)) if self.resize.is_none() => [shape.height, shape.width],
-            (None, _) => native,
-        };
-        let mut preprocess =
-            Preprocess::new(ImageShape::new(channels, height, width)).normalise(&self.mean, &self.std);
-        preprocess.shorter_side = self.resize;
-        preprocess.check()?;
-        Ok(preprocess)
-    }
 }
 
 /// Confusions are printed up to this many classes.

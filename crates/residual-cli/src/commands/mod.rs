@@ -7,6 +7,7 @@ pub(crate) mod data;
 pub(crate) mod eval;
 pub(crate) mod inspect;
 pub(crate) mod man;
+mod opening;
 pub(crate) mod predict;
 pub(crate) mod run;
 pub(crate) mod summary;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use owo_colors::OwoColorize;
 use rayon::prelude::*;
 use residual_data::{Image, PictureFiles};
-use residual_infer::Compiled;
-use residual_model::{Model, predict};
+use residual_model::{Classifier, Guess};
 use residual_weights::shown;
 use serde::Serialize;
 
+use super::opening;
 use crate::{
     Context,
     error::{Error, Result},
@@ -22,9 +22,10 @@ use crate::{
 #[command(after_help = "\
 Examples:
   residual predict runs/faces-cifar_resnet8-1/best.safetensors face.png
+  residual predict resnet50.pth cat.jpg
   residual predict best.safetensors holiday/ --top 1 --csv > classes.csv")]
 pub(crate) struct Args {
-    /// A checkpoint of `residual train`.
+    /// A checkpoint of `residual train`, or weights (.safetensors, .pth) such as torchvision's.
     #[arg(value_name = "CKPT")]
     checkpoint: PathBuf,
     /// Pictures (PNG, JPEG), or folders of them.
@@ -36,6 +37,8 @@ pub(crate) struct Args {
     /// Print rows of path, rank, class and probability.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
+    #[command(flatten)]
+    opening: opening::Args,
 }
 
 /// What `--json` prints.
@@ -62,7 +65,9 @@ struct ClassProbability {
 const BATCH: usize = 32;
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
-    let model = Model::<f32>::open(&args.checkpoint)?;
+    let opened = args.opening.options()?.read(&args.checkpoint)?;
+    args.opening.tell(&opened.about, &args.checkpoint);
+    let classifier = Classifier::new(opened.model(&args.checkpoint)?);
     let mut paths = Vec::new();
     for path in &args.paths {
         match path.is_dir() {
@@ -78,7 +83,6 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         }
     }
 
-    let compiled = Compiled::new(&model.net);
     let mut predictions = Vec::new();
     let mut failed = Vec::new();
     let progress = Pictures::new("predicting", paths.len());
@@ -99,11 +103,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             }
         }
         if !pictures.is_empty() {
-            let probabilities = predict(|images| compiled.run(&images), &model.preprocess, &pictures)?;
-            let rows = probabilities.as_slice().chunks_exact(model.classes.len());
-            predictions.extend(good.into_iter().zip(rows).map(|(path, probabilities)| Prediction {
+            let answers = classifier.predict_batch(&pictures)?.into_iter();
+            predictions.extend(good.into_iter().zip(answers).map(|(path, answer)| Prediction {
                 path: path.clone(),
-                classes: most_probable(&model.classes, probabilities, args.top),
+                classes: answer.top(args.top.max(1)).into_iter().map(ClassProbability::from).collect(),
             }));
         }
         progress.add(chunk.len() as u64);
@@ -111,7 +114,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     drop(progress);
 
     if context.json {
-        let model = &model.net.config().name;
+        let model = &classifier.model().net.config().name;
         output::json(&Answer { model, pictures: &predictions, failed: &failed });
     } else if args.csv {
         print_csv(&predictions);
@@ -126,14 +129,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     }
 }
 
-fn most_probable(classes: &[String], probabilities: &[f32], top: usize) -> Vec<ClassProbability> {
-    let mut order: Vec<usize> = (0..classes.len()).collect();
-    order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]).then(a.cmp(&b)));
-    let named = |&class: &usize| ClassProbability {
-        class: classes[class].clone(),
-        probability: f64::from(probabilities[class]),
-    };
-    order.iter().take(top.max(1)).map(named).collect()
+impl From<Guess> for ClassProbability {
+    fn from(Guess { class, probability, .. }: Guess) -> Self {
+        Self { class, probability: probability.into() }
+    }
 }
 
 fn print_one(prediction: &Prediction) {

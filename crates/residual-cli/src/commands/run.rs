@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use residual_infer::Session;
-use residual_model::{ModelSpec, network_of, open_weights};
+use residual_model::{ModelSpec, OpenOptions};
 use residual_nn::Graph;
 use residual_tensor::{Float, Tensor};
 use residual_weights::{Entry, Rename, npy};
@@ -68,8 +68,8 @@ fn forward<T: Float>(
     args: &Args,
     answer: impl FnOnce(&Network<T>, &Tensor<T>) -> residual_nn::Result<Tensor<T>>,
 ) -> Result<Vec<usize>> {
-    let weights = open_weights(&args.weights, &args.rename)?;
-    let net = network_of::<T>(&ModelSpec::open(&args.model)?, weights, &args.weights)?;
+    let options = OpenOptions::new().model(ModelSpec::open(&args.model)?).rename(args.rename.clone());
+    let net = options.read::<T>(&args.weights)?.net;
     let input = npy::read(&args.input)?.to_float::<T>();
     input.dims::<4>("run").map_err(residual_nn::Error::from)?;
     let output = answer(&net, &input)?;

@@ -8,9 +8,9 @@
 //!
 //! ```
 //! use residual_tensor::Tensor;
-//! use residual_weights::{Weights, onnx::{Axis, Graph, Node, Value}};
+//! use residual_weights::{Weights, onnx::{Axis, OnnxGraph, Node, Value}};
 //!
-//! let graph = Graph {
+//! let graph = OnnxGraph {
 //!     name: "classifier".into(),
 //!     input: Value::new("features", [Axis::Any("N".into()), Axis::Fixed(64)]),
 //!     output: Value::new("logits", [Axis::Any("N".into()), Axis::Fixed(10)]),
@@ -46,7 +46,7 @@ pub const IR_VERSION: i64 = 8;
 
 /// A computation and its weights.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Graph {
+pub struct OnnxGraph {
     /// What it is called.
     pub name: String,
     /// What goes in.
@@ -217,7 +217,7 @@ impl From<[usize; 2]> for Attribute {
 /// # Errors
 /// [`WeightsError::Write`](crate::WeightsError::Write) with the path; also if the file would exceed
 /// 2 GiB, the most that a runtime reads.
-pub fn write(path: impl AsRef<Path>, graph: &Graph) -> Result<()> {
+pub fn write(path: impl AsRef<Path>, graph: &OnnxGraph) -> Result<()> {
     file::replace(path.as_ref(), |to| write_to(to, graph))
 }
 
@@ -225,7 +225,7 @@ pub fn write(path: impl AsRef<Path>, graph: &Graph) -> Result<()> {
 ///
 /// # Errors
 /// If the file would exceed 2 GiB.
-pub fn to_bytes(graph: &Graph) -> io::Result<Vec<u8>> {
+pub fn to_bytes(graph: &OnnxGraph) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     write_to(&mut bytes, graph)?;
     Ok(bytes)
@@ -247,7 +247,7 @@ const DOUBLE: i64 = 11;
 
 /// The message `ModelProto`. Its one large part, the graph's weights, goes from tensors to the
 /// file directly, so the lengths in front of it are worked out first.
-fn write_to(to: &mut impl Write, graph: &Graph) -> io::Result<()> {
+fn write_to(to: &mut impl Write, graph: &OnnxGraph) -> io::Result<()> {
     const GRAPH: u32 = 7;
     const INITIALIZER: u32 = 5;
     const RAW_DATA: u32 = 9;
