@@ -19,7 +19,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 pub(crate) enum Error {
     #[error(transparent)]
     Train(#[from] TrainError),
-    #[error("{0}{}", option_for(.0))]
+    #[error("{}{}", .0, option_for(.0))]
     Model(#[from] ModelError),
     #[error(transparent)]
     Report(#[from] Box<ReportError>),

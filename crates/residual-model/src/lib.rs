@@ -57,3 +57,8 @@ pub use weights::{fill, load_weights};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, ModelError>;
+
+/// The example of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

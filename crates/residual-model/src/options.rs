@@ -68,6 +68,15 @@ pub struct Description {
     pub is_said: bool,
 }
 
+/// Which network a file holds.
+struct Identity {
+    network: NetworkConfig,
+    /// Whether it is one by name, of which well-known facts are true.
+    is_of_zoo: bool,
+    /// All that the file says, if it is one of this project.
+    said: Option<Description>,
+}
+
 impl OpenOptions {
     /// Everything as the file has it.
     pub fn new() -> Self {
@@ -160,10 +169,11 @@ impl OpenOptions {
     /// with all differences and the path.
     pub fn build<T: Float>(&self, weights: Weights, path: impl AsRef<Path>) -> Result<Opened<T>> {
         let path = path.as_ref();
-        let about = self.describe(&weights, path)?;
-        let net = about.network.build_blank()?;
+        let identity = self.identify(&weights, path)?;
+        // Before the rest: that a tensor is missing explains more than what follows from it.
+        let net = identity.network.build_blank()?;
         load_weights(&net, weights).map_err(|mismatch| ModelError::mismatch(path, mismatch))?;
-        Ok(Opened { net, about })
+        Ok(Opened { net, about: self.complete(identity, path)? })
     }
 
     /// What is known about the content of a file, which was read from `path`.
@@ -175,6 +185,11 @@ impl OpenOptions {
     /// contradicts itself, [`ModelError::Classes`] for another number of names.
     pub fn describe(&self, weights: &Weights, path: impl AsRef<Path>) -> Result<Description> {
         let path = path.as_ref();
+        self.complete(self.identify(weights, path)?, path)
+    }
+
+    /// Which network it is.
+    fn identify(&self, weights: &Weights, path: &Path) -> Result<Identity> {
         let said = Description::said(weights, path)?;
         let (network, is_of_zoo) = match (&self.model, &said) {
             (Some(model), _) => (fitted(model.config()?, weights), matches!(model, ModelSpec::Named(_))),
@@ -184,6 +199,12 @@ impl OpenOptions {
                 (found.ok_or_else(|| ModelError::Unrecognized { path: path.into() })?, true)
             }
         };
+        Ok(Identity { network, is_of_zoo, said })
+    }
+
+    /// What else is known about it.
+    fn complete(&self, identity: Identity, path: &Path) -> Result<Description> {
+        let Identity { network, is_of_zoo, said } = identity;
         let is_said = said.is_some() && self.model.is_none();
         let (classes, preprocess) = match said {
             Some(said) if said.classes.len() == network.classes => (said.classes, said.preprocess),

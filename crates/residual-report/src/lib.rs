@@ -48,3 +48,8 @@ pub use profile::profile_svg;
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, ReportError>;
+
+/// The example of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -9,7 +9,7 @@ use residual_nn::Module;
 use residual_train::{Evaluation, evaluate, loader};
 use serde::Serialize;
 
-use super::opening;
+use super::opening::Opening;
 use crate::{
     Context,
     error::Result,
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long)]
     skip_corrupt: bool,
     #[command(flatten)]
-    opening: opening::Args,
+    opening: Opening,
 }
 
 /// The result with the name of the network: what `--json` prints.
@@ -59,7 +59,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         warning(format_args!("{} cannot be read and is left out", path.display()));
     }
     let mut options = args.opening.options()?;
-    let opening::Args { mean, input, resize, .. } = &args.opening;
+    let Opening { mean, input, resize, .. } = &args.opening;
     // Who says how pictures are prepared, but not how large they are, means them as they are.
     if let (false, None, None, Some(shape)) = (mean.is_empty(), input, resize, data.shape()) {
         options = options.input([shape.height, shape.width]);

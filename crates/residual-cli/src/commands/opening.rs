@@ -12,7 +12,7 @@ const HEADING: &str = "Weights from elsewhere";
 /// What a file does not say.
 #[derive(clap::Args)]
 #[command(next_help_heading = HEADING)]
-pub(crate) struct Args {
+pub(crate) struct Opening {
     /// The network: a name (`residual summary --list`) or a TOML file [default: recognized by its tensors].
     #[arg(long, value_name = "MODEL")]
     pub(super) model: Option<String>,
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     pub(super) rename: Vec<Rename>,
 }
 
-impl Args {
+impl Opening {
     /// The options that a file is opened with.
     pub(super) fn options(&self) -> Result<OpenOptions> {
         let mut options = OpenOptions::new().rename(self.rename.clone());

@@ -9,7 +9,7 @@ use residual_model::{Classifier, Guess};
 use residual_weights::shown;
 use serde::Serialize;
 
-use super::opening;
+use super::opening::Opening;
 use crate::{
     Context,
     error::{Error, Result},
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "json")]
     csv: bool,
     #[command(flatten)]
-    opening: opening::Args,
+    opening: Opening,
 }
 
 /// What `--json` prints.
