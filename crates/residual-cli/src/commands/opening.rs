@@ -62,7 +62,7 @@ impl Opening {
             let numbers =
                 |numbers: &[f32]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
             let [mean, std] = [&preprocess.mean, &preprocess.std].map(|values| numbers(values));
-            format!(", trained on pictures with --mean {mean} --std {std}")
+            format!(", and taken to be trained with --mean {mean} --std {std}")
         });
         note(format_args!(
             "{} does not say what it is; by its tensors it is {}{}",
