@@ -45,6 +45,7 @@ mod plugin;
 mod registry;
 mod run;
 mod shortcut;
+mod squeeze_excite;
 mod trace;
 
 pub use block::{
@@ -55,8 +56,8 @@ pub use builder::{Builder, Node};
 pub use graph::Graph;
 pub use init::{Fan, Init};
 pub use layers::{
-    Add, AvgPool2d, BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, GlobalAvgPool, Linear, MaxPool2d,
-    Mul, Relu, Sigmoid, SubsamplePad,
+    Add, AvgPool2d, BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, GlobalAvgPool, Linear,
+    MaxPool2d, Mul, Relu, Sigmoid, SubsamplePad,
 };
 pub use module::{Child, Mode, Module, Sequential};
 pub use operation::{Operation, Pattern, Value};
@@ -65,6 +66,7 @@ pub use registry::{LayerEntry, LayerSample, layers};
 pub use residual_autograd::{AutogradError as Error, Result, Role, State, Tape};
 pub use residual_kernels::{Conv2dGeometry, Pool2dGeometry};
 pub use shortcut::{Shortcut, ShortcutKind};
+pub use squeeze_excite::SqueezeExcite;
 pub use trace::{Layer, Trace};
 
 /// The example of the README runs as a test.

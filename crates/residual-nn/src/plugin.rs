@@ -74,6 +74,8 @@ macro_rules! plugins {
 }
 
 plugins! {
+    /// [Squeeze-and-excitation](crate::SqueezeExcite): each channel is scaled by what all of them hold.
+    SqueezeExcite: crate::SqueezeExcite<T>,
     /// The mean of 2×2 pixels takes over the stride, so that none of them is skipped.
     AvgPool: crate::AvgPool2d,
 }
@@ -86,7 +88,17 @@ impl Plugin {
 
     /// Some of them, for a test.
     pub(crate) fn sample(g: &mut Generator) -> Vec<Self> {
-        Self::ALL.iter().copied().filter(|_| g.chance(0.3)).collect()
+        let mut plugins: Vec<Self> = Self::ALL.iter().copied().filter(|_| g.chance(0.3)).collect();
+        while Self::contradict(&plugins) {
+            plugins.remove(g.below(plugins.len()));
+        }
+        plugins
+    }
+
+    /// Whether two of them want to take over the same stride, or one is there twice.
+    pub fn contradict(plugins: &[Self]) -> bool {
+        let strides = plugins.iter().filter(|plugin| plugin.strides()).count();
+        strides > 1 || plugins.iter().enumerate().any(|(i, plugin)| plugins[..i].contains(plugin))
     }
 }
 

@@ -299,6 +299,9 @@ impl NetworkConfig {
         if blocks > MOST_BLOCKS {
             return invalid(format!("{blocks} blocks are too many; at most {MOST_BLOCKS}"));
         }
+        if Plugin::contradict(&self.plugins) {
+            return invalid("each plugin can be there once, and only one can take over the stride".into());
+        }
         let least = self.least_parameters();
         if least > MOST_PARAMETERS {
             return invalid(format!("more than {least} parameters are too many; at most {MOST_PARAMETERS}"));

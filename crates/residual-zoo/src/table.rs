@@ -30,7 +30,10 @@ enum At {
 /// Parts of names, and what they change.
 type Part = (At, &'static str, fn(&mut NetworkConfig));
 
-const PARTS: &[Part] = &[(At::Middle, "aa", |config| config.plugins.push(Plugin::AvgPool))];
+const PARTS: &[Part] = &[
+    (At::Front, "se", |config| config.plugins.push(Plugin::SqueezeExcite)),
+    (At::Middle, "aa", |config| config.plugins.push(Plugin::AvgPool)),
+];
 
 /// Kinds of ImageNet networks: how their names begin, and what the kind and the end of the name say about the
 /// network, if that can be the end.
@@ -81,7 +84,12 @@ const IMAGENET: &[&str] = &[
     "preresnet101",
     "preresnet152",
     "preresnet200",
-    "resnetaa50",
+    "seresnet18",
+    "seresnet34",
+    "seresnet50",
+    "seresnet101",
+    "seresnet152",
+    "seresnext50_32x4d",
 ];
 
 fn plain(config: &mut NetworkConfig) {

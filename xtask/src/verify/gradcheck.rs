@@ -65,6 +65,7 @@ const NETWORKS: &[(&str, &str)] = &[
     ("network bottleneck pre-activated", "block = 'bottleneck'\norder = 'pre'"),
     ("network bottleneck grouped", "block = 'bottleneck'\ngroups = 2\nwidth_per_group = 64"),
     ("network ImageNet stem", "block = 'basic'\nstem = 'imagenet'"),
+    ("network squeeze-and-excitation", "block = 'basic'\nplugins = ['squeeze_excite']\ninit = 'uniform'"),
 ];
 
 fn network(description: &str, mut generator: Generator) -> Result<LayerSample, Failure> {

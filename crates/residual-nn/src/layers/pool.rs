@@ -156,7 +156,8 @@ impl<T: Float> InBranch<T> for AvgPool2d {
     }
 
     fn stem_pool(_channels: usize) -> Option<Box<dyn Module<T>>> {
-        Some(Box::new(Self::shrinking(2)))
+        // As timm: what is left over is left out.
+        Some(Box::new(Self(Pool2dGeometry::new(2, 2))))
     }
 }
 

@@ -101,6 +101,11 @@ const NETWORKS: &[Small] = &[
         description: "stem = 'cifar'\nblock = 'bottleneck'\ndepths = [1, 1]\nwidths = [64, 128]\ngroups = 8\nwidth_per_group = 4",
         input: [3, 3, 8, 7],
     },
+    Small {
+        name: "squeeze-and-excitation",
+        description: "stem = 'cifar'\nblock = 'basic'\ndepths = [1, 1]\nwidths = [16, 32]\nplugins = ['squeeze_excite']",
+        input: [3, 3, 9, 8],
+    },
 ];
 
 const CLASSES: usize = 7;
