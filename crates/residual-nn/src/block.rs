@@ -382,14 +382,16 @@ impl Sample for Box<dyn Module<f64>> {
             _ => BlockConfig { groups, ..BlockConfig::bottleneck(shape[1], groups * channels) },
         };
         // Option A only adds channels.
-        let kinds = if base.out_channels >= shape[1] { 3 } else { 2 };
+        let kinds = if base.out_channels >= shape[1] { 4 } else { 3 };
         let config = BlockConfig {
             stride: 1 + g.below(2),
             bottleneck_stride: [BottleneckStride::V1_5, BottleneckStride::V1][g.below(2)],
             order: [BlockOrder::Post, BlockOrder::Pre][g.below(2)],
-            shortcut: [ShortcutKind::B, ShortcutKind::C, ShortcutKind::A][g.below(kinds)],
+            shortcut: [ShortcutKind::B, ShortcutKind::C, ShortcutKind::D, ShortcutKind::A][g.below(kinds)],
             residual: g.chance(0.8),
             plugins: Plugin::sample(g),
+            // Small, so that difference quotients see little of what bends.
+            init: Init::Uniform,
             ..base
         };
         Ok((config.build(g)?, shape))

@@ -5,8 +5,8 @@ use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BatchNorm2d, BatchNormConfig, Builder, Child, Conv2d, Conv2dConfig, Init, Module, Node, Sequential,
-    SubsamplePad,
+    AvgPool2d, BatchNorm2d, BatchNormConfig, Builder, Child, Conv2d, Conv2dConfig, Init, Module, Node,
+    Sequential, SubsamplePad,
     registry::{Sample, draw},
 };
 
@@ -19,6 +19,9 @@ pub enum ShortcutKind {
     B,
     /// A projection everywhere.
     C,
+    /// As B, but the projection has no stride: it sees the mean of the pixels that the stride would skip
+    /// (He et al. 2019, "Bag of Tricks", figure 2c, "ResNet-D").
+    D,
 }
 
 /// One shortcut.
@@ -27,7 +30,7 @@ pub enum Shortcut<T: Float> {
     Identity,
     /// Option A where the shape changes: a dashed line.
     SubsamplePad(Child<SubsamplePad>),
-    /// Option B where the shape changes, and option C: 1×1 convolution, and normalization
+    /// Options B and D where the shape changes, and option C: 1×1 convolution, and normalization
     /// unless the block is pre-activated.
     Projection(Sequential<Box<dyn Module<T>>>),
 }
@@ -55,12 +58,20 @@ impl<T: Float> Shortcut<T> {
                 SubsamplePad { stride, in_channels, out_channels },
             )));
         }
-        let convolution = Conv2dConfig::one(in_channels, out_channels).stride(stride).init(init);
-        let mut layers: Vec<Box<dyn Module<T>>> = vec![Box::new(Conv2d::new(&convolution, generator)?)];
+        let convolution = Conv2dConfig::one(in_channels, out_channels).init(init);
+        // In D the pool is number 0, also where there is nothing to pool.
+        let (convolution, first, pool) = match kind {
+            ShortcutKind::D => (convolution, 1, (stride > 1).then(|| AvgPool2d::shrinking(stride))),
+            _ => (convolution.stride(stride), 0, None),
+        };
+        let mut layers: Vec<Child<Box<dyn Module<T>>>> = Vec::new();
+        layers.extend(pool.map(|pool| -> Child<Box<dyn Module<T>>> { Child::new("0", Box::new(pool)) }));
+        layers.push(Child::new(first.to_string(), Box::new(Conv2d::new(&convolution, generator)?)));
         if normalized {
-            layers.push(Box::new(BatchNorm2d::new(&BatchNormConfig::new(out_channels))?));
+            let norm = BatchNorm2d::new(&BatchNormConfig::new(out_channels))?;
+            layers.push(Child::new((first + 1).to_string(), Box::new(norm)));
         }
-        Ok(Self::Projection(Sequential::numbered(layers)))
+        Ok(Self::Projection(Sequential::named(layers)))
     }
 
     /// What the shortcut of a pre-activated block is applied to: a projection sees the activated input,
@@ -88,7 +99,7 @@ impl<T: Float> Module<T> for Shortcut<T> {
 impl<T: Float> Sample for Shortcut<T> {
     fn sample(g: &mut Generator) -> Result<(Self, Shape)> {
         let shape = draw::shape(g, 2)?;
-        let kind = [ShortcutKind::A, ShortcutKind::B, ShortcutKind::C][g.below(3)];
+        let kind = [ShortcutKind::A, ShortcutKind::B, ShortcutKind::C, ShortcutKind::D][g.below(4)];
         let channels = [shape[1], shape[1] + g.below(3)];
         let (stride, normalized) = (1 + g.below(2), g.chance(0.5));
         Ok((Self::new(kind, channels, stride, normalized, Init::Uniform, g)?, shape))

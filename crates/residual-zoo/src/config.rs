@@ -345,8 +345,8 @@ impl NetworkConfig {
             plugins: Vec::new(),
             input_channels: three(),
             classes: match stem {
-                Stem::ImageNet => 1000,
                 Stem::Cifar => ten(),
+                _ => 1000,
             },
         }
     }

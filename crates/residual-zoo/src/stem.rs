@@ -18,6 +18,11 @@ pub enum Stem {
     ImageNet,
     /// 3×3 convolution: for pictures of about 32².
     Cifar,
+    /// Three 3×3 convolutions in place of the 7×7, the first two with half of the channels (He et al. 2019,
+    /// "Bag of Tricks", figure 2b).
+    Deep,
+    /// The same with ⅜, ½ and all of the channels.
+    Tiered,
 }
 
 /// What a stem consists of.
@@ -26,6 +31,15 @@ struct Row {
     convolutions: Vec<Convolution>,
     /// Whether 3×3 max pooling with stride 2 follows.
     pools: bool,
+}
+
+impl Row {
+    /// Three convolutions of 3×3 with these channels, of which the first has the stride.
+    fn deep(first: usize, second: usize, third: usize) -> Self {
+        let convolutions =
+            vec![convolution(3, 2, first), convolution(3, 1, second), convolution(3, 1, third)];
+        Self { convolutions, pools: true }
+    }
 }
 
 /// A convolution of a stem.
@@ -45,6 +59,8 @@ impl Stem {
         match self {
             Self::ImageNet => Row { convolutions: vec![convolution(7, 2, channels)], pools: true },
             Self::Cifar => Row { convolutions: vec![convolution(3, 1, channels)], pools: false },
+            Self::Deep => Row::deep(channels / 2, channels / 2, channels),
+            Self::Tiered => Row::deep(channels / 8 * 3, channels / 2, channels),
         }
     }
 

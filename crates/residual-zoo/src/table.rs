@@ -8,14 +8,18 @@ use residual_nn::{
 use crate::{NetworkConfig, Result, Stem, ZooError};
 
 /// Blocks of each stage of an ImageNet network, by its number of layers (He et al. 2015, table 1, and
-/// 2016).
+/// 2016; those of 10, 14, 26 and 269 layers are timm's).
 const DEPTHS: &[(usize, BlockKind, [usize; 4])] = &[
+    (10, Basic, [1, 1, 1, 1]),
+    (14, Bottleneck, [1, 1, 1, 1]),
     (18, Basic, [2, 2, 2, 2]),
+    (26, Bottleneck, [2, 2, 2, 2]),
     (34, Basic, [3, 4, 6, 3]),
     (50, Bottleneck, [3, 4, 6, 3]),
     (101, Bottleneck, [3, 4, 23, 3]),
     (152, Bottleneck, [3, 8, 36, 3]),
     (200, Bottleneck, [3, 24, 36, 3]),
+    (269, Bottleneck, [3, 30, 48, 8]),
 ];
 
 /// Where in a name a part may stand, once: before the kind of network, behind it, or behind the number of
@@ -33,6 +37,11 @@ type Part = (At, &'static str, fn(&mut NetworkConfig));
 const PARTS: &[Part] = &[
     (At::Front, "se", |config| config.plugins.push(Plugin::SqueezeExcite)),
     (At::Middle, "aa", |config| config.plugins.push(Plugin::AvgPool)),
+    // Letters of timm, the first two also of He et al. 2019, "Bag of Tricks".
+    (At::Behind, "c", |config| config.stem = Stem::Deep),
+    (At::Behind, "d", |config| (config.stem, config.shortcut) = (Stem::Deep, ShortcutKind::D)),
+    (At::Behind, "s", |config| (config.stem, config.stem_width) = (Stem::Deep, Some(128))),
+    (At::Behind, "t", |config| (config.stem, config.shortcut) = (Stem::Tiered, ShortcutKind::D)),
 ];
 
 /// Kinds of ImageNet networks: how their names begin, and what the kind and the end of the name say about the
@@ -90,6 +99,16 @@ const IMAGENET: &[&str] = &[
     "seresnet101",
     "seresnet152",
     "seresnext50_32x4d",
+    "resnet50c",
+    "resnet18d",
+    "resnet26d",
+    "resnet34d",
+    "resnet50d",
+    "resnet101d",
+    "resnet152d",
+    "resnet200d",
+    "resnet10t",
+    "resnext50d_32x4d",
 ];
 
 fn plain(config: &mut NetworkConfig) {

@@ -46,6 +46,10 @@ fn wide_and_grouped_networks_have_torchvisions_parameters() {
         ("resnext101_64x4d", 83_455_272),
         // timm's.
         ("seresnet50", 28_088_024),
+        ("resnet50d", 25_576_264),
+        // Parts of names in combinations that are not listed.
+        ("seresnextaa101d_32x8d", 93_588_280),
+        ("seresnext26t_32x4d", 16_806_976),
     ];
     for (name, parameters) in rows {
         assert_eq!(build(name).parameter_count(), parameters, "{name}");

@@ -66,6 +66,8 @@ const NETWORKS: &[(&str, &str)] = &[
     ("network bottleneck grouped", "block = 'bottleneck'\ngroups = 2\nwidth_per_group = 64"),
     ("network ImageNet stem", "block = 'basic'\nstem = 'imagenet'"),
     ("network squeeze-and-excitation", "block = 'basic'\nplugins = ['squeeze_excite']\ninit = 'uniform'"),
+    ("network shortcut D", "block = 'bottleneck'\nshortcut = 'D'"),
+    ("network deep stem", "block = 'basic'\nstem = 'deep'\nstem_width = 4"),
 ];
 
 fn network(description: &str, mut generator: Generator) -> Result<LayerSample, Failure> {

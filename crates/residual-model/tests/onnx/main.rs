@@ -20,7 +20,7 @@ use residual_zoo::{Network, NetworkConfig};
 
 /// One of each: plain and projected shortcuts, bottlenecks, groups, width, option A with and without
 /// stride, pre-activation, both stems, plugins.
-const NETWORKS: [&str; 9] = [
+const NETWORKS: [&str; 10] = [
     "resnet18",
     "resnet18_a",
     "cifar_resnet8",
@@ -30,6 +30,7 @@ const NETWORKS: [&str; 9] = [
     "cifar_resnext11_4x8d",
     "resnetaa18",
     "seresnet18",
+    "resnet26d",
 ];
 
 /// A network whose normalizations have seen something, so that folding them is not trivial.

@@ -106,6 +106,11 @@ const NETWORKS: &[Small] = &[
         description: "stem = 'cifar'\nblock = 'basic'\ndepths = [1, 1]\nwidths = [16, 32]\nplugins = ['squeeze_excite']",
         input: [3, 3, 9, 8],
     },
+    Small {
+        name: "deep stem, shortcut D",
+        description: "stem = 'deep'\nblock = 'bottleneck'\ndepths = [1, 1]\nwidths = [16, 32]\nstem_width = 32\nshortcut = 'D'",
+        input: [3, 3, 27, 30],
+    },
 ];
 
 const CLASSES: usize = 7;
