@@ -151,6 +151,7 @@ impl<'a, T: Float> Export<'a, T> {
                 Attribute::Integer(value) => node.with(name, value),
                 Attribute::Integers(values) => node.with(name, values),
                 Attribute::Number(value) => node.with(name, value as f32),
+                Attribute::Text(value) => node.with(name, value),
             });
             self.nodes.push(node);
             previous = result;

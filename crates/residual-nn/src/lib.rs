@@ -56,7 +56,7 @@ pub use builder::{Builder, Node};
 pub use graph::Graph;
 pub use init::{Fan, Init};
 pub use layers::{
-    Add, AvgPool2d, BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, GlobalAvgPool, Linear,
+    Add, AvgPool2d, BatchNorm2d, BatchNormConfig, BlurPool2d, Conv2d, Conv2dConfig, GlobalAvgPool, Linear,
     MaxPool2d, Mul, Relu, Sigmoid, SubsamplePad,
 };
 pub use module::{Child, Mode, Module, Sequential};

@@ -36,6 +36,8 @@ pub enum Attribute {
     Integers(Vec<i64>),
     /// A number.
     Number(f64),
+    /// A choice.
+    Text(&'static str),
 }
 
 impl Operator {
@@ -61,6 +63,12 @@ impl From<i64> for Attribute {
 impl From<f64> for Attribute {
     fn from(value: f64) -> Self {
         Self::Number(value)
+    }
+}
+
+impl From<&'static str> for Attribute {
+    fn from(value: &'static str) -> Self {
+        Self::Text(value)
     }
 }
 

@@ -78,6 +78,8 @@ plugins! {
     SqueezeExcite: crate::SqueezeExcite<T>,
     /// The mean of 2×2 pixels takes over the stride, so that none of them is skipped.
     AvgPool: crate::AvgPool2d,
+    /// A [blur](crate::BlurPool2d) takes over the stride, so that what is too fine does not alias.
+    BlurPool: crate::BlurPool2d,
 }
 
 impl Plugin {

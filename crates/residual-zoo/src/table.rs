@@ -37,6 +37,7 @@ type Part = (At, &'static str, fn(&mut NetworkConfig));
 const PARTS: &[Part] = &[
     (At::Front, "se", |config| config.plugins.push(Plugin::SqueezeExcite)),
     (At::Middle, "aa", |config| config.plugins.push(Plugin::AvgPool)),
+    (At::Middle, "blur", |config| config.plugins.push(Plugin::BlurPool)),
     // Letters of timm, the first two also of He et al. 2019, "Bag of Tricks".
     (At::Behind, "c", |config| config.stem = Stem::Deep),
     (At::Behind, "d", |config| (config.stem, config.shortcut) = (Stem::Deep, ShortcutKind::D)),
@@ -109,6 +110,8 @@ const IMAGENET: &[&str] = &[
     "resnet200d",
     "resnet10t",
     "resnext50d_32x4d",
+    "resnetblur18",
+    "resnetblur50",
 ];
 
 fn plain(config: &mut NetworkConfig) {

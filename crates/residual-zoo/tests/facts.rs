@@ -47,6 +47,7 @@ fn wide_and_grouped_networks_have_torchvisions_parameters() {
         // timm's.
         ("seresnet50", 28_088_024),
         ("resnet50d", 25_576_264),
+        ("resnetblur50", 25_557_032),
         // Parts of names in combinations that are not listed.
         ("seresnextaa101d_32x8d", 93_588_280),
         ("seresnext26t_32x4d", 16_806_976),

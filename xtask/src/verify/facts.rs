@@ -110,6 +110,8 @@ const NETWORKS: &[Published] = &[
     relative("resnet200d", 64_693_064, None),
     relative("resnet10t", 5_435_488, None),
     relative("resnext50d_32x4d", 25_048_136, None),
+    relative("resnetblur18", 11_689_512, None),
+    relative("resnetblur50", 25_557_032, None),
     relative("wide_resnet50_2", 68_883_240, None),
     relative("wide_resnet101_2", 126_886_696, None),
     relative("resnext50_32x4d", 25_028_904, None),

@@ -68,6 +68,7 @@ const NETWORKS: &[(&str, &str)] = &[
     ("network squeeze-and-excitation", "block = 'basic'\nplugins = ['squeeze_excite']\ninit = 'uniform'"),
     ("network shortcut D", "block = 'bottleneck'\nshortcut = 'D'"),
     ("network deep stem", "block = 'basic'\nstem = 'deep'\nstem_width = 4"),
+    ("network blurred", "block = 'bottleneck'\nplugins = ['blur_pool']"),
 ];
 
 fn network(description: &str, mut generator: Generator) -> Result<LayerSample, Failure> {

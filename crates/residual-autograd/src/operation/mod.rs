@@ -5,6 +5,7 @@ mod table;
 
 pub(crate) mod arithmetic;
 pub(crate) mod batch_norm;
+pub(crate) mod blur_pool;
 pub(crate) mod checkpoint;
 pub(crate) mod conv2d;
 pub(crate) mod cross_entropy;

@@ -2,8 +2,8 @@
 //! written for what is in it.
 
 use super::{
-    BuiltIn, arithmetic, batch_norm, checkpoint, conv2d, cross_entropy, elementary, linear, matmul, pool,
-    rearrange, reduce, relu, reshape, softmax, subsample_pad,
+    BuiltIn, arithmetic, batch_norm, blur_pool, checkpoint, conv2d, cross_entropy, elementary, linear,
+    matmul, pool, rearrange, reduce, relu, reshape, softmax, subsample_pad,
 };
 use crate::Entry;
 use residual_tensor::Float;
@@ -34,6 +34,7 @@ operations! {
     batch_norm::BatchNormEval<T>,
     batch_norm::BatchNormFused<T>,
     batch_norm::BatchNormTrain<T>,
+    blur_pool::BlurPool2d,
     checkpoint::Checkpoint<T>,
     conv2d::Conv2d<T>,
     cross_entropy::CrossEntropy<T>,

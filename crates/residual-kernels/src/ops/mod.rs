@@ -5,6 +5,7 @@
 pub mod add;
 pub mod avg_pool;
 pub mod batch_norm;
+pub mod blur_pool;
 pub mod broadcast;
 pub mod concatenate;
 pub mod conv2d;
@@ -25,8 +26,8 @@ pub mod subsample_pad;
 pub(crate) mod window;
 
 pub use {
-    add::forward as add, avg_pool::forward as avg_pool, concatenate::forward as concatenate,
-    conv2d::forward as conv2d, cross_entropy::forward as cross_entropy,
+    add::forward as add, avg_pool::forward as avg_pool, blur_pool::forward as blur_pool,
+    concatenate::forward as concatenate, conv2d::forward as conv2d, cross_entropy::forward as cross_entropy,
     global_avg_pool::forward as global_avg_pool, linear::forward as linear, matmul::forward as matmul,
     max_pool::forward as max_pool, relu::forward as relu, softmax::forward as softmax,
     subsample_pad::forward as subsample_pad,

@@ -33,6 +33,7 @@
 pub mod add;
 pub mod avg_pool;
 pub mod batch_norm;
+pub mod blur_pool;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod global_avg_pool;

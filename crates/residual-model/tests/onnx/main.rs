@@ -20,7 +20,7 @@ use residual_zoo::{Network, NetworkConfig};
 
 /// One of each: plain and projected shortcuts, bottlenecks, groups, width, option A with and without
 /// stride, pre-activation, both stems, plugins.
-const NETWORKS: [&str; 10] = [
+const NETWORKS: [&str; 11] = [
     "resnet18",
     "resnet18_a",
     "cifar_resnet8",
@@ -31,6 +31,7 @@ const NETWORKS: [&str; 10] = [
     "resnetaa18",
     "seresnet18",
     "resnet26d",
+    "resnetblur18",
 ];
 
 /// A network whose normalizations have seen something, so that folding them is not trivial.
@@ -222,6 +223,23 @@ fn operate(
             assert_eq!((starts, ends, axes), (&[0, 0][..], &[i64::MAX; 2][..], &[2, 3][..]));
             let step = steps[0] as isize;
             Tensor::from(at(0).view().slice(ndarray::s![.., .., ..;step, ..;step]))
+        }
+        "Pad" if node.attributes.iter().any(|attribute| attribute.s() == b"reflect") => {
+            assert_eq!(integers[node.inputs[1].as_str()], [0, 0, 1, 1, 0, 0, 1, 1]);
+            let x = at(0).view();
+            let [n, c, h, w] = at(0).dims("pad").unwrap();
+            let mirrored = |place: usize, length: usize| match place {
+                0 => 1,
+                place if place > length => length - 2,
+                place => place - 1,
+            };
+            let mut y = Tensor::zeros([n, c, h + 2, w + 2]);
+            for ((n, c, i, j), y) in
+                y.view_mut().into_dimensionality::<ndarray::Ix4>().unwrap().indexed_iter_mut()
+            {
+                *y = x[[n, c, mirrored(i, h), mirrored(j, w)]];
+            }
+            y.to_layout(Layout::ChannelsLast)
         }
         "Pad" => {
             let pads = &integers[node.inputs[1].as_str()];

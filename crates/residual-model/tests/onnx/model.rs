@@ -60,6 +60,8 @@ pub(crate) struct Attribute {
     f: Option<f32>,
     #[prost(int64, optional, tag = "3")]
     i: Option<i64>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    s: Option<Vec<u8>>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(crate) ints: Vec<i64>,
 }

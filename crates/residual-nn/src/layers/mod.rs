@@ -3,6 +3,7 @@
 mod activation;
 mod arithmetic;
 mod batch_norm;
+mod blur_pool;
 mod conv2d;
 mod linear;
 mod pool;
@@ -11,6 +12,7 @@ mod subsample_pad;
 pub use activation::{Relu, Sigmoid};
 pub use arithmetic::{Add, Mul};
 pub use batch_norm::{BatchNorm2d, BatchNormConfig};
+pub use blur_pool::BlurPool2d;
 pub use conv2d::{Conv2d, Conv2dConfig};
 pub use linear::Linear;
 pub use pool::{AvgPool2d, GlobalAvgPool, MaxPool2d};
@@ -46,6 +48,7 @@ macro_rules! layers {
 layers! {
     "AvgPool2d": AvgPool2d,
     "BatchNorm2d": BatchNorm2d<T>,
+    "BlurPool2d": BlurPool2d,
     "Conv2d": Conv2d<T>,
     "GlobalAvgPool": GlobalAvgPool,
     "Linear": Linear<T>,

@@ -104,6 +104,8 @@ pub enum Attribute {
     Ints(Vec<i64>),
     /// A real number.
     Float(f32),
+    /// A choice.
+    Text(&'static str),
 }
 
 impl Value {
@@ -178,6 +180,10 @@ impl Attribute {
                 attribute.int(3, *number);
                 2
             }
+            Self::Text(text) => {
+                attribute.text(4, text);
+                3
+            }
             Self::Ints(numbers) => {
                 numbers.iter().for_each(|&number| attribute.int(8, number));
                 7
@@ -197,6 +203,12 @@ impl From<i64> for Attribute {
 impl From<f32> for Attribute {
     fn from(number: f32) -> Self {
         Self::Float(number)
+    }
+}
+
+impl From<&'static str> for Attribute {
+    fn from(text: &'static str) -> Self {
+        Self::Text(text)
     }
 }
 

@@ -7,12 +7,12 @@ use std::{any::Any, collections::BTreeMap};
 use ndarray::{Array4, ArrayD, Ix1, Ix2, Ix4};
 use residual_autograd::State;
 use residual_kernels::reference::{
-    add, avg_pool, batch_norm, conv2d, cross_entropy, global_avg_pool, linear, max_pool, mul, relu, sigmoid,
-    subsample_pad,
+    add, avg_pool, batch_norm, blur_pool, conv2d, cross_entropy, global_avg_pool, linear, max_pool, mul,
+    relu, sigmoid, subsample_pad,
 };
 use residual_nn::{
-    Add, AvgPool2d, BatchNorm2d, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool2d, Module, Mul, Operation,
-    Relu, Sigmoid, SubsamplePad,
+    Add, AvgPool2d, BatchNorm2d, BlurPool2d, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool2d, Module, Mul,
+    Operation, Relu, Sigmoid, SubsamplePad,
 };
 use residual_tensor::{Shape, Tensor};
 
@@ -39,6 +39,7 @@ enum Op<'a> {
     Mul,
     Linear(&'a Linear<f64>),
     SubsamplePad(&'a SubsamplePad),
+    BlurPool2d(&'a BlurPool2d),
 }
 
 impl<'a> Op<'a> {
@@ -55,6 +56,7 @@ impl<'a> Op<'a> {
         let known = known.or_else(|| any.downcast_ref().map(|Mul| Self::Mul));
         let known = known.or_else(|| any.downcast_ref().map(Self::Linear));
         let known = known.or_else(|| any.downcast_ref().map(Self::SubsamplePad));
+        let known = known.or_else(|| any.downcast_ref().map(Self::BlurPool2d));
         known.ok_or_else(|| format!("there are no plain loops for {}", operation.name()).into())
     }
 }
@@ -213,6 +215,7 @@ impl Definition {
                 Op::SubsamplePad(&SubsamplePad { stride, out_channels, .. }) => {
                     subsample_pad::forward(four(x(0))?, stride, out_channels)?.into_dyn()
                 }
+                Op::BlurPool2d(layer) => blur_pool::forward(four(x(0))?, layer.stride)?.into_dyn(),
             };
             nodes.push(Node { value, from });
         }
@@ -281,6 +284,9 @@ impl Definition {
                 }
                 Op::SubsamplePad(&SubsamplePad { stride, .. }) => {
                     vec![subsample_pad::backward(four(&dy)?, stride, axes(x(0))?)?.into_dyn()]
+                }
+                Op::BlurPool2d(layer) => {
+                    vec![blur_pool::backward(four(&dy)?, layer.stride, axes(x(0))?)?.into_dyn()]
                 }
             };
             for (input, gradient) in node.inputs.iter().zip(gradients) {

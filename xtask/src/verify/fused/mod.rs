@@ -111,6 +111,11 @@ const NETWORKS: &[Small] = &[
         description: "stem = 'deep'\nblock = 'bottleneck'\ndepths = [1, 1]\nwidths = [16, 32]\nstem_width = 32\nshortcut = 'D'",
         input: [3, 3, 27, 30],
     },
+    Small {
+        name: "blurred",
+        description: "stem = 'imagenet'\nblock = 'basic'\ndepths = [1, 1]\nwidths = [16, 32]\nplugins = ['blur_pool']",
+        input: [3, 3, 26, 29],
+    },
 ];
 
 const CLASSES: usize = 7;
