@@ -295,6 +295,9 @@ impl NetworkConfig {
                 "depths, widths, groups, channels and classes must be between 1 and 1048576".into(),
             );
         }
+        if !self.stem.has_channels(self.stem_channels()) {
+            return invalid(format!("the stem has too few channels: {}", self.stem_channels()));
+        }
         let blocks: usize = self.depths.iter().sum();
         if blocks > MOST_BLOCKS {
             return invalid(format!("{blocks} blocks are too many; at most {MOST_BLOCKS}"));

@@ -71,6 +71,11 @@ impl Stem {
         if pools { 2 * strides } else { strides }
     }
 
+    /// Whether each convolution has channels, if there are so many at the end.
+    pub(crate) fn has_channels(self, channels: usize) -> bool {
+        self.row(channels).convolutions.iter().all(|convolution| convolution.channels > 0)
+    }
+
     /// The path of the first convolution.
     pub(crate) fn first_convolution(self) -> &'static str {
         if self.row(1).convolutions.len() == 1 { "conv1" } else { "conv1.0" }

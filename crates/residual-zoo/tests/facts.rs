@@ -206,6 +206,8 @@ fn what_does_not_exist_says_what_does() {
     assert!(
         described(&format!("{base}depths=[1]\nwidths=[1]\nshortcuts='A'")).to_string().contains("shortcuts")
     );
+    let narrow = format!("{base}depths=[1]\nwidths=[4]").replace("'cifar'", "'tiered'");
+    assert!(described(&narrow).to_string().contains("the stem has too few channels: 4"));
     let shrinking = format!("{base}depths=[1,1]\nwidths=[8,4]\nshortcut='A'");
     assert!(described(&shrinking).to_string().contains("can only add channels"));
 }
