@@ -1,99 +1,17 @@
 //! The command from the outside: exit codes, messages, files.
 
-mod documented;
+mod place;
 
 use std::{
     fs,
     io::Write,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    path::Path,
+    process::{Command, Stdio},
 };
 
-use residual_data::{Dataset, Faces, Image, ImageShape, Split};
+use place::{Place, QUICKLY, TINY, trained};
+use residual_data::{Image, ImageShape};
 use serde_json::Value;
-use tempfile::TempDir;
-
-/// A place to run the command in.
-struct Place(TempDir);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, arguments: &str) -> Output {
-        let arguments = arguments.split_whitespace();
-        Command::new(env!("CARGO_BIN_EXE_residual")).args(arguments).current_dir(&self.0).output().unwrap()
-    }
-
-    /// Standard output of a command that succeeds.
-    #[track_caller]
-    fn succeeds(&self, arguments: &str) -> String {
-        let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    #[track_caller]
-    fn json(&self, arguments: &str) -> Value {
-        let printed = self.succeeds(&format!("{arguments} --json"));
-        assert_eq!(printed.lines().count(), 1, "one object: {printed}");
-        serde_json::from_str(&printed).unwrap()
-    }
-
-    /// The message of a command that fails with this exit code, which must be one line.
-    #[track_caller]
-    fn fails(&self, arguments: &str, code: i32) -> String {
-        let output = self.run(arguments);
-        let message = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments}: {message}");
-        let last = message.trim_end().lines().last().unwrap_or_default().to_owned();
-        assert!(last.starts_with("error: "), "{arguments}: {message}");
-        assert!(!message.contains("panicked"), "{message}");
-        last
-    }
-
-    /// A folder of faces with a train and a val split.
-    fn pictures(&self, name: &str, classes: &[usize]) {
-        for (split, each) in [(Split::Train, 6), (Split::Val, 2)] {
-            let faces = Faces::new(0, split, 70);
-            for index in (0..70).filter(|&index| classes.contains(&faces.label(index).unwrap())) {
-                let label = faces.label(index).unwrap();
-                if index / 7 < each {
-                    let folder = self.path(name).join(split.name()).join(&faces.classes()[label]);
-                    fs::create_dir_all(&folder).unwrap();
-                    let picture = faces.get(index).unwrap().image;
-                    picture.save_png(folder.join(format!("{index:02}.png"))).unwrap();
-                }
-            }
-        }
-    }
-}
-
-/// A network and data so small that an epoch takes a moment.
-const TINY: &str = "\
-name = 'tiny'
-stem = 'cifar'
-block = 'basic'
-depths = [1, 1]
-widths = [4, 8]
-shortcut = 'A'
-";
-
-/// Options of `train` for a run of a moment.
-const QUICKLY: &str = "--model tiny.toml --data faces:train=70,val=21,test=21,seed=0 --epochs 2 --batch 16 \
-                       --set input=[16,16]";
-
-fn trained() -> Place {
-    let place = Place::new();
-    fs::write(place.path("tiny.toml"), TINY).unwrap();
-    place.succeeds(&format!("train {QUICKLY} --out run"));
-    place
-}
 
 #[test]
 fn a_trained_network_can_be_evaluated_and_used() {
@@ -326,26 +244,6 @@ fn data_sets_are_shown() {
     assert!(place.succeeds("data folder:pets").contains("neutral"));
 }
 
-/// What needs nothing but the program. That the others are understood is a test of the program.
-#[test]
-fn what_the_documentation_has_you_type_runs() {
-    let place = Place::new();
-    let needs_nothing = |words: &[String]| {
-        let first: Vec<&str> = words.iter().take(2).map(String::as_str).collect();
-        matches!(first[..], ["summary" | "completions" | "man", ..] | ["data", "faces"])
-            || words.iter().any(|word| word == "--print-config")
-    };
-    let mut commands: Vec<_> = documented::commands().into_iter().map(|(_, words)| words).collect();
-    commands.retain(|words| needs_nothing(words));
-    assert!(commands.len() >= 3, "{commands:?}");
-    for words in commands {
-        let words: Vec<String> = words.iter().map(|word| word.replace('~', ".")).collect();
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_residual")).args(&words).current_dir(&place.0).output().unwrap();
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-}
-
 #[test]
 fn files_are_inspected() {
     let place = trained();
@@ -372,134 +270,6 @@ fn files_are_inspected() {
     fs::write(place.path("cut.onnx"), &fs::read(place.path("net.onnx")).unwrap()[..200]).unwrap();
     assert!(place.fails("inspect cut.onnx", 1).contains("cut.onnx"));
     assert!(place.fails("inspect tiny.toml", 1).contains("neither"));
-}
-
-#[test]
-fn shells_and_manuals_know_every_command() {
-    let place = Place::new();
-    let script = place.succeeds("completions bash");
-    assert!(script.contains("inspect") && script.contains("--learning-rate"), "{script}");
-    place.succeeds("man pages/man1");
-    let page = |name: &str| fs::read_to_string(place.path("pages/man1").join(name)).unwrap();
-    assert!(page("residual.1").contains("inspect"));
-    assert!(page("residual-train.1").contains("freeze"));
-    fs::write(place.path("file"), "").unwrap();
-    assert!(place.fails("man file", 1).contains("cannot write file"));
-}
-
-#[test]
-fn progress_is_told_as_it_is_wanted() {
-    let place = Place::new();
-    fs::write(place.path("tiny.toml"), TINY).unwrap();
-    let output = place.run(&format!("train {QUICKLY} --out run --progress json"));
-    assert!(output.status.success());
-    let told = String::from_utf8(output.stderr).unwrap();
-    let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let count = |event: &str| events.iter().filter(|told| told["event"] == event).count();
-    assert_eq!((count("start"), count("epoch"), count("step")), (1, 2, 8));
-    assert!(count("checkpoint") >= 2 && count("validation") >= 2, "{told}");
-    let epoch = events.iter().find(|told| told["event"] == "epoch").unwrap();
-    assert!(epoch["metrics"]["val_accuracy"].is_number(), "{epoch}");
-
-    let evaluated = place.run("eval run/best.safetensors --data faces:21 --progress json");
-    let last = String::from_utf8(evaluated.stderr).unwrap().lines().last().map(str::to_owned).unwrap();
-    let last: Value = serde_json::from_str(&last).unwrap();
-    assert_eq!((&last["done"], &last["of"]), (&5.into(), &5.into()));
-    let failed = place.run("eval nowhere.pth --data faces:21 --progress json");
-    let failed: Value = serde_json::from_slice(&failed.stderr).unwrap();
-    assert!(failed["event"] == "error" && failed["text"].as_str().unwrap().contains("nowhere.pth"));
-
-    let quiet = place.run(&format!("train {QUICKLY} --out quiet -q"));
-    assert!(quiet.status.success() && quiet.stderr.is_empty() && !quiet.stdout.is_empty());
-    let verbose = place.run("inspect run/best.safetensors");
-    assert!(verbose.stderr.is_empty());
-    let verbose = place.run("convert run/best.safetensors bare.pth -v");
-    let told = String::from_utf8(verbose.stderr).unwrap();
-    assert!(told.contains("debug residual_weights") && told.contains("recognized as safetensors"), "{told}");
-}
-
-#[test]
-fn output_is_colored_when_it_is_asked_for() {
-    let place = Place::new();
-    let is_colored = |output: Output| output.stdout.contains(&0x1b);
-    assert!(!is_colored(place.run("summary resnet18")));
-    assert!(is_colored(place.run("summary resnet18 --color always")));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_residual"));
-    command.args(["summary", "resnet18", "--color", "never"]).env("CLICOLOR_FORCE", "1");
-    assert!(!is_colored(command.output().unwrap()));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_residual"));
-    assert!(is_colored(command.args(["summary", "resnet18"]).env("CLICOLOR_FORCE", "1").output().unwrap()));
-}
-
-#[test]
-fn settings_of_a_user_are_defaults() {
-    let place = Place::new();
-    place.pictures("sets/pets", &[0, 3]);
-    let run = |arguments: &str, variables: &[(&str, &str)]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_residual"));
-        command.args(arguments.split_whitespace()).envs(variables.iter().copied()).current_dir(&place.0);
-        command.output().unwrap()
-    };
-    fs::write(place.path("mine.toml"), "threads = 1\nruns = 'my runs'\ndata = 'sets'\n").unwrap();
-    let mine = [("RESIDUAL_CONFIG", "mine.toml")];
-    let threads = |arguments: &str, variables: &[(&str, &str)]| {
-        let output = run(&format!("train --print-config {arguments}"), variables);
-        let told = String::from_utf8(output.stdout).unwrap();
-        told.lines().find_map(|line| line.strip_prefix("threads = ").map(str::to_owned))
-    };
-    assert_eq!(threads("", &mine).as_deref(), Some("1"));
-    assert_eq!(threads("", &[mine[0], ("RESIDUAL_THREADS", "3")]).as_deref(), Some("3"));
-    assert_eq!(threads("--threads 2", &[mine[0], ("RESIDUAL_THREADS", "3")]).as_deref(), Some("2"));
-    fs::write(place.path("tiny.toml"), TINY).unwrap();
-    let trained = run("train --model tiny.toml --data folder:pets --epochs 1 --batch 4 --input 16x16", &mine);
-    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
-    assert!(place.path("my runs/pets-tiny-1/report.html").exists());
-    fs::write(place.path("residual.toml"), "threads = 4\n").unwrap();
-    assert_eq!(threads("", &mine).as_deref(), Some("4"), "the project's file is nearer");
-
-    for (variables, expected) in [
-        ([("RESIDUAL_CONFIG", "nowhere.toml")], "cannot read nowhere.toml"),
-        ([("RESIDUAL_THREADS", "many")], "RESIDUAL_THREADS is 'many'"),
-        ([("RESIDUAL_COLOR", "sometimes")], "RESIDUAL_COLOR is 'sometimes'"),
-        ([("RESIDUAL_THREADS", "0")], "threads must be between 1 and 1024"),
-    ] {
-        let output = run("summary resnet18", &variables);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && told.contains(expected) && told.lines().count() == 1, "{told}");
-    }
-}
-
-#[test]
-fn a_reader_that_leaves_ends_the_command_quietly() {
-    for arguments in [&["summary", "resnet152"][..], &["completions", "zsh"], &["summary", "--list"]] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_residual"));
-        let mut child =
-            command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        drop(child.stdout.take());
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}: {output:?}");
-    }
-}
-
-#[test]
-fn common_settings_of_training_are_options() {
-    let place = Place::new();
-    let options = "--lr 0.05 --momentum 0.8 --weight-decay 0.001 --label-smoothing 0.1 --input 40x48";
-    let mut command = Command::new(env!("CARGO_BIN_EXE_residual"));
-    command.args(["train", "--print-config", "--warm-up", "2 epochs"]).args(options.split(' '));
-    let config = String::from_utf8(command.output().unwrap().stdout).unwrap();
-    for line in [
-        "learning_rate = 0.05",
-        "momentum = 0.8",
-        "weight_decay = 0.001",
-        "label_smoothing = 0.1",
-        "input = [40, 48]",
-        "warm_up = \"2 epochs\"",
-    ] {
-        assert!(config.lines().any(|other| other == line), "{line} is not in {config}");
-    }
-    let wrong = place.fails("train --momentum 2 --print-config", 1);
-    assert!(wrong.contains("optimizer.momentum must be between 0 and 1"), "{wrong}");
 }
 
 #[test]
@@ -633,46 +403,6 @@ fn steps_are_made_when_they_are_asked_for() {
     let lines: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let times = lines.iter().map(|line| line["ms"].as_array().unwrap().len()).collect::<Vec<_>>();
     assert!(output.status.success() && times == [2, 3, 1], "{told}");
-}
-
-#[test]
-fn a_misspelt_name_in_the_environment_is_an_error() {
-    for (variable, value, known) in
-        [("RESIDUAL_ISA", "avx1024", "portable"), ("RESIDUAL_CONV2D", "winograd", "winograd4")]
-    {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_residual"));
-        let output = command.args(["summary", "resnet18"]).env(variable, value).output().unwrap();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert_eq!(told.trim_end().lines().count(), 1, "{told}");
-        assert!(told.contains(variable) && told.contains(value) && told.contains(known), "{told}");
-    }
-}
-
-#[test]
-fn mistyped_options_are_corrected() {
-    let place = Place::new();
-    let told = |arguments: &str| {
-        let output = place.run(arguments);
-        assert_eq!(output.status.code(), Some(2), "{arguments}");
-        String::from_utf8(output.stderr).unwrap()
-    };
-    assert!(told("train --epoch 3").contains("'--epochs'"));
-    assert!(told("trian").contains("'train'"));
-    assert!(told("train --epochs many").contains("invalid value 'many'"));
-    assert!(told("train --data fases").contains("unknown data set `fases`"));
-    assert!(told("eval x.pth --data faces --model resnet18 --mean 0.5").contains("--std <STD>"));
-    assert!(told("train --recipe papr").contains("the recipes are quick and paper"));
-    assert!(told("eval x.safetensors --data faces --split tset").contains("write train, val or test"));
-    assert!(told("summary resnet18 --input 3x224").contains("3x224x224"));
-    assert!(
-        told("bench resnet18 --mode inference").contains("invalid value 'inference' for '--mode <MODE>'")
-    );
-    assert!(told("bench resnet18 --seconds ever").contains("write seconds like 2.5"));
-    let setting = place.fails("train --set optimizer.momentun=1", 1);
-    assert!(setting.contains("unknown field `momentun`"), "{setting}");
-    assert!(place.succeeds("train --recipe paper --print-config").contains("length = \"64000 iterations\""));
-    assert!(place.succeeds("--version").starts_with("residual "));
 }
 
 #[cfg(unix)]
