@@ -17,7 +17,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 /// Why the command ends without success.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error(transparent)]
+    #[error("{}", in_flags(.0))]
     Train(#[from] TrainError),
     #[error("{}{}", .0, option_for(.0))]
     Model(#[from] ModelError),
@@ -56,6 +56,22 @@ fn option_for(error: &ModelError) -> &'static str {
         ModelError::Mismatch { .. } => " (--model names another network, --rename other names)",
         ModelError::Zoo(ZooError::Unknown { .. }) => " (`residual summary --list` names all)",
         _ => "",
+    }
+}
+
+/// An error of the training, whose settings are options here.
+fn in_flags(error: &TrainError) -> String {
+    const OPTIONS: [(&str, &str); 4] = [
+        ("init.replace_head", "--replace-head"),
+        ("init.allow_partial", "--allow-partial"),
+        ("init.rename", "--rename"),
+        ("init.weights", "--init"),
+    ];
+    match error {
+        TrainError::Init { .. } | TrainError::FrozenNew { .. } => OPTIONS
+            .into_iter()
+            .fold(error.to_string(), |told, (setting, option)| told.replace(setting, option)),
+        _ => error.to_string(),
     }
 }
 

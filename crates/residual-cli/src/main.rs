@@ -86,9 +86,9 @@ struct Context {
 
 impl Context {
     /// Sets the number of threads for the whole process.
-    fn use_threads(&self, threads: Option<usize>) {
+    fn use_threads(&self) {
         // Zero means all cores; and there is no pool yet that this could fail on.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).build_global();
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(self.threads.unwrap_or(0)).build_global();
     }
 }
 
@@ -118,9 +118,7 @@ fn begin(cli: &Cli) -> Result<Context> {
     }
     let threads = cli.threads.or(settings.threads).map(usize::from);
     let context = Context { json: cli.json, threads, settings };
-    if !matches!(cli.command, Command::Train(_)) {
-        context.use_threads(context.threads);
-    }
+    context.use_threads();
     Ok(context)
 }
 

@@ -76,7 +76,7 @@ fn a_run_is_told_as_json_and_repeats_from_its_configuration() {
     assert_eq!(told["run_dir"], "runs/faces-tiny-1");
 
     place.succeeds("train --config runs/faces-tiny-1/config.toml --threads 2");
-    // The configurations differ in the threads, so compare what they do not describe: the weights.
+    // Times differ, and stand in the metadata.
     let bytes = |run: &str| {
         let weights = residual_weights::load(place.path(run).join("last.safetensors")).unwrap();
         weights.iter().map(|(name, entry)| (name.to_owned(), entry.clone())).collect::<Vec<_>>()
@@ -86,6 +86,35 @@ fn a_run_is_told_as_json_and_repeats_from_its_configuration() {
     place.succeeds("train --resume runs/faces-tiny-1 --epochs 3");
     let metrics = fs::read_to_string(place.path("runs/faces-tiny-1/metrics.csv")).unwrap();
     assert_eq!(metrics.lines().count(), 4);
+}
+
+#[test]
+fn a_run_that_goes_on_does_as_its_edited_configuration_says() {
+    let place = trained();
+    let config = place.path("run").join("config.toml");
+    let edit = |from: &str, to: &str| {
+        let text = fs::read_to_string(&config).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(&config, text.replace(from, to)).unwrap();
+    };
+    edit("seed = 0", "seed = 4");
+    let refused = place.fails("train --resume run --epochs 4", 1);
+    assert!(refused.contains("seed was 0 when the run began, and cannot become 4"), "{refused}");
+    edit("seed = 4", "seed = 0");
+    edit("learning_rate = 0.1", "learning_rate = 0.025");
+    place.succeeds("train --resume run --epochs 4");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains("learning_rate = 0.025") && text.contains("4 epochs"), "{text}");
+}
+
+#[test]
+fn a_run_of_no_steps_makes_no_folder() {
+    let place = Place::new();
+    for nothing in ["--epochs 0", "--iterations 0"] {
+        let told = place.fails(&format!("train {nothing} --out run"), 1);
+        assert!(told.contains("length must be more than nothing"), "{told}");
+    }
+    assert!(!place.path("run").exists());
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! `cargo run --release -p residual-data --example linear_probe`
 
 use residual_data::{
-    Augment, Batch, Corrupt, DataSpec, Faces, Loader, LoaderConfig, Preprocess, Result, Split, Standardise,
+    Batch, Corrupt, DataSpec, Faces, Loader, LoaderConfig, Pictures, Preprocess, Result, Split, Standardise,
 };
 
 const EPOCHS: u64 = 60;
@@ -23,8 +23,8 @@ fn main() -> Result<()> {
     let val = spec.open(Split::Val, Corrupt::Refuse)?;
     let preprocess = Preprocess::new(Faces::SHAPE).fit(&*train, Standardise::Channel, usize::MAX)?;
     println!("{} faces to learn from, {} to be judged by", train.len(), val.len());
-    let train = Loader::new(train, preprocess.clone(), LoaderConfig::train(50, Augment::default(), 0))?;
-    let val = Loader::new(val, preprocess, LoaderConfig::eval(100))?;
+    let train = Loader::new(Pictures::new(train, preprocess.clone())?, LoaderConfig::train(50, 0))?;
+    let val = Loader::new(Pictures::new(val, preprocess)?, LoaderConfig::eval(100))?;
 
     println!("{:>12}  {:>8}  {:>8}", "weight decay", "learnt", "held out");
     for decay in [0.0, 0.01, 0.1, 0.3] {
@@ -58,8 +58,8 @@ fn fit(train: &Loader, decay: f32) -> Result<Weights> {
 /// Of the mean cross-entropy.
 fn gradient(weights: &Weights, batch: &Batch) -> Weights {
     let mut gradient: Weights = std::array::from_fn(|_| vec![0.0; PIXELS + 1]);
-    let share = 1.0 / batch.labels.len() as f32;
-    for (x, &label) in batch.images.as_slice().chunks_exact(PIXELS).zip(&batch.labels) {
+    let share = 1.0 / batch.targets.len() as f32;
+    for (x, &label) in batch.inputs.as_slice().chunks_exact(PIXELS).zip(&batch.targets) {
         let scores = scores(weights, x);
         let largest = scores.iter().fold(f32::MIN, |a, &b| a.max(b));
         let exponentials = scores.map(|score| (score - largest).exp());
@@ -89,7 +89,7 @@ fn accuracy(weights: &Weights, loader: &Loader) -> Result<f64> {
     let (mut right, mut seen) = (0, 0);
     for batch in loader.epoch(0)? {
         let batch = batch?;
-        for (x, &label) in batch.images.as_slice().chunks_exact(PIXELS).zip(&batch.labels) {
+        for (x, &label) in batch.inputs.as_slice().chunks_exact(PIXELS).zip(&batch.targets) {
             let scores = scores(weights, x);
             right += usize::from((0..CLASSES).all(|class| class == label || scores[class] < scores[label]));
             seen += 1;

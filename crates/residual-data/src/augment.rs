@@ -1,41 +1,95 @@
-//! Random variation of training pictures: shifts and mirror images.
+//! Random variation of training pictures as settings, which a configuration holds.
 
-use residual_tensor::Generator;
 use serde::{Deserialize, Serialize};
 
-/// How training pictures are varied. The default varies nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+use crate::{
+    ColorJitter, DataError, HorizontalFlip, PadAndCrop, Preprocess, RandomErasing, RandomResizedCrop, Result,
+    Rotation, Transform,
+};
+
+/// How training pictures are varied: a list of [`Transform`]s in a fixed order, which is that of the
+/// fields but for the colors, which change before the shift. The default varies nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
+    /// Takes a random part of the picture as it is in the file: the least and the largest part of
+    /// its area, such as `[0.08, 1.0]` on ImageNet. If absent, the picture is resized to cover the
+    /// input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resized_crop: Option<[f64; 2]>,
+    /// Turns the picture by at most this many degrees to either side.
+    pub rotation: f64,
     /// Pads the normalised picture with this many zeros on each side and crops it back at
     /// random. Where resizing left a margin around the crop, the margin comes before zeros.
     pub pad_and_crop: u16,
     /// Mirrors half of the pictures.
     pub flip: bool,
+    /// The probability with which a rectangle of the normalised picture becomes 0, its mean.
+    pub erasing: f64,
+    /// Changes brightness, contrast and saturation.
+    pub color_jitter: ColorJitter,
 }
 
 impl Augment {
     /// Pad by 4 and crop, mirror half: what ResNets are trained with on CIFAR-10.
-    pub const CIFAR: Self = Self { pad_and_crop: 4, flip: true };
+    pub const CIFAR: Self = Self {
+        resized_crop: None,
+        rotation: 0.0,
+        pad_and_crop: 4,
+        flip: true,
+        erasing: 0.0,
+        color_jitter: ColorJitter { brightness: 0.0, contrast: 0.0, saturation: 0.0 },
+    };
 
-    /// One variation.
-    pub fn draw(&self, generator: &mut Generator) -> Placement {
-        let reach = usize::from(self.pad_and_crop);
-        let mut shift = || generator.below(2 * reach + 1) as isize - reach as isize;
-        let (down, right) = (shift(), shift());
-        Placement { down, right, flip: self.flip && generator.chance(0.5) }
+    /// # Errors
+    /// [`DataError::Augment`] naming a number that makes no sense.
+    pub fn check(&self) -> Result<()> {
+        let Self { resized_crop, rotation, erasing, color_jitter, .. } = *self;
+        let [least, most] = resized_crop.unwrap_or([1.0, 1.0]);
+        let ColorJitter { brightness, contrast, saturation } = color_jitter;
+        for (name, value, possible, range) in [
+            ("resized_crop", least, 0.0 < least && least <= most && most <= 1.0, "two parts of 0 to 1"),
+            ("rotation", rotation, (0.0..=180.0).contains(&rotation), "between 0 and 180 degrees"),
+            ("erasing", erasing, (0.0..=1.0).contains(&erasing), "a probability of 0 to 1"),
+            ("color_jitter.brightness", brightness, is_reach(brightness), "between 0 and 10"),
+            ("color_jitter.contrast", contrast, is_reach(contrast), "between 0 and 10"),
+            ("color_jitter.saturation", saturation, is_reach(saturation), "between 0 and 10"),
+        ] {
+            if !possible {
+                return Err(DataError::Augment { name, value, range });
+            }
+        }
+        Ok(())
+    }
+
+    /// The transforms that these settings stand for, for pictures that are prepared like this.
+    pub fn transforms(&self, preprocess: &Preprocess) -> Vec<Transform> {
+        let part = self.resized_crop.map(|scale| {
+            let (input, interpolation) = (preprocess.input, preprocess.interpolation);
+            RandomResizedCrop { scale, interpolation, ..RandomResizedCrop::new(input.height, input.width) }
+        });
+        let rotation = (self.rotation > 0.0).then_some(Rotation { degrees: self.rotation });
+        let jitter = (self.color_jitter != ColorJitter::default()).then_some(self.color_jitter);
+        let shift = (self.pad_and_crop > 0).then_some(PadAndCrop { padding: self.pad_and_crop });
+        let flip = self.flip.then(HorizontalFlip::default);
+        let probability = self.erasing;
+        let erasing = (probability > 0.0).then(|| RandomErasing { probability, ..RandomErasing::default() });
+        [
+            part.map(Into::into),
+            rotation.map(Into::into),
+            jitter.map(Into::into),
+            shift.map(Into::into),
+            flip.map(Into::into),
+            erasing.map(Into::into),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 }
 
-/// Where the crop lies relative to the middle of the picture, and whether it is mirrored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Placement {
-    /// Rows by which the crop is moved down.
-    pub down: isize,
-    /// Columns by which the crop is moved right.
-    pub right: isize,
-    /// Whether left and right of the crop are exchanged.
-    pub flip: bool,
+fn is_reach(value: f64) -> bool {
+    (0.0..=10.0).contains(&value)
 }
 
 #[cfg(test)]
@@ -43,15 +97,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shift_and_both_sides_occur() {
-        let mut generator = Generator::new(1);
-        let drawn: Vec<Placement> = (0..2000).map(|_| Augment::CIFAR.draw(&mut generator)).collect();
-        for shift in -4..=4 {
-            assert!(drawn.iter().any(|p| p.down == shift) && drawn.iter().any(|p| p.right == shift));
+    fn settings_stand_for_transforms() {
+        let preprocess = Preprocess::imagenet();
+        assert_eq!(Augment::default().transforms(&preprocess), []);
+        let cifar = [PadAndCrop { padding: 4 }.into(), HorizontalFlip::default().into()];
+        assert_eq!(Augment::CIFAR.transforms(&preprocess), cifar);
+        let all = Augment {
+            resized_crop: Some([0.08, 1.0]),
+            rotation: 10.0,
+            erasing: 0.1,
+            color_jitter: ColorJitter { contrast: 0.4, ..ColorJitter::default() },
+            ..Augment::CIFAR
+        };
+        let transforms = all.transforms(&preprocess);
+        assert_eq!(transforms[0], RandomResizedCrop::new(224, 224).into());
+        assert_eq!(transforms.len(), 6);
+        assert!(all.check().is_ok());
+        for bad in [
+            Augment { resized_crop: Some([0.5, 0.1]), ..all },
+            Augment { rotation: f64::NAN, ..all },
+            Augment { erasing: 1.5, ..all },
+            Augment { color_jitter: ColorJitter { saturation: -1.0, ..ColorJitter::default() }, ..all },
+        ] {
+            assert!(matches!(bad.check(), Err(DataError::Augment { .. })), "{bad:?}");
         }
-        assert!(drawn.iter().all(|p| p.down.abs() <= 4 && p.right.abs() <= 4));
-        let mirrored = drawn.iter().filter(|p| p.flip).count();
-        assert!((900..1100).contains(&mirrored), "{mirrored} of 2000");
-        assert_eq!(Augment::default().draw(&mut generator), Placement::default());
     }
 }

@@ -158,6 +158,42 @@ pub enum DataError {
         /// What pictures are brought to.
         to: ImageShape,
     },
+    /// Variation of pictures by a number that makes no sense.
+    #[error("augment.{name} must be {range}, but is {value}")]
+    Augment {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What would be right.
+        range: &'static str,
+    },
+    /// Transforms in an order in which they cannot be made.
+    #[error("{transform} makes new pixels: put it before what shifts, mirrors and erases them")]
+    TransformOrder {
+        /// The transform that comes too late.
+        transform: String,
+    },
+    /// Inputs and targets that are not as many, or inputs of no known kind.
+    #[error(
+        "inputs of {inputs:?} and {targets} targets are no samples: give [n, channels, height, width] and n targets"
+    )]
+    Arrays {
+        /// The shape of the inputs.
+        inputs: Vec<usize>,
+        /// How many targets there are.
+        targets: usize,
+    },
+    /// A sample of somebody's own that cannot be read.
+    #[error("sample {index} of {name}: {source}")]
+    Sample {
+        /// Its number.
+        index: usize,
+        /// What the samples are.
+        name: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A place to write to that does not have the picture's size.
     #[error("a picture of {to} fills {} numbers, but there is room for {given}", .to.elements())]
     Room {

@@ -8,8 +8,8 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -17,117 +17,86 @@ use std::{
 
 use residual_tensor::{Generator, Layout, Tensor};
 
-use crate::{Augment, DataError, Dataset, Image, ImageShape, Placement, Preprocess, Result};
+use crate::{DataError, Pictures, Result, Samples};
 
-/// How batches are made of a data set.
+/// How batches are made of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoaderConfig {
-    /// Images in a batch.
+    /// Samples in a batch.
     pub batch_size: usize,
-    /// Whether each epoch has an order of its own. Otherwise it is that of the data set.
+    /// Whether each epoch has an order of its own. Otherwise it is that of the samples.
     pub shuffle: bool,
     /// Whether an incomplete batch at the end is left out, unless it is the only one.
     pub drop_last: bool,
-    /// How pictures are varied.
-    pub augment: Augment,
     /// What order and variation follow from.
     pub seed: u64,
     /// Threads that prepare batches. Does not change what is in them.
     pub workers: usize,
     /// Batches that each worker keeps ready.
     pub prefetch: usize,
-    /// Decoded and resized pictures are kept for the next epoch until they take this many
-    /// bytes. Data sets that are in memory anyway are not kept twice.
-    pub cache_bytes: usize,
 }
 
 impl LoaderConfig {
-    /// Every sample once, in order, as it is.
+    /// Every sample once, in order.
     pub fn eval(batch_size: usize) -> Self {
         Self {
             batch_size,
             shuffle: false,
             drop_last: false,
-            augment: Augment::default(),
             seed: 0,
             workers: thread::available_parallelism().map_or(1, |cores| cores.get().min(4)),
             prefetch: 1,
-            cache_bytes: 1 << 30,
         }
     }
 
-    /// Full batches in an order that changes with each epoch, varied by `augment`.
-    pub fn train(batch_size: usize, augment: Augment, seed: u64) -> Self {
-        Self { shuffle: true, drop_last: true, augment, seed, ..Self::eval(batch_size) }
+    /// Full batches in an order that changes with each epoch.
+    pub fn train(batch_size: usize, seed: u64) -> Self {
+        Self { shuffle: true, drop_last: true, seed, ..Self::eval(batch_size) }
     }
 }
 
-/// Images, standardised, and what they show.
+/// Samples and what is to be found out about them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Batch {
+pub struct Batch<Y = usize> {
     /// `[n, channels, height, width]`, channels-last.
-    pub images: Tensor<f32>,
-    /// The class of each image.
-    pub labels: Vec<usize>,
-    /// The place of each image in the data set.
+    pub inputs: Tensor<f32>,
+    /// The target of each: of pictures, the number of its class.
+    pub targets: Vec<Y>,
+    /// The number of each sample.
     pub indices: Vec<usize>,
 }
 
-/// Makes batches of a data set, an [`Epoch`] at a time.
-///
-/// ```
-/// use std::sync::Arc;
-/// use residual_data::{Augment, Dataset, Faces, Loader, LoaderConfig, Preprocess, Split};
-///
-/// let faces = Arc::new(Faces::new(0, Split::Train, 70));
-/// let preprocess = Preprocess::new(Faces::SHAPE);
-/// let loader = Loader::new(faces, preprocess, LoaderConfig::train(32, Augment::CIFAR, 1))?;
-/// for batch in loader.epoch(0)? {
-///     assert_eq!(batch?.images.shape()[..], [32, 1, 48, 48]);
-/// }
-/// # Ok::<(), residual_data::DataError>(())
-/// ```
-pub struct Loader {
-    source: Arc<Source>,
+/// Makes batches of [`Samples`], such as [`Pictures`], an [`Epoch`] at a time.
+pub struct Loader<S: Samples = Pictures> {
+    source: Arc<Source<S>>,
 }
 
 /// What the workers share.
-struct Source {
-    dataset: Arc<dyn Dataset>,
-    preprocess: Preprocess,
+struct Source<S> {
+    samples: S,
     config: LoaderConfig,
     generator: Generator,
-    cache: Cache,
 }
 
-impl Loader {
-    /// A loader of all samples of `dataset`.
+impl<S: Samples> Loader<S> {
+    /// A loader of all samples.
     ///
     /// # Errors
-    /// [`DataError::Empty`] without samples, [`DataError::BatchSize`] for batches of none, and
-    /// those of [`Preprocess::check`].
-    pub fn new(dataset: Arc<dyn Dataset>, preprocess: Preprocess, config: LoaderConfig) -> Result<Self> {
-        preprocess.check()?;
+    /// [`DataError::Empty`] without samples, [`DataError::BatchSize`] for batches of none.
+    pub fn new(samples: S, config: LoaderConfig) -> Result<Self> {
         if config.batch_size == 0 {
             return Err(DataError::BatchSize);
         }
-        if dataset.is_empty() {
-            return Err(DataError::Empty { name: dataset.name().into() });
+        if samples.is_empty() {
+            return Err(DataError::Empty { name: samples.name().into() });
         }
-        let kept = if dataset.is_in_memory() { 0 } else { dataset.len() };
-        let cache = Cache::new(kept, config.cache_bytes);
         let generator = Generator::new(config.seed);
-        Ok(Self { source: Arc::new(Source { dataset, preprocess, config, generator, cache }) })
+        Ok(Self { source: Arc::new(Source { samples, config, generator }) })
     }
 
-    /// The data set.
-    pub fn dataset(&self) -> &Arc<dyn Dataset> {
-        &self.source.dataset
-    }
-
-    /// What is done to each picture.
-    pub fn preprocess(&self) -> &Preprocess {
-        &self.source.preprocess
+    /// What the batches are made of.
+    pub fn samples(&self) -> &S {
+        &self.source.samples
     }
 
     /// How batches are made.
@@ -138,7 +107,7 @@ impl Loader {
     /// The number of batches in an epoch.
     pub fn batches(&self) -> usize {
         let LoaderConfig { batch_size, drop_last, .. } = *self.config();
-        let samples = self.source.dataset.len();
+        let samples = self.samples().len();
         if drop_last { (samples / batch_size).max(1) } else { samples.div_ceil(batch_size) }
     }
 
@@ -146,7 +115,7 @@ impl Loader {
     ///
     /// # Errors
     /// [`DataError::Thread`] if a worker cannot be started.
-    pub fn epoch(&self, epoch: u64) -> Result<Epoch> {
+    pub fn epoch(&self, epoch: u64) -> Result<Epoch<S>> {
         self.epoch_from(epoch, 0)
     }
 
@@ -155,14 +124,14 @@ impl Loader {
     ///
     /// # Errors
     /// [`DataError::Thread`] if a worker cannot be started.
-    pub fn epoch_from(&self, epoch: u64, first_batch: usize) -> Result<Epoch> {
+    pub fn epoch_from(&self, epoch: u64, first_batch: usize) -> Result<Epoch<S>> {
         Epoch::start(self.source.clone(), epoch, first_batch, self.batches())
     }
 }
 
-impl Source {
+impl<S: Samples> Source<S> {
     fn order(&self, epoch: u64) -> Vec<usize> {
-        let samples = self.dataset.len();
+        let samples = self.samples.len();
         if self.config.shuffle {
             self.generator.split("order").split(epoch).permutation(samples)
         } else {
@@ -171,81 +140,41 @@ impl Source {
     }
 
     /// The batch of these samples, or nothing if `stop` came in between.
-    fn batch(&self, epoch: u64, indices: &[usize], stop: &AtomicBool) -> Result<Option<Batch>> {
-        let ImageShape { channels, height, width } = self.preprocess.input;
+    fn batch(&self, epoch: u64, indices: &[usize], stop: &AtomicBool) -> Result<Option<Batch<S::Target>>> {
+        let [channels, height, width] = self.samples.shape();
         let shape = [indices.len(), channels, height, width];
-        let mut images = Tensor::try_unfilled(shape, Layout::ChannelsLast)?;
-        let mut labels = Vec::with_capacity(indices.len());
+        let mut inputs = Tensor::try_unfilled(shape, Layout::ChannelsLast)?;
+        let mut targets = Vec::with_capacity(indices.len());
         let variation = self.generator.split("augment").split(epoch);
-        let slots = images.as_mut_slice().chunks_exact_mut(self.preprocess.input.elements());
-        for (&index, slot) in indices.iter().zip(slots) {
+        let length = (inputs.len() / indices.len().max(1)).max(1);
+        for (&index, slot) in indices.iter().zip(inputs.as_mut_slice().chunks_exact_mut(length)) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let placement = self.config.augment.draw(&mut variation.split(index));
-            labels.push(self.write(index, placement, slot)?);
+            targets.push(self.samples.write(index, &mut variation.split(index), slot)?);
         }
-        Ok(Some(Batch { images, labels, indices: indices.to_vec() }))
-    }
-
-    /// Writes a sample's image and returns its label.
-    fn write(&self, index: usize, placement: Placement, slot: &mut [f32]) -> Result<usize> {
-        if let Some(image) = self.cache.get(index) {
-            self.preprocess.write(image, placement, slot)?;
-            return self.dataset.label(index);
-        }
-        let sample = self.dataset.get(index)?;
-        let image = self.preprocess.resize(sample.image)?;
-        self.preprocess.write(&image, placement, slot)?;
-        self.cache.keep(index, image);
-        Ok(sample.label)
-    }
-}
-
-/// Resized pictures that were decoded before, up to a number of bytes.
-struct Cache {
-    slots: Vec<OnceLock<Box<Image>>>,
-    bytes_left: AtomicUsize,
-}
-
-impl Cache {
-    fn new(samples: usize, bytes: usize) -> Self {
-        Self { slots: (0..samples).map(|_| OnceLock::new()).collect(), bytes_left: AtomicUsize::new(bytes) }
-    }
-
-    fn get(&self, index: usize) -> Option<&Image> {
-        self.slots.get(index)?.get().map(Box::as_ref)
-    }
-
-    fn keep(&self, index: usize, image: Image) {
-        let Some(slot) = self.slots.get(index) else { return };
-        let bytes = image.pixels().len();
-        let pay = |left: usize| left.checked_sub(bytes);
-        if self.bytes_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, pay).is_ok() {
-            // Two epochs at once may both have decoded it; the picture is the same.
-            let _ = slot.set(Box::new(image));
-        }
+        Ok(Some(Batch { inputs, targets, indices: indices.to_vec() }))
     }
 }
 
 /// The batches of one epoch, in order. Ends after the first error. Dropping it stops its
-/// workers at the next picture.
-pub struct Epoch {
-    workers: Vec<Worker>,
+/// workers at the next sample.
+pub struct Epoch<S: Samples = Pictures> {
+    workers: Vec<Worker<S::Target>>,
     stop: Arc<AtomicBool>,
-    source: Arc<Source>,
+    source: Arc<Source<S>>,
     first: usize,
     next: usize,
     end: usize,
 }
 
-struct Worker {
-    ready: Receiver<Result<Batch>>,
+struct Worker<Y> {
+    ready: Receiver<Result<Batch<Y>>>,
     thread: JoinHandle<()>,
 }
 
-impl Epoch {
-    fn start(source: Arc<Source>, epoch: u64, first: usize, end: usize) -> Result<Self> {
+impl<S: Samples> Epoch<S> {
+    fn start(source: Arc<Source<S>>, epoch: u64, first: usize, end: usize) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut this = Self { workers: Vec::new(), stop, source, first, next: first, end };
         let order = Arc::new(this.source.order(epoch));
@@ -271,8 +200,8 @@ impl Epoch {
     }
 }
 
-impl Iterator for Epoch {
-    type Item = Result<Batch>;
+impl<S: Samples> Iterator for Epoch<S> {
+    type Item = Result<Batch<S::Target>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.next >= self.end {
@@ -280,7 +209,7 @@ impl Iterator for Epoch {
         }
         let worker = &self.workers[(self.next - self.first) % self.workers.len()];
         let received = worker.ready.recv().unwrap_or_else(|_| {
-            Err(DataError::WorkerStopped { batch: self.next, name: self.source.dataset.name().into() })
+            Err(DataError::WorkerStopped { batch: self.next, name: self.source.samples.name().into() })
         });
         self.next = if received.is_ok() { self.next + 1 } else { self.end };
         Some(received)
@@ -292,15 +221,15 @@ impl Iterator for Epoch {
     }
 }
 
-impl ExactSizeIterator for Epoch {}
+impl<S: Samples> ExactSizeIterator for Epoch<S> {}
 
-impl Drop for Epoch {
+impl<S: Samples> Drop for Epoch<S> {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for Worker { ready, thread } in self.workers.drain(..) {
             // Without its receiver a worker that waits to hand over a batch goes on, and ends.
             drop(ready);
-            // A panic of the data set has been reported as an error already.
+            // A panic of a sample has been reported as an error already.
             let _ = thread.join();
         }
     }

@@ -8,7 +8,7 @@ use residual_tensor::{Layout, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataError, Dataset, Image, ImageShape, Interpolation, Placement, Result, Statistics, image::centre,
+    DataError, Dataset, Image, ImageShape, Interpolation, Rectangle, Result, Statistics, image::centre,
     resize::Target,
 };
 
@@ -225,8 +225,28 @@ impl Preprocess {
                 }
             }
         }
+        if let Some(Rectangle { top, left, height: rows, width: columns }) = placement.erased {
+            for out_row in out.chunks_exact_mut(width * channels).skip(top).take(rows) {
+                let end = (left + columns).min(width);
+                out_row[left.min(end) * channels..end * channels].fill(0.0);
+            }
+        }
         Ok(())
     }
+}
+
+/// Where the crop lies relative to the middle of the picture, whether it is mirrored, and what is
+/// missing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Placement {
+    /// Rows by which the crop is moved down.
+    pub down: isize,
+    /// Columns by which the crop is moved right.
+    pub right: isize,
+    /// Whether left and right of the crop are exchanged.
+    pub flip: bool,
+    /// A part of the crop, as it is after all that, which is zero.
+    pub erased: Option<Rectangle>,
 }
 
 /// What is kept of a side for a crop of this length in its middle: at most as much again before and
@@ -259,7 +279,8 @@ mod tests {
     #[test]
     fn a_crop_beyond_the_picture_is_zero_and_a_flip_mirrors_it() {
         let picture = ramp(3, 3);
-        let at = |down, right, flip| written(&raw(3, 3), &picture, Placement { down, right, flip });
+        let at =
+            |down, right, flip| written(&raw(3, 3), &picture, Placement { down, right, flip, erased: None });
         assert_eq!(at(0, 0, false), [0., 1., 2., 3., 4., 5., 6., 7., 8.]);
         assert_eq!(at(0, 0, true), [2., 1., 0., 5., 4., 3., 8., 7., 6.]);
         assert_eq!(at(1, -1, false), [0., 3., 4., 0., 6., 7., 0., 0., 0.]);
@@ -267,8 +288,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_erased_is_zero() {
+        let erased = Some(Rectangle { top: 1, left: 0, height: 2, width: 2 });
+        let placement = Placement { flip: true, erased, ..Placement::default() };
+        assert_eq!(written(&raw(3, 3), &ramp(3, 3), placement), [2., 1., 0., 0., 0., 3., 0., 0., 6.]);
+    }
+
+    #[test]
     fn a_margin_comes_before_zeros() {
-        let moved = Placement { down: 1, right: 2, flip: false };
+        let moved = Placement { down: 1, right: 2, flip: false, erased: None };
         assert_eq!(written(&raw(2, 2), &ramp(4, 4), Placement::default()), [5., 6., 9., 10.]);
         assert_eq!(written(&raw(2, 2), &ramp(4, 4), moved), [11., 0., 15., 0.]);
     }
@@ -277,7 +305,8 @@ mod tests {
     fn the_mean_of_a_pixel_moves_with_it() {
         let mut preprocess = raw(2, 2);
         preprocess.pixel_mean = Some([1., 1., 2., 0.].map(|mean| mean / 255.0).to_vec());
-        let moved = written(&preprocess, &ramp(2, 2), Placement { down: 0, right: 1, flip: true });
+        let moved =
+            written(&preprocess, &ramp(2, 2), Placement { down: 0, right: 1, flip: true, erased: None });
         for (value, expected) in moved.iter().zip([0., 0., 0., 3.]) {
             assert!((value - expected).abs() < 1e-5, "{moved:?}");
         }

@@ -11,18 +11,21 @@ use std::{
 };
 
 use residual_data::{
-    Augment, Batch, DataError, Dataset, Faces, Image, ImageShape, Loader, LoaderConfig, Preprocess, Result,
-    Sample, Split, Standardise,
+    Arrays, Augment, Batch, DataError, Dataset, Faces, HorizontalFlip, Image, ImageShape, Loader,
+    LoaderConfig, PadAndCrop, Pictures, Preprocess, RandomErasing, RandomResizedCrop, Result, Rotation,
+    Sample, Samples, Split, Standardise, Transform,
 };
+use residual_tensor::{Generator, Tensor};
 
 fn config(workers: usize) -> LoaderConfig {
-    LoaderConfig { workers, ..LoaderConfig::train(16, Augment::CIFAR, 5) }
+    LoaderConfig { workers, ..LoaderConfig::train(16, 5) }
 }
 
 fn loader(samples: usize, config: LoaderConfig) -> Loader {
     let faces = Arc::new(Faces::new(3, Split::Train, samples));
     let preprocess = Preprocess::new(Faces::SHAPE).fit(&*faces, Standardise::Channel, 50).unwrap();
-    Loader::new(faces, preprocess, config).unwrap()
+    let vary = Augment::CIFAR.transforms(&preprocess);
+    Loader::new(Pictures::new(faces, preprocess).unwrap().varied(vary).unwrap(), config).unwrap()
 }
 
 fn epoch(loader: &Loader, epoch: u64) -> Vec<Batch> {
@@ -39,10 +42,7 @@ fn workers_do_not_change_a_bit() {
         let loader = loader(100, config(workers));
         // The second epoch comes out of the cache, the third run of it not.
         assert_eq!([epoch(&loader, 0), epoch(&loader, 1)], expected);
-        assert_eq!(
-            epoch(&self::loader(100, LoaderConfig { cache_bytes: 0, ..config(workers) }), 1),
-            expected[1]
-        );
+        assert_eq!(epoch(&self::loader(100, config(workers)), 1), expected[1]);
     }
 }
 
@@ -62,7 +62,7 @@ fn every_sample_comes_once() {
     let shuffled = LoaderConfig { drop_last: false, ..config(2) };
     let batches = epoch(&loader(100, shuffled), 0);
     assert_eq!(
-        batches.iter().map(|batch| batch.labels.len()).collect::<Vec<_>>(),
+        batches.iter().map(|batch| batch.targets.len()).collect::<Vec<_>>(),
         [16, 16, 16, 16, 16, 16, 4]
     );
     let seen: HashSet<usize> = batches.iter().flat_map(|batch| batch.indices.iter().copied()).collect();
@@ -71,7 +71,7 @@ fn every_sample_comes_once() {
     let in_order = epoch(&loader(20, LoaderConfig::eval(8)), 0);
     let indices: Vec<usize> = in_order.iter().flat_map(|batch| batch.indices.iter().copied()).collect();
     assert_eq!(indices, (0..20).collect::<Vec<_>>());
-    let labels: Vec<usize> = in_order.iter().flat_map(|batch| batch.labels.iter().copied()).collect();
+    let labels: Vec<usize> = in_order.iter().flat_map(|batch| batch.targets.iter().copied()).collect();
     assert_eq!(labels, (0..20).map(|index| index % 7).collect::<Vec<_>>());
 
     // A single incomplete batch is better than none.
@@ -85,7 +85,7 @@ fn another_seed_gives_another_order_and_other_variations() {
     assert_ne!(a[0].indices, b[0].indices);
     let fixed = LoaderConfig { shuffle: false, ..config(1) };
     let fixed = loader(16, fixed);
-    assert_ne!(epoch(&fixed, 0)[0].images, epoch(&fixed, 1)[0].images);
+    assert_ne!(epoch(&fixed, 0)[0].inputs, epoch(&fixed, 1)[0].inputs);
 }
 
 /// Pictures of one pixel whose reading can fail, and is counted.
@@ -130,7 +130,11 @@ impl Dataset for Brittle {
 
 fn brittle_loader(data: Arc<Brittle>) -> Loader {
     let config = LoaderConfig { workers: 3, ..LoaderConfig::eval(10) };
-    Loader::new(data, Preprocess::new(ImageShape::new(1, 1, 1)), config).unwrap()
+    Loader::new(pixels(data), config).unwrap()
+}
+
+fn pixels(data: Arc<Brittle>) -> Pictures {
+    Pictures::new(data, Preprocess::new(ImageShape::new(1, 1, 1))).unwrap()
 }
 
 #[test]
@@ -162,8 +166,8 @@ fn a_dropped_epoch_stops_reading() {
 fn pictures_are_decoded_once_as_long_as_there_is_room() {
     for (cache_bytes, expected) in [(1 << 20, 1000), (400, 1600), (0, 2000)] {
         let data = Brittle::new(None, None);
-        let config = LoaderConfig { workers: 2, cache_bytes, ..LoaderConfig::eval(10) };
-        let loader = Loader::new(data.clone(), Preprocess::new(ImageShape::new(1, 1, 1)), config).unwrap();
+        let config = LoaderConfig { workers: 2, ..LoaderConfig::eval(10) };
+        let loader = Loader::new(pixels(data.clone()).cached(cache_bytes), config).unwrap();
         assert_eq!(epoch(&loader, 0), epoch(&loader, 1));
         assert_eq!(data.reads.load(Ordering::SeqCst), expected, "with {cache_bytes} bytes");
     }
@@ -173,13 +177,59 @@ fn pictures_are_decoded_once_as_long_as_there_is_room() {
 fn impossible_requests_are_refused() {
     let faces = |len| Arc::new(Faces::new(0, Split::Val, len));
     let preprocess = Preprocess::new(Faces::SHAPE);
-    let empty = Loader::new(faces(0), preprocess.clone(), LoaderConfig::eval(1));
-    assert!(matches!(empty, Err(DataError::Empty { .. })));
-    let no_batch = Loader::new(faces(1), preprocess.clone(), LoaderConfig::eval(0));
-    assert!(matches!(no_batch, Err(DataError::BatchSize)));
-    let broken = Preprocess { mean: Vec::new(), ..preprocess };
-    assert!(matches!(
-        Loader::new(faces(1), broken, LoaderConfig::eval(1)),
-        Err(DataError::Preprocess { .. })
-    ));
+    let pictures = |len| Pictures::new(faces(len), preprocess.clone()).unwrap();
+    assert!(matches!(Loader::new(pictures(0), LoaderConfig::eval(1)), Err(DataError::Empty { .. })));
+    assert!(matches!(Loader::new(pictures(1), LoaderConfig::eval(0)), Err(DataError::BatchSize)));
+    let broken = Preprocess { mean: Vec::new(), ..preprocess.clone() };
+    assert!(matches!(Pictures::new(faces(1), broken), Err(DataError::Preprocess { .. })));
+    let late = vec![HorizontalFlip::default().into(), Rotation { degrees: 10.0 }.into()];
+    let message = pictures(1).varied(late).err().unwrap().to_string();
+    assert!(message.starts_with("Rotation(Rotation { degrees: 10.0 }) makes new pixels"), "{message}");
+    let none = Arrays::new("none", Tensor::zeros([2, 3, 4]), vec![0, 1]).unwrap_err().to_string();
+    assert!(none.contains("inputs of [2, 3, 4] and 2 targets"), "{none}");
+}
+
+/// A shift and a mirror image that are written are those that are made of pixels.
+#[test]
+fn what_is_placed_is_what_is_made_of_pixels() {
+    let preprocess = Preprocess::new(Faces::SHAPE);
+    let faces = Arc::new(Faces::new(3, Split::Train, 40));
+    for transforms in [
+        vec![PadAndCrop { padding: 9 }.into(), HorizontalFlip::default().into()],
+        vec![HorizontalFlip::default().into(), PadAndCrop { padding: 9 }.into()],
+        vec![
+            Rotation { degrees: 30.0 }.into(),
+            RandomErasing { probability: 1.0, ..Default::default() }.into(),
+        ],
+        vec![RandomResizedCrop::new(48, 48).into(), HorizontalFlip { probability: 1.0 }.into()],
+    ] {
+        let pictures = Pictures::new(faces.clone(), preprocess.clone()).unwrap();
+        let pictures = pictures.varied(transforms.clone()).unwrap();
+        for index in 0..40 {
+            let mut written = vec![f32::NAN; Faces::SHAPE.elements()];
+            pictures.write(index, &mut Generator::new(9).split(index), &mut written).unwrap();
+            let face = faces.get(index).unwrap().image;
+            let made = Transform::apply_all(&transforms, face, &mut Generator::new(9).split(index)).unwrap();
+            assert_eq!(written, preprocess.apply(made).unwrap().as_slice(), "{transforms:?}");
+        }
+    }
+}
+
+#[test]
+fn arrays_of_any_channels_are_samples() {
+    let inputs = Tensor::from_vec([5, 2, 3, 4], (0..120).map(|i| i as f32).collect()).unwrap();
+    let targets: Vec<[f32; 2]> = (0..5).map(|n| [n as f32, -1.0]).collect();
+    let samples = Arrays::new("counted", inputs, targets).unwrap();
+    let batches: Vec<_> =
+        Loader::new(samples, LoaderConfig::train(2, 1)).unwrap().epoch(0).unwrap().collect();
+    assert_eq!(batches.len(), 2);
+    for batch in batches {
+        let batch = batch.unwrap();
+        for (place, (&index, target)) in batch.indices.iter().zip(&batch.targets).enumerate() {
+            assert_eq!(target[0], index as f32);
+            // The last row and column of the second channel, channels innermost.
+            assert_eq!(batch.inputs.as_slice()[place * 24 + 23], (index * 24 + 23) as f32);
+            assert_eq!(batch.inputs.as_slice()[place * 24 + 22], (index * 24 + 11) as f32);
+        }
+    }
 }

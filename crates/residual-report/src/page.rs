@@ -29,7 +29,7 @@ pub struct Report {
 pub fn write(folder: &RunFolder, training: &Training, val: &Loader) -> Result<Report> {
     let best = Model::<f32>::open(folder.best())?;
     let evaluation = evaluate(layer_by_layer(&best.net), val, |_| ControlFlow::Continue(()))?;
-    let data = val.dataset();
+    let data = val.samples().dataset();
     let sample_class = write_sample(folder, &**data, &evaluation.mistakes)?;
 
     let curves = curves::draw(&training.history).map_err(failed)?;

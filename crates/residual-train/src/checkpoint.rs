@@ -4,31 +4,30 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use residual_model::{Model, ModelError, OpenOptions};
-use residual_nn::Module;
+use residual_model::{Model, ModelError, OpenOptions, load_weights};
 use residual_tensor::Float;
 use residual_weights::{Entry, Weights, safetensors};
 use serde::{Deserialize, Serialize};
 
-use crate::{EpochRecord, Result, Sgd, Tally, TrainConfig, TrainError};
+use crate::{EpochRecord, Result, RunConfig, Sgd, Tally, TrainConfig, TrainError, Trainable};
 
 /// A network with all that is needed to use it and to train it further. Its file is that of its
 /// [`model`](Self::model), with more in it: whoever wants to use the network alone opens that.
 #[derive(Debug)]
-pub struct Checkpoint<T: Float> {
-    /// The network, its classes, and what is done to a picture before.
-    pub model: Model<T>,
+pub struct Checkpoint<T: Float, N = Model<T>, C = TrainConfig> {
+    /// The network; of those of `residual-zoo` with its classes and what is done to a picture before.
+    pub model: N,
     /// What trains it.
     pub optimizer: Sgd<T>,
     /// How it is trained, and how far that is.
-    pub training: Training,
+    pub training: Training<C>,
 }
 
 /// How a network is trained, and how far that is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Training {
+pub struct Training<C = TrainConfig> {
     /// What was asked for.
-    pub config: TrainConfig,
+    pub config: C,
     /// Where in the data the run is.
     pub position: Position,
     /// Loss and hits of the epoch that has begun.
@@ -55,7 +54,12 @@ impl Position {
     }
 }
 
-impl Training {
+impl<C> Training<C> {
+    /// A run that has not begun.
+    pub fn new(config: C) -> Self {
+        Self { config, position: Position::default(), tally: Tally::default(), history: Vec::new() }
+    }
+
     /// The best epoch so far.
     pub fn best(&self) -> Option<&EpochRecord> {
         self.history.iter().reduce(|best, record| if record.is_better_than(best) { record } else { best })
@@ -67,11 +71,18 @@ const VELOCITY: &str = "optimizer.velocity.";
 /// Where the metadata has the [`Training`].
 const TRAINING: &str = "training";
 
-impl<T: Float> Checkpoint<T> {
+impl<T: Float, N: Trainable<T>, C: RunConfig> Checkpoint<T, N, C> {
+    /// A network that has not been trained yet.
+    pub fn new(model: N, config: C) -> Self {
+        let settings = config.fit().optimizer;
+        let optimizer = Sgd::new(settings.rule()).decay_on(settings.decay_on);
+        Self { model, optimizer, training: Training::new(config) }
+    }
+
     /// Writes the checkpoint, replacing a file that is there only when the new one is complete.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] with the path.
+    /// [`WeightsError`](residual_weights::WeightsError) with the path.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut weights = self.model.to_weights();
         for (path, velocity) in self.optimizer.velocity() {
@@ -82,6 +93,20 @@ impl<T: Float> Checkpoint<T> {
         Ok(safetensors::write(path, &weights)?)
     }
 
+    /// Reads the checkpoint of a network of one's own into a network of the same kind.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is no checkpoint, or its tensors are not those of the network;
+    /// with the path.
+    pub fn restore(path: impl AsRef<Path>, model: N) -> Result<Self> {
+        let path = path.as_ref();
+        let (weights, parts) = Parts::take(residual_weights::load(path)?);
+        load_weights(model.module(), weights).map_err(|mismatch| ModelError::mismatch(path, mismatch))?;
+        parts.with(model, path)
+    }
+}
+
+impl<T: Float> Checkpoint<T> {
     /// Reads a checkpoint and builds its network.
     ///
     /// # Errors
@@ -89,24 +114,43 @@ impl<T: Float> Checkpoint<T> {
     /// [`ModelError::Description`] and [`ModelError::Mismatch`] if that does not fit.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut weights = residual_weights::load(path)?;
+        let (weights, parts) = Parts::take(residual_weights::load(path)?);
+        parts.with(OpenOptions::new().build(weights, path)?.model(path)?, path)
+    }
+}
+
+/// What a checkpoint's file holds beside the network.
+struct Parts {
+    velocity: Weights,
+    training: Option<String>,
+}
+
+impl Parts {
+    /// Takes them out of the content of a file, and returns the rest, too.
+    fn take(mut weights: Weights) -> (Weights, Self) {
         let velocity = take_velocity(&mut weights);
         let training = weights.metadata.remove(TRAINING);
-        let model = OpenOptions::new().build(weights, path)?.model(path)?;
+        (weights, Self { velocity, training })
+    }
 
-        let training = training.ok_or_else(|| TrainError::NotCheckpoint { path: path.into() })?;
-        let training: Training = serde_json::from_str(&training).map_err(|error| {
-            ModelError::Description { path: path.into(), key: TRAINING, reason: error.to_string() }
-        })?;
+    fn with<T: Float, N: Trainable<T>, C: RunConfig>(
+        self,
+        model: N,
+        path: &Path,
+    ) -> Result<Checkpoint<T, N, C>> {
+        let refuse = |reason| ModelError::Description { path: path.into(), key: TRAINING, reason };
+        let training = self.training.ok_or_else(|| TrainError::NotCheckpoint { path: path.into() })?;
+        let training: Training<C> =
+            serde_json::from_str(&training).map_err(|error| refuse(error.to_string()))?;
         let shapes: BTreeMap<_, _> =
-            model.net.parameters().into_iter().map(|(path, state)| (path, state.shape())).collect();
-        let known = velocity.names().filter_map(|name| Some((name, shapes.get(name)?)));
-        velocity.check(known).map_err(|mismatch| ModelError::mismatch(path, mismatch))?;
+            model.module().parameters().into_iter().map(|(path, state)| (path, state.shape())).collect();
+        let known = self.velocity.names().filter_map(|name| Some((name, shapes.get(name)?)));
+        self.velocity.check(known).map_err(|mismatch| ModelError::mismatch(path, mismatch))?;
 
-        let config = &training.config.optimizer;
-        let mut optimizer = Sgd::new(config.rule()).decay_on(config.decay_on);
-        optimizer.set_velocity(velocity.iter().map(|(path, v)| (path.to_owned(), v.to_float())).collect());
-        Ok(Self { model, optimizer, training })
+        let Checkpoint { model, mut optimizer, .. } = Checkpoint::new(model, training.config.clone());
+        optimizer
+            .set_velocity(self.velocity.iter().map(|(path, v)| (path.to_owned(), v.to_float())).collect());
+        Ok(Checkpoint { model, optimizer, training })
     }
 }
 

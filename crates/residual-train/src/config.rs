@@ -8,7 +8,7 @@ use residual_model::{ModelSpec, TomlError};
 use residual_zoo::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::{Decay, DecayOn, InitConfig, Result, Schedule, SgdRule, Span, TrainError};
+use crate::{Decay, DecayOn, FitConfig, InitConfig, Result, RunConfig, Schedule, SgdRule, Span, TrainError};
 
 /// Everything that a run follows from; with the same configuration and data, every run gives the
 /// same bits.
@@ -43,14 +43,12 @@ pub struct TrainConfig {
     pub batch: usize,
     /// What first weights, order and variation of the pictures follow from.
     pub seed: u64,
-    /// Threads that compute; all cores if absent. Does not change the result.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub threads: Option<usize>,
     /// Height and width that pictures are brought to. If absent, pictures of one size up to 96
     /// pixels are taken as they are, others are brought to the size that the network is made for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<[usize; 2]>,
-    /// What is subtracted from pictures and divides them, measured on the training pictures.
+    /// What is subtracted from pictures and divides them, measured on the training pictures; but what
+    /// the weights in `init` were trained with, if that is known.
     pub standardise: Standardise,
     /// What to do with pictures that cannot be decoded.
     pub corrupt: Corrupt,
@@ -166,7 +164,6 @@ impl TrainConfig {
             length: Span::Epochs(8.0),
             batch: 64,
             seed: 0,
-            threads: None,
             input: None,
             standardise: Standardise::Channel,
             corrupt: Corrupt::Refuse,
@@ -194,13 +191,22 @@ impl TrainConfig {
         }
     }
 
-    /// Reads a configuration from a file. What it does not mention is as in the quick recipe.
+    /// Reads a configuration from a file. What it does not mention, also within a table, is as in the
+    /// quick recipe.
     ///
     /// # Errors
     /// [`TrainError::Io`], [`TrainError::Toml`] with the line, [`TrainError::Setting`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::default().overridden_by(path)
+    }
+
+    /// This configuration with what a file says in its place.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn overridden_by(&self, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::from_toml(&fs::read_to_string(path).map_err(TrainError::io(path))?, path)
+        self.merged(&fs::read_to_string(path).map_err(TrainError::io(path))?, path)
     }
 
     /// Reads a configuration that was found at `path`.
@@ -208,8 +214,17 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Toml`] with the line, [`TrainError::Setting`].
     pub fn from_toml(text: &str, path: impl AsRef<Path>) -> Result<Self> {
-        let config: Self =
-            toml::from_str(text).map_err(|error| TomlError::new(path.as_ref(), text, &error))?;
+        Self::default().merged(text, path.as_ref())
+    }
+
+    fn merged(&self, text: &str, path: &Path) -> Result<Self> {
+        let refuse = |error: toml::de::Error| TrainError::from(TomlError::new(path, text, &error));
+        // Alone first, because only then an error knows its line.
+        toml::from_str::<Self>(text).map_err(refuse)?;
+        let mut settings =
+            toml::Table::try_from(self).expect("a configuration of strings, numbers and tables");
+        merge(&mut settings, toml::from_str(text).map_err(refuse)?);
+        let config: Self = settings.try_into().map_err(refuse)?;
         config.check()?;
         Ok(config)
     }
@@ -266,18 +281,29 @@ impl TrainConfig {
     /// # Errors
     /// [`TrainError::Setting`] naming a number that makes no sense.
     pub fn check(&self) -> Result<()> {
-        let within = TrainError::unless_within;
-        let optimizer = &self.optimizer;
-        within("batch", self.batch as f64, 1.0..=1e6, "between 1 and 1000000")?;
-        within("length", self.length.iterations(1) as f64, 0.0..=1e12, "below 1e12 iterations")?;
-        within("label_smoothing", self.label_smoothing, 0.0..=1.0, "between 0 and 1")?;
-        within("optimizer.learning_rate", optimizer.learning_rate, 0.0..=1e6, "a rate such as 0.1")?;
-        within("optimizer.momentum", optimizer.momentum, 0.0..=1.0, "between 0 and 1")?;
-        within("optimizer.weight_decay", optimizer.weight_decay, 0.0..=1.0, "between 0 and 1")?;
-        if let Some(threads) = self.threads {
-            within("threads", threads as f64, 1.0..=1024.0, "between 1 and 1024")?;
+        self.fit().check()?;
+        TrainError::unless_within("label_smoothing", self.label_smoothing, 0.0..=1.0, "between 0 and 1")?;
+        Ok(self.augment.check()?)
+    }
+
+    /// Whether a run that has begun like this can go on like that. The network is held against the
+    /// checkpoint's elsewhere.
+    pub(crate) fn check_fixed(&self, wanted: &Self) -> Result<()> {
+        fn shown(value: &impl fmt::Debug) -> String {
+            format!("{value:?}")
         }
-        self.schedule.check()
+        let pairs = [
+            ("seed", shown(&self.seed), shown(&wanted.seed)),
+            ("input", shown(&self.input), shown(&wanted.input)),
+            ("standardise", shown(&self.standardise), shown(&wanted.standardise)),
+            ("init", shown(&self.init), shown(&wanted.init)),
+            ("zero_init", shown(&self.zero_init), shown(&wanted.zero_init)),
+            ("batch", shown(&self.batch), shown(&wanted.batch)),
+        ];
+        match pairs.into_iter().find(|(_, from, to)| from != to) {
+            Some((key, from, to)) => Err(TrainError::Fixed { key, from, to }),
+            None => Ok(()),
+        }
     }
 
     /// What pictures of this data set are brought to for the network.
@@ -298,6 +324,38 @@ impl TrainConfig {
         let mut network = self.model.config()?.classes(classes).input_channels(channels);
         network.zero_init_residual |= self.zero_init;
         Ok(network)
+    }
+}
+
+impl RunConfig for TrainConfig {
+    fn fit(&self) -> FitConfig {
+        FitConfig {
+            length: self.length,
+            batch: self.batch,
+            seed: self.seed,
+            checkpoint_gradients: self.checkpoint_gradients,
+            optimizer: self.optimizer,
+            schedule: self.schedule.clone(),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        self.to_toml()
+    }
+}
+
+/// Puts settings into the place of others. A table changes what it mentions, unless it says of what
+/// kind it is (`kind`, or a network's `name`): then it stands for itself.
+fn merge(settings: &mut toml::Table, changes: toml::Table) {
+    for (key, change) in changes {
+        match (settings.get_mut(&key), change) {
+            (Some(toml::Value::Table(inner)), toml::Value::Table(change))
+                if !(change.contains_key("kind") || change.contains_key("name")) =>
+            {
+                merge(inner, change);
+            }
+            (_, change) => drop(settings.insert(key, change)),
+        }
     }
 }
 
@@ -333,11 +391,33 @@ mod tests {
             ("batch = 0", "batch must be between 1 and 1000000, but is 0"),
             ("[optimizer]\nmomentum = 1.5", "optimizer.momentum must be between 0 and 1, but is 1.5"),
             ("[schedule.decay]\nkind = 'cosinus'", "unknown variant `cosinus`"),
+            ("length = '0 epochs'", "length must be more than nothing"),
+            ("[augment]\nerasing = 2.0", "augment.erasing must be a probability of 0 to 1, but is 2"),
         ] {
             let message = TrainConfig::from_toml(text, "c.toml").unwrap_err().to_string();
             assert!(message.contains(expected) && !message.contains('\n'), "{message}");
         }
     }
+
+    #[test]
+    fn a_table_with_one_key_keeps_the_others() {
+        let text =
+            "[optimizer]\nlearning_rate = 0.05\n[augment]\nflip = false\n[schedule]\nwarm_up = '2 epochs'";
+        for recipe in Recipe::ALL {
+            let base = TrainConfig::of(recipe);
+            let mut expected = base.clone();
+            expected.optimizer.learning_rate = 0.05;
+            expected.augment.flip = false;
+            expected.schedule.warm_up = Span::Epochs(2.0);
+            assert_eq!(base.merged(text, Path::new("c.toml")).unwrap(), expected);
+        }
+        // What says of what kind it is does not inherit from what is of another kind.
+        let text = "[schedule.decay]\nkind = 'step'\nevery = '2 epochs'\nfactor = 0.5";
+        let stepped = TrainConfig::from_toml(text, "c.toml").unwrap();
+        assert_eq!(stepped.schedule.decay, Decay::Step { every: Span::Epochs(2.0), factor: 0.5 });
+        assert_eq!(stepped.schedule.warm_up, TrainConfig::default().schedule.warm_up);
+    }
+
     #[test]
     fn single_settings_can_be_changed() {
         let config = TrainConfig::default();

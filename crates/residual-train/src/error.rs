@@ -7,6 +7,8 @@ use residual_model::{ModelError, TomlError};
 use residual_weights::{Mismatch, WeightsError};
 use residual_zoo::ZooError;
 
+use crate::Span;
+
 /// A run that cannot start, go on or be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -55,6 +57,35 @@ pub enum TrainError {
         /// What would be right.
         range: &'static str,
     },
+    /// A run that would train nothing.
+    #[error("a run of {length} with {per_epoch} steps an epoch trains nothing; make it longer")]
+    NoSteps {
+        /// Its length.
+        length: Span,
+        /// The steps of an epoch.
+        per_epoch: u64,
+    },
+    /// A part of a network that does not exist.
+    #[error("the network has no part '{}'; its parts are {known}", .part.escape_debug())]
+    Part {
+        /// The part asked for.
+        part: String,
+        /// Those that exist.
+        known: String,
+    },
+    /// A setting that a run that goes on cannot change.
+    #[error(
+        "{key} was {from} when the run began, and cannot become {to} in a run that goes on; set it back, or start a \
+         new run"
+    )]
+    Fixed {
+        /// The setting's place in the configuration.
+        key: &'static str,
+        /// What the run began with.
+        from: String,
+        /// What it was to become.
+        to: String,
+    },
     /// A setting that cannot be changed like this.
     #[error("cannot set '{}': {reason}", .text.escape_debug())]
     Assignment {
@@ -78,7 +109,7 @@ pub enum TrainError {
         path: PathBuf,
     },
     /// The folder already holds a run.
-    #[error("{} already holds a run; continue it with --resume, or choose another folder", .path.display())]
+    #[error("{} already holds a run; resume it, or choose another folder", .path.display())]
     RunExists {
         /// The folder.
         path: PathBuf,
@@ -95,8 +126,7 @@ pub enum TrainError {
     },
     /// A new run that would keep what nobody trained.
     #[error(
-        "freezing until {stage} would keep {path} as it is drawn; give trained weights for it with --init, or freeze \
-         less"
+        "freezing until {stage} would keep {path} as it is drawn; begin with trained weights for it (init.weights), or freeze less"
     )]
     FrozenNew {
         /// The first stage that is trained.

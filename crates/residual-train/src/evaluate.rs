@@ -3,7 +3,7 @@
 use std::{fmt, ops::ControlFlow, sync::Arc};
 
 use residual_autograd::Tape;
-use residual_data::{Dataset, Loader, LoaderConfig, Preprocess};
+use residual_data::{Dataset, Loader, LoaderConfig, Pictures, Preprocess};
 use residual_kernels::cross_entropy;
 use residual_nn::{Mode, Module};
 use residual_tensor::{Float, Tensor};
@@ -66,18 +66,19 @@ pub fn evaluate<T: Float>(
     loader: &Loader,
     mut watch: impl FnMut(usize) -> ControlFlow<()>,
 ) -> Result<Evaluation> {
-    let names = loader.dataset().classes();
+    let names = loader.samples().dataset().classes();
     let mut tally = Tally::default();
     let mut confusion = Confusion::new(names.len());
     let mut mistakes: Vec<Mistake> = Vec::new();
     for batch in loader.epoch(0)? {
         let batch = batch?;
-        let logits = answer(batch.images)?;
+        let logits = answer(batch.inputs)?;
         let (loss, probabilities) =
-            cross_entropy::forward(&logits, &batch.labels, 0.0).map_err(residual_nn::Error::from)?;
-        tally.add(&logits, &batch.labels, loss.to_f64());
-        let images = rows(&logits, &batch.labels).zip(rows(&probabilities, &batch.labels));
-        for ((logits, probabilities), (&label, &index)) in images.zip(batch.labels.iter().zip(&batch.indices))
+            cross_entropy::forward(&logits, &batch.targets, 0.0).map_err(residual_nn::Error::from)?;
+        tally.add(&logits, &batch.targets, loss.to_f64());
+        let images = rows(&logits, &batch.targets).zip(rows(&probabilities, &batch.targets));
+        for ((logits, probabilities), (&label, &index)) in
+            images.zip(batch.targets.iter().zip(&batch.indices))
         {
             let predicted = predicted(logits);
             confusion.add(label, predicted);
@@ -120,7 +121,7 @@ pub fn loader(
         let (network, found) = (listed(classes), listed(data.classes()));
         return Err(TrainError::Classes { network, data: data.name().to_owned(), found });
     }
-    Ok(Loader::new(data, preprocess.clone(), LoaderConfig::eval(batch))?)
+    Ok(Loader::new(Pictures::new(data, preprocess.clone())?, LoaderConfig::eval(batch))?)
 }
 
 /// The first names of many.

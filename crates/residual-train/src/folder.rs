@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{EpochRecord, Result, TrainConfig, TrainError};
+use residual_weights::replace_file;
+
+use crate::{EpochRecord, Result, TrainError};
 
 /// The folder of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,8 +99,8 @@ impl RunFolder {
         self.path.join("sample.png")
     }
 
-    pub(crate) fn write_config(&self, config: &TrainConfig) -> Result<()> {
-        self.write(self.config(), config.to_toml().as_bytes())
+    pub(crate) fn write_config(&self, config: &str) -> Result<()> {
+        Ok(replace_file(self.config(), config.as_bytes())?)
     }
 
     /// Writes the whole table, so that a run that goes on cannot leave a row twice.
@@ -108,10 +110,6 @@ impl RunFolder {
         let written = history.iter().try_for_each(|record| table.serialize(record));
         written.map_err(|error| TrainError::io(&path)(error.into()))?;
         let table = table.into_inner().map_err(|error| TrainError::io(&path)(error.into_error()))?;
-        self.write(path, &table)
-    }
-
-    fn write(&self, path: PathBuf, bytes: &[u8]) -> Result<()> {
-        fs::write(&path, bytes).map_err(TrainError::io(path))
+        Ok(replace_file(path, &table)?)
     }
 }

@@ -42,11 +42,15 @@ mod evaluate;
 mod folder;
 mod init;
 mod metrics;
+mod objective;
 mod observer;
 mod optimizer;
 mod pace;
+mod pictures;
 pub mod profile;
+mod run_config;
 mod schedule;
+mod trainable;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, Position, Training};
@@ -56,11 +60,15 @@ pub use evaluate::{Evaluation, Mistake, evaluate, layer_by_layer, loader};
 pub use folder::RunFolder;
 pub use init::{InitConfig, Loaded};
 pub use metrics::{ClassScore, Confusion, Tally, predicted};
+pub use objective::{CrossEntropy, MeanSquaredError, Objective};
 pub use observer::{EpochRecord, Observer, Start, Step};
 pub use optimizer::{DecayOn, Sgd, SgdRule};
+pub use pictures::Data;
 pub use profile::Profile;
+pub use run_config::{FitConfig, RunConfig};
 pub use schedule::{Decay, RunLength, Schedule, Span};
-pub use trainer::{Data, Outcome, Trainer};
+pub use trainable::Trainable;
+pub use trainer::{Outcome, Trainer};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, TrainError>;

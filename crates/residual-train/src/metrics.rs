@@ -25,8 +25,13 @@ impl Tally {
             self.correct += u64::from(rank == 0);
             self.top5 += u64::from(rank < 5);
         }
-        self.images += labels.len() as u64;
-        self.loss += mean_loss * labels.len() as f64;
+        self.add_loss(labels.len(), mean_loss);
+    }
+
+    /// Adds a batch of which nothing but its mean loss counts.
+    pub fn add_loss(&mut self, images: usize, mean_loss: f64) {
+        self.images += images as u64;
+        self.loss += mean_loss * images as f64;
     }
 
     /// The mean loss of an image.

@@ -106,9 +106,10 @@ impl RunLength {
 pub struct Schedule {
     /// The factor rises from near 0 to 1 in a straight line during this span, and decays only
     /// afterwards (Goyal et al. 2017).
-    #[serde(default = "none", skip_serializing_if = "is_none")]
+    #[serde(default = "none")]
     pub warm_up: Span,
     /// How it falls.
+    #[serde(default)]
     pub decay: Decay,
 }
 
@@ -116,15 +117,12 @@ fn none() -> Span {
     Span::Iterations(0)
 }
 
-fn is_none(span: &Span) -> bool {
-    *span == none()
-}
-
 /// How the learning rate falls. Spans are counted from the beginning of the run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Decay {
     /// Not at all.
+    #[default]
     Constant,
     /// By a factor after each span.
     Step {

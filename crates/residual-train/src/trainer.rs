@@ -1,48 +1,24 @@
 //! The training loop: batches in, steps made, epochs validated, checkpoints written. What a step,
-//! a rate or a score is, is decided in other files.
+//! a rate or a score is, is decided in other files; so is what pictures and networks of
+//! `residual-zoo` need beyond others.
 
 use std::{
-    ops::ControlFlow,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use residual_autograd::Tape;
-use residual_data::{Batch, Corrupt, DataSpec, Dataset, Loader, LoaderConfig, Preprocess, Split};
+use residual_data::{Batch, DataError, ImageShape, Loader, LoaderConfig, Pictures, Samples};
 use residual_model::Model;
-use residual_nn::{Mode, Module, State};
-use residual_tensor::{Float, Generator, Shape};
-use residual_zoo::ZooError;
+use residual_nn::{Mode, State};
+use residual_tensor::Float;
 
 use crate::{
-    Checkpoint, EpochRecord, Evaluation, Loaded, Observer, Position, Result, RunFolder, RunLength, Sgd,
-    SgdRule, Start, Step, Tally, TrainConfig, TrainError, Training,
-    evaluate::{FirstFew, evaluate, in_precision, layer_by_layer},
-    pace::Pace,
+    Checkpoint, EpochRecord, FitConfig, Loaded, Objective, Observer, Position, Result, RunConfig, RunFolder,
+    RunLength, SgdRule, Start, Step, Tally, TrainConfig, TrainError, Trainable, Training,
+    evaluate::in_precision, pace::Pace,
 };
-
-/// The pictures that a run uses.
-#[derive(Clone)]
-pub struct Data {
-    /// Those that the network learns from.
-    pub train: Arc<dyn Dataset>,
-    /// Those that decide which epoch is best.
-    pub val: Arc<dyn Dataset>,
-}
-
-impl Data {
-    /// Opens the two splits of a data set.
-    ///
-    /// # Errors
-    /// What is wrong with the data set.
-    pub fn open(spec: &DataSpec, corrupt: Corrupt) -> Result<Self> {
-        Ok(Self { train: spec.open(Split::Train, corrupt)?, val: spec.open(Split::Val, corrupt)? })
-    }
-}
 
 /// How a call of [`Trainer::fit`] ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,110 +29,99 @@ pub enum Outcome {
     Stopped,
 }
 
-/// Trains a network as a [`TrainConfig`] says.
+/// Trains a network: one of `residual-zoo` on pictures as a [`TrainConfig`] says
+/// ([`new`](Self::new)), or [any](Self::of) network on any samples.
 ///
 /// All that it changes is a [`Checkpoint`]: a run that is stopped anywhere, saved and resumed ends
 /// with the same bits as one that was not.
 ///
 /// ```
-/// use residual_train::{Data, Outcome, TrainConfig, Trainer, Span};
+/// use residual_data::Arrays;
+/// use residual_nn::{Builder, Child, GlobalAvgPool, Linear, Module, Node};
+/// use residual_tensor::Generator;
+/// use residual_train::{CrossEntropy, FitConfig, Trainable, Trainer};
 ///
-/// let config = TrainConfig {
-///     data: "faces:28".parse()?,
-///     batch: 14,
-///     input: Some([12, 12]),
-///     length: Span::Epochs(1.0),
-///     ..TrainConfig::default()
-/// };
-/// let data = Data::open(&config.data, config.corrupt)?;
-/// let mut trainer = Trainer::<f32>::new(config, data)?;
-/// let outcome = trainer.fit(None, &mut (), &false.into())?;
-/// assert_eq!((outcome, trainer.checkpoint().training.history.len()), (Outcome::Finished, 1));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// /// Tells inputs apart by the averages of their channels.
+/// struct Averages {
+///     fc: Child<Linear<f32>>,
+/// }
+///
+/// impl Module<f32> for Averages {
+///     fn build(&self, b: &Builder<f32>, x: Node) -> Node {
+///         b.call(&self.fc, b.apply(GlobalAvgPool::default(), &[x]))
+///     }
+/// }
+///
+/// impl Trainable<f32> for Averages {
+///     fn module(&self) -> &dyn Module<f32> {
+///         self
+///     }
+/// }
+///
+/// let mut generator = Generator::new(0);
+/// let inputs = generator.normal_tensor::<f32>([64, 5, 4, 4], 1.0);
+/// let samples = Arrays::new("noise", inputs, (0..64).map(|n| n % 2).collect())?;
+/// let net = Averages { fc: Child::new("fc", Linear::new(5, 2, &mut generator)?) };
+/// let config = FitConfig { batch: 16, ..FitConfig::default() };
+/// let mut trainer = Trainer::of(net, samples.clone(), samples, CrossEntropy::default(), config)?;
+/// trainer.fit(None, &mut (), &false.into())?;
+/// assert_eq!(trainer.checkpoint().training.history.len(), 10);
+/// # Ok::<(), residual_train::TrainError>(())
 /// ```
-pub struct Trainer<T: Float> {
-    state: Checkpoint<T>,
-    loaded: Option<Loaded>,
+pub struct Trainer<T: Float, N = Model<T>, S: Samples = Pictures, C = TrainConfig> {
+    state: Checkpoint<T, N, C>,
+    fit: FitConfig,
     length: RunLength,
-    train: Loader,
-    val: Loader,
+    train: Loader<S>,
+    val: Loader<S>,
+    objective: Box<dyn Objective<T, S::Target>>,
+    loaded: Option<Loaded>,
+    skipped: Vec<PathBuf>,
     pace: Pace,
 }
 
-/// Of pictures that have to be decoded, so many are looked at for mean and deviation.
-const MEASURED_PICTURES: usize = 4096;
-
-impl<T: Float> Trainer<T> {
-    /// A new run.
+impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
+    /// A new run of a network on samples to learn from, and on samples that decide which epoch is best.
     ///
     /// # Errors
-    /// If the configuration, the network and the data do not fit each other.
-    pub fn new(config: TrainConfig, data: Data) -> Result<Self> {
-        config.check()?;
-        let classes = data.train.classes().to_vec();
-        let input = config.input_shape(&config.model.config()?, &*data.train);
-        let network = config.network(classes.len(), input.channels)?;
-        let net = network.build(&mut Generator::new(config.seed).split("init"))?;
-        // What does not fit is better said before minutes have been spent.
-        let shape = Shape::new([config.batch, input.channels, input.height, input.width])
-            .map_err(residual_nn::Error::from)?;
-        net.trace(&shape).map_err(ZooError::from)?;
-        let loaded = config.init.as_ref().map(|init| init.load(&net)).transpose()?;
-        if let Some(stage) = &config.freeze_until {
-            net.freeze_until(stage)?;
-            let is_new = |path: &str| loaded.as_ref().is_none_or(|loaded| !loaded.has(path));
-            let mut frozen = net.parameters().into_iter().filter(|(_, state)| !state.is_trained());
-            if let Some((path, _)) = frozen.find(|(path, _)| is_new(path)) {
-                return Err(TrainError::FrozenNew { stage: stage.clone(), path });
-            }
-        }
-        let measured = if data.train.is_in_memory() { data.train.len() } else { MEASURED_PICTURES };
-        let preprocess = Preprocess::new(input).fit(&*data.train, config.standardise, measured)?;
-        let optimizer = Sgd::new(config.optimizer.rule()).decay_on(config.optimizer.decay_on);
-        let training =
-            Training { config, position: Position::default(), tally: Tally::default(), history: Vec::new() };
-        let checkpoint = Checkpoint { model: Model { net, classes, preprocess }, optimizer, training };
-        Ok(Self { loaded, ..Self::assemble(checkpoint, data)? })
+    /// If the configuration makes no sense, there are no samples, or the network refuses their shape.
+    pub fn of(
+        net: N,
+        train: S,
+        val: S,
+        objective: impl Objective<T, S::Target> + 'static,
+        config: C,
+    ) -> Result<Self> {
+        Self::going_on(Checkpoint::new(net, config), train, val, objective)
     }
 
-    /// A run that goes on from a checkpoint. The configuration may differ from the checkpoint's in
-    /// everything but the network; to end with the same bits, it must not.
+    /// A run that goes on from a checkpoint, as its configuration says. To end with the same bits as
+    /// a run that was not interrupted, samples and configuration must be the same.
     ///
     /// # Errors
-    /// [`TrainError::Resume`] if the checkpoint belongs to another network, other classes or
-    /// another number of batches.
-    pub fn resume(config: TrainConfig, data: Data, mut checkpoint: Checkpoint<T>) -> Result<Self> {
-        config.check()?;
-        let classes = data.train.classes();
-        let channels = checkpoint.model.preprocess.input.channels;
-        let [held, wanted] = [checkpoint.model.net.config(), &config.network(classes.len(), channels)?];
-        let differ = |checkpoint: String, run: String| Err(TrainError::Resume { checkpoint, run });
-        if (&held.name, held.classes) != (&wanted.name, wanted.classes) {
-            let named = |name: &str, classes: usize| format!("{name} with {classes} classes");
-            return differ(named(&held.name, held.classes), named(&wanted.name, wanted.classes));
+    /// As [`of`](Self::of); [`TrainError::Resume`] if the samples make another number of batches.
+    pub fn going_on(
+        mut state: Checkpoint<T, N, C>,
+        train: S,
+        val: S,
+        objective: impl Objective<T, S::Target> + 'static,
+    ) -> Result<Self> {
+        let fit = state.training.config.fit();
+        fit.check()?;
+        for samples in [&train, &val] {
+            let [channels, height, width] = samples.shape();
+            // What does not fit is better said before minutes have been spent.
+            let shape = residual_tensor::Shape::new([fit.batch, channels, height, width]);
+            state.model.module().trace(&shape.map_err(residual_nn::Error::from)?)?;
         }
-        if held != wanted {
-            return differ(format!("another network called {}", held.name), "one by the same name".into());
-        }
-        if checkpoint.model.classes != classes {
-            let listed = |classes: &[String]| format!("the classes {}", FirstFew(classes));
-            return differ(listed(&checkpoint.model.classes), listed(classes));
-        }
-        checkpoint.optimizer.decay_on = config.optimizer.decay_on;
-        checkpoint.training.config = config;
-        Self::assemble(checkpoint, data)
-    }
-
-    fn assemble(mut state: Checkpoint<T>, data: Data) -> Result<Self> {
-        let config = &state.training.config;
-        if let Some(stage) = &config.freeze_until {
-            state.model.net.freeze_until(stage)?;
-        }
-        let batches = LoaderConfig::train(config.batch, config.augment, config.seed);
-        let train = Loader::new(data.train, state.model.preprocess.clone(), batches)?;
-        let val = Loader::new(data.val, state.model.preprocess.clone(), LoaderConfig::eval(config.batch))?;
+        state.optimizer.decay_on = fit.optimizer.decay_on;
+        let train = Loader::new(train, LoaderConfig::train(fit.batch, fit.seed))?;
+        let val = Loader::new(val, LoaderConfig::eval(fit.batch))?;
         let per_epoch = train.batches() as u64;
-        let length = RunLength { per_epoch, iterations: config.length.iterations(per_epoch) };
+        let length = RunLength { per_epoch, iterations: fit.length.iterations(per_epoch) };
+        if length.iterations == 0 {
+            return Err(TrainError::NoSteps { length: fit.length, per_epoch });
+        }
         let position = &mut state.training.position;
         let begun = position.iterations() > 0;
         if begun && (position.batches_per_epoch != per_epoch || position.batch > per_epoch) {
@@ -165,12 +130,18 @@ impl<T: Float> Trainer<T> {
             return Err(TrainError::Resume { checkpoint, run });
         }
         position.batches_per_epoch = per_epoch;
-        let pace = Pace::default();
-        Ok(Self { state, loaded: None, length, train, val, pace })
+        let objective = Box::new(objective);
+        let (loaded, skipped, pace) = (None, Vec::new(), Pace::default());
+        Ok(Self { state, fit, length, train, val, objective, loaded, skipped, pace })
+    }
+
+    /// What is told when the run starts, beside what the network and the samples say themselves.
+    pub(crate) fn telling(self, loaded: Option<Loaded>, skipped: Vec<PathBuf>) -> Self {
+        Self { loaded, skipped, ..self }
     }
 
     /// The network with all that is needed to use it and to train it further.
-    pub fn checkpoint(&self) -> &Checkpoint<T> {
+    pub fn checkpoint(&self) -> &Checkpoint<T, N, C> {
         &self.state
     }
 
@@ -191,9 +162,6 @@ impl<T: Float> Trainer<T> {
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Outcome> {
-        if let Some(folder) = folder {
-            folder.write_config(&self.state.training.config)?;
-        }
         self.announce(observer);
         // An epoch that was cut short by the end of a run, which is longer now, is not complete.
         let training = &mut self.state.training;
@@ -201,9 +169,18 @@ impl<T: Float> Trainer<T> {
             training.history.truncate(training.position.epoch as usize);
         }
         while (self.state.training.history.len() as u64) < self.length.epochs() {
-            let Some(record) = self.epoch(folder, observer, stop)? else {
-                self.save(folder, false, observer)?;
-                return Ok(Outcome::Stopped);
+            let record = match self.epoch(folder, observer, stop) {
+                Ok(Some(record)) => record,
+                Ok(None) => {
+                    self.save(folder, false, observer)?;
+                    return Ok(Outcome::Stopped);
+                }
+                // A sample that cannot be read is no reason to lose what has been learnt.
+                Err(error @ TrainError::Data(DataError::Picture { .. } | DataError::Sample { .. })) => {
+                    self.save(folder, false, observer)?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             };
             let is_best = self.state.training.best().is_none_or(|best| record.is_better_than(best));
             observer.epoch(&record, is_best);
@@ -213,27 +190,28 @@ impl<T: Float> Trainer<T> {
         Ok(Outcome::Finished)
     }
 
-    /// The pictures that decide which epoch is best, as the network sees them.
-    pub fn validation(&self) -> &Loader {
+    /// The samples that decide which epoch is best, as the network sees them.
+    pub fn validation(&self) -> &Loader<S> {
         &self.val
     }
 
     fn announce(&self, observer: &mut dyn Observer) {
-        let [train, val] = [self.train.dataset(), self.val.dataset()];
-        let skipped: Vec<PathBuf> = train.skipped().iter().chain(val.skipped()).cloned().collect();
-        let trained = self.state.model.net.parameters().into_iter().filter(|(_, state)| state.is_trained());
+        let [train, val] = [self.train.samples(), self.val.samples()];
+        let net = self.state.model.module();
+        let trained = net.parameters().into_iter().filter(|(_, state)| state.is_trained());
+        let [channels, height, width] = train.shape();
         observer.start(&Start {
-            model: &self.state.model.net.config().name,
-            parameters: self.state.model.net.parameter_count(),
+            model: self.state.model.name(),
+            parameters: net.parameter_count(),
             trained: trained.map(|(_, state)| state.shape().elements()).sum(),
             loaded: self.loaded.as_ref(),
             data: [train.name(), val.name()],
             pictures: [train.len(), val.len()],
-            classes: &self.state.model.classes,
-            input: self.state.model.preprocess.input,
+            classes: self.state.model.classes(),
+            input: ImageShape::new(channels, height, width),
             run: self.length,
             iterations_done: self.state.training.position.iterations(),
-            skipped: &skipped,
+            skipped: &self.skipped,
         });
     }
 
@@ -260,7 +238,7 @@ impl<T: Float> Trainer<T> {
                 return Ok(None);
             }
             let batch = batch?;
-            let in_batch = batch.labels.len();
+            let in_batch = batch.targets.len();
             self.step(batch, folder)?;
             self.pace.add(in_batch);
             images += in_batch;
@@ -277,9 +255,9 @@ impl<T: Float> Trainer<T> {
             });
         }
         let training_seconds = started.elapsed().as_secs_f64();
-        let Some(evaluation) = self.validate(observer, stop)? else { return Ok(None) };
-        if !evaluation.loss.is_finite() {
-            return Err(self.diverged(format!("the validation loss is {}", evaluation.loss), folder));
+        let Some(validation) = self.validate(observer, stop)? else { return Ok(None) };
+        if !validation.loss().is_finite() {
+            return Err(self.diverged(format!("the validation loss is {}", validation.loss()), folder));
         }
         let Training { tally, position, .. } = &self.state.training;
         Ok(Some(EpochRecord {
@@ -288,9 +266,9 @@ impl<T: Float> Trainer<T> {
             learning_rate: self.learning_rate(position.iterations().saturating_sub(1)),
             train_loss: tally.loss(),
             train_accuracy: tally.accuracy(),
-            val_loss: evaluation.loss,
-            val_accuracy: evaluation.accuracy,
-            val_top5_accuracy: evaluation.top5_accuracy,
+            val_loss: validation.loss(),
+            val_accuracy: validation.accuracy(),
+            val_top5_accuracy: validation.top5_accuracy(),
             seconds: started.elapsed().as_secs_f64(),
             images_per_second: images as f64 / training_seconds,
             data_wait: waited.as_secs_f64() / training_seconds,
@@ -299,27 +277,25 @@ impl<T: Float> Trainer<T> {
 
     /// The learning rate of an iteration, counted from 0.
     fn learning_rate(&self, iteration: u64) -> f64 {
-        let config = &self.state.training.config;
-        config.optimizer.learning_rate * config.schedule.factor(iteration, &self.length)
+        self.fit.learning_rate(iteration, &self.length)
     }
 
-    fn step(&mut self, batch: Batch, folder: Option<&RunFolder>) -> Result<()> {
+    fn step(&mut self, batch: Batch<S::Target>, folder: Option<&RunFolder>) -> Result<()> {
         let learning_rate = self.learning_rate(self.state.training.position.iterations());
-        let Checkpoint { model: Model { net, .. }, optimizer, training } = &mut self.state;
+        let Checkpoint { model, optimizer, training } = &mut self.state;
         let gradients = {
-            let checkpointing = training.config.checkpoint_gradients;
-            let tape = if checkpointing { Tape::checkpointing() } else { Tape::new() };
-            let logits = net.forward(&tape.input(in_precision(batch.images)), Mode::Train)?;
-            let loss = logits.cross_entropy(&batch.labels, training.config.label_smoothing)?;
+            let tape = if self.fit.checkpoint_gradients { Tape::checkpointing() } else { Tape::new() };
+            let outputs = model.module().forward(&tape.input(in_precision(batch.inputs)), Mode::Train)?;
+            let loss = self.objective.loss(&outputs, &batch.targets, Mode::Train)?;
             let value = loss.value().as_slice()[0].to_f64();
             if !value.is_finite() {
                 return Err(self.diverged(format!("the loss is {value}"), folder));
             }
-            training.tally.add(logits.value(), &batch.labels, value);
+            self.objective.count(outputs.value(), &batch.targets, value, &mut training.tally);
             loss.backward()?
         }; // The tape is gone: parameters change in place.
-        optimizer.rule = SgdRule { learning_rate, ..training.config.optimizer.rule() };
-        optimizer.step(net, &gradients)?;
+        optimizer.rule = SgdRule { learning_rate, ..self.fit.optimizer.rule() };
+        optimizer.step(model.module(), &gradients)?;
         training.position.batch += 1;
         Ok(())
     }
@@ -335,16 +311,25 @@ impl<T: Float> Trainer<T> {
         TrainError::Diverged { what, iteration, epoch, learning_rate: self.learning_rate(iteration), kept }
     }
 
-    /// The scores of the network now, or nothing if it was stopped.
-    fn validate(&self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Option<Evaluation>> {
-        let images = self.val.dataset().len();
-        let mut stopped = false;
-        let evaluation = evaluate(layer_by_layer(&self.state.model.net), &self.val, |done| {
-            observer.validation(done, images);
-            stopped = stop.load(Ordering::Relaxed) && done < images;
-            if stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        Ok((!stopped).then_some(evaluation))
+    /// Loss and hits of the network now, or nothing if it was stopped.
+    fn validate(&self, observer: &mut dyn Observer, stop: &AtomicBool) -> Result<Option<Tally>> {
+        let samples = self.val.samples().len();
+        let mut tally = Tally::default();
+        for batch in self.val.epoch(0)? {
+            let batch = batch?;
+            let tape = Tape::without_recording();
+            let inputs = tape.input(in_precision(batch.inputs));
+            let outputs = self.state.model.module().forward(&inputs, Mode::Eval)?;
+            let loss = self.objective.loss(&outputs, &batch.targets, Mode::Eval)?;
+            let value = loss.value().as_slice()[0].to_f64();
+            self.objective.count(outputs.value(), &batch.targets, value, &mut tally);
+            let done = tally.images as usize;
+            observer.validation(done, samples);
+            if stop.load(Ordering::Relaxed) && done < samples {
+                return Ok(None);
+            }
+        }
+        Ok(Some(tally))
     }
 
     /// Notes an epoch that has ended and moves on to the next. An epoch that the end of the run
@@ -362,15 +347,16 @@ impl<T: Float> Trainer<T> {
     fn save(&self, folder: Option<&RunFolder>, is_best: bool, observer: &mut dyn Observer) -> Result<()> {
         let Some(folder) = folder else { return Ok(()) };
         let broken = |(_, state): &(_, State<T>)| !state.value().as_slice().iter().all(|x| x.is_finite());
-        if let Some((path, _)) = self.state.model.net.states().into_iter().find(broken) {
+        if let Some((path, _)) = self.state.model.module().states().into_iter().find(broken) {
             return Err(self.diverged(format!("{path} is no longer finite"), Some(folder)));
         }
-        folder.write_metrics(&self.state.training.history)?;
         let best = is_best.then(|| folder.best());
         for path in best.into_iter().chain([folder.last()]) {
             self.state.save(&path)?;
             observer.checkpoint(&path);
         }
-        Ok(())
+        // The checkpoint comes first: the other files only tell what is in it.
+        folder.write_metrics(&self.state.training.history)?;
+        folder.write_config(&self.state.training.config.to_toml())
     }
 }

@@ -128,7 +128,7 @@ fn names_of_others_are_understood() {
     let ruled = write(folder.path(), &renamed("fc.", "top."));
     let refused = trainer(config(ruled.clone())).err().unwrap().to_string();
     assert!(refused.contains("2 missing") && refused.contains("2 unexpected (top"), "{refused}");
-    assert!(refused.contains("--rename"), "{refused}");
+    assert!(refused.contains("init.rename"), "{refused}");
     let rename = vec!["top=fc".parse().unwrap()];
     let loaded = trainer(config(InitConfig { rename, ..ruled })).unwrap();
     assert_eq!(states(&loaded)["fc.bias"], bits(&pretrained(1, 7), "fc.bias"));
@@ -148,12 +148,15 @@ fn refusal(weights: &Weights, change: impl FnOnce(&mut TrainConfig)) -> String {
 fn another_head_or_another_colour_must_be_agreed_to() {
     let head = refusal(&pretrained(1, 3), |_| ());
     assert!(head.contains("fc.weight is [3, 8], not [7, 8]"), "{head}");
-    assert!(head.ends_with("but the data has 7: --replace-head begins with a new one"), "{head}");
+    assert!(head.ends_with("but the data has 7: init.replace_head begins with a new one"), "{head}");
     let both = refusal(&pretrained(3, 3), |_| ());
-    assert!(both.contains("3 channels, but the data's have 1") && both.contains("--replace-head"), "{both}");
+    assert!(
+        both.contains("3 channels, but the data's have 1") && both.contains("init.replace_head"),
+        "{both}"
+    );
     let colour = refusal(&pretrained(3, 3), |config| config.init.as_mut().unwrap().replace_head = true);
     assert!(colour.contains("1 of another shape (conv1.weight is"), "{colour}");
-    assert!(!colour.contains("--replace-head"), "{colour}");
+    assert!(!colour.contains("init.replace_head"), "{colour}");
 
     let mut headless = pretrained(1, 7);
     headless.remove("fc.weight");
@@ -163,7 +166,7 @@ fn another_head_or_another_colour_must_be_agreed_to() {
     let mut wider = model();
     wider.widths = vec![4, 12];
     let other = refusal(&pretrained(1, 7), |config| config.model = ModelSpec::Described(wider));
-    assert!(other.contains("--model") && !other.contains("--replace-head"), "{other}");
+    assert!(other.contains("name the network") && !other.contains("init.replace_head"), "{other}");
 }
 
 #[test]

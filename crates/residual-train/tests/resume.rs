@@ -2,6 +2,7 @@
 //! any number of threads.
 
 use std::{
+    fs,
     path::Path,
     sync::{
         Arc,
@@ -197,8 +198,9 @@ fn a_checkpoint_of_another_run_is_refused() {
         "cannot resume: the checkpoint has tiny with 7 classes, but this run has cifar_resnet20 with 7 classes; \
          resume with the same model and data"
     );
+    let fewer = "faces:train=35,val=21,test=0,seed=0".parse().unwrap();
     assert!(
-        refusal(TrainConfig { batch: 35, ..config() })
+        refusal(TrainConfig { data: fewer, ..config() })
             .contains("the checkpoint has 4 batches per epoch, but this run has 2 batches per epoch")
     );
     let ModelSpec::Described(mut wider) = config().model else { unreachable!() };
@@ -207,6 +209,71 @@ fn a_checkpoint_of_another_run_is_refused() {
         refusal(TrainConfig { model: ModelSpec::Described(wider), ..config() })
             .contains("another network called tiny")
     );
+}
+
+#[test]
+fn what_has_had_its_effect_cannot_change() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), false, Some((1, false)));
+    let resumed = |config: TrainConfig| {
+        let checkpoint = Checkpoint::open(RunFolder::open(folder.path()).last()).unwrap();
+        Trainer::<f32>::resume(config.clone(), data(&config), checkpoint)
+    };
+    for (config, expected) in [
+        (TrainConfig { batch: 35, ..config() }, "batch was 16 when the run began, and cannot become 35"),
+        (TrainConfig { seed: 6, ..config() }, "seed was 5"),
+        (TrainConfig { input: Some([20, 20]), ..config() }, "input was Some([16, 16])"),
+        (TrainConfig { zero_init: true, ..config() }, "zero_init was false"),
+    ] {
+        let error = resumed(config).err().expect("a refusal");
+        assert!(matches!(error, TrainError::Fixed { .. }) && error.to_string().contains(expected), "{error}");
+    }
+    let mut slower = config();
+    slower.optimizer.learning_rate = 0.01;
+    slower.augment.flip = false;
+    assert!(resumed(slower).is_ok());
+}
+
+/// Whoever looks while a run goes on, or after it was killed, finds whole files about the same epochs.
+#[test]
+fn files_of_a_run_follow_its_checkpoint() {
+    struct Look(RunFolder);
+    impl Observer for Look {
+        fn checkpoint(&mut self, path: &Path) {
+            let folder = &self.0;
+            let epochs = fs::read_to_string(folder.metrics()).map_or(0, |table| table.lines().count() - 1);
+            if path == folder.last() {
+                let held = Checkpoint::<f32>::open(path).unwrap().training.history.len();
+                assert_eq!(epochs + 1, held, "the table comes after the checkpoint");
+                assert_eq!(folder.config().exists(), epochs > 0);
+            }
+        }
+    }
+    let place = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(place.path()).unwrap();
+    let config = config();
+    let mut trainer = Trainer::<f32>::new(config.clone(), data(&config)).unwrap();
+    trainer.fit(Some(&folder), &mut Look(folder.clone()), &false.into()).unwrap();
+    assert_eq!(TrainConfig::open(folder.config()).unwrap(), config);
+    assert_eq!(fs::read_to_string(folder.metrics()).unwrap().lines().count(), 4);
+    let mut names: Vec<_> = fs::read_dir(place.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["best.safetensors", "config.toml", "last.safetensors", "metrics.csv"]);
+}
+
+#[test]
+fn a_run_of_no_steps_is_refused_before_it_begins() {
+    for length in [Span::Epochs(0.0), Span::Iterations(0)] {
+        let config = TrainConfig { length, ..config() };
+        let message = Trainer::<f32>::new(config.clone(), data(&config)).err().unwrap().to_string();
+        assert!(message.contains("length must be more than nothing"), "{message}");
+    }
+    let config = TrainConfig { length: Span::Epochs(0.01), ..config() };
+    let message = Trainer::<f32>::new(config.clone(), data(&config)).err().unwrap().to_string();
+    assert!(message.contains("with 4 steps an epoch trains nothing"), "{message}");
 }
 
 #[test]

@@ -82,6 +82,15 @@ pub(crate) fn read<T>(
     read(&mut file, length).map_err(|source| WeightsError::Read { path: path.into(), source })
 }
 
+/// Writes a file so that a reader finds either what stood there before or all of the new one, also
+/// after a crash: as [`save`] does it, for the files that stand beside weights.
+///
+/// # Errors
+/// [`WeightsError::Write`] with the path.
+pub fn replace_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    replace(path.as_ref(), |file| file.write_all(bytes))
+}
+
 /// Writes a file so that a reader finds either what stood there before or all of the new one,
 /// also after a crash: a temporary file in the same folder, synced, renamed, the folder synced.
 pub(crate) fn replace(

@@ -76,7 +76,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     };
     let loader = loader(&names, &model.preprocess, data, args.batch)?;
     let classifier = Classifier::new(model);
-    let progress = Pictures::new("evaluating", loader.dataset().len());
+    let progress = Pictures::new("evaluating", loader.samples().dataset().len());
     let evaluation = evaluate(
         |images| classifier.logits(&images),
         &loader,
@@ -92,7 +92,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     if context.json {
         output::json(&Answer { model, evaluation: &evaluation });
     } else {
-        print(model, net.parameter_count(), loader.dataset().name(), &evaluation);
+        print(model, net.parameter_count(), loader.samples().dataset().name(), &evaluation);
     }
     Ok(())
 }

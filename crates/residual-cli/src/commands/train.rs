@@ -48,7 +48,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SPEC")]
     data: Option<DataSpec>,
     /// The settings to begin from: quick, or paper (He et al. 2015, on CIFAR-10) [default: quick].
-    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    #[arg(long, value_name = "NAME")]
     recipe: Option<Recipe>,
     /// How many times to go through the pictures.
     #[arg(long, value_name = "N", conflicts_with = "iterations")]
@@ -107,13 +107,14 @@ pub(crate) struct Args {
     /// Change any setting of config.toml, such as optimizer.nesterov=false.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// A config.toml to begin from, such as that of an earlier run.
+    /// A config.toml to begin from, such as that of an earlier run. What it does not mention is as in the
+    /// recipe.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The run's folder [default: the next free runs/DATA-MODEL-NUMBER].
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Go on with the run in this folder.
+    /// Go on with the run in this folder, as its config.toml says.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "recipe"])]
     resume: Option<PathBuf>,
     /// Print the settings as a config.toml, and do nothing.
@@ -131,8 +132,6 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         line(config.to_toml().trim_end());
         return Ok(());
     }
-    context.use_threads(config.threads);
-
     let data = Data::open(&config.data, config.corrupt)?;
     let name = config.run_name();
     let mut trainer = match checkpoint {
@@ -156,13 +155,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     }
     let report = residual_report::write(&folder, training, trainer.validation()).map_err(Box::new)?;
 
-    let (best, last) = match (training.best(), training.history.last()) {
-        (Some(best), Some(last)) => (best, last),
-        _ => {
-            return Err(Error::Usage(
-                "a run of no steps trains nothing; give --epochs or --iterations".into(),
-            ));
-        }
+    let (Some(best), Some(last)) = (training.best(), training.history.last()) else {
+        unreachable!("a finished run has an epoch at least");
     };
     let seconds: f64 = training.history.iter().map(|record| record.seconds).sum();
     let images_per_second = training.history.iter().map(|record| record.images_per_second).sum::<f64>()
@@ -207,10 +201,15 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
 impl Args {
     /// The configuration to begin from, with what the command line changes.
     fn config(&self, checkpoint: Option<&Checkpoint<f32>>, context: &Context) -> Result<TrainConfig> {
-        let mut config = match (checkpoint, &self.config) {
-            (Some(checkpoint), _) => checkpoint.training.config.clone(),
-            (None, Some(path)) => TrainConfig::open(path)?,
-            (None, None) => TrainConfig::of(self.recipe.unwrap_or_default()),
+        let recipe = || TrainConfig::of(self.recipe.unwrap_or_default());
+        let mut config = match (&self.resume, checkpoint, &self.config) {
+            // The run's own config.toml, which may have been edited since.
+            (Some(folder), Some(checkpoint), _) => {
+                let (edited, held) = (RunFolder::open(folder).config(), &checkpoint.training.config);
+                if edited.exists() { held.overridden_by(edited)? } else { held.clone() }
+            }
+            (_, _, Some(path)) => recipe().overridden_by(path)?,
+            (_, _, None) => recipe(),
         };
         if let Some(model) = &self.model {
             config.model = ModelSpec::open(model)?;
@@ -246,7 +245,6 @@ impl Args {
         config.label_smoothing = self.label_smoothing.unwrap_or(config.label_smoothing);
         config.input = self.input.or(config.input);
         config.seed = self.seed.unwrap_or(config.seed);
-        config.threads = context.threads.or(config.threads);
         for assignment in &self.set {
             config = config.with(assignment)?;
         }

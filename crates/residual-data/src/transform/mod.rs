@@ -70,6 +70,11 @@ impl Transform {
     pub fn apply_all(transforms: &[Self], image: Image, generator: &mut Generator) -> Result<Image> {
         transforms.iter().try_fold(image, |image, transform| transform.apply(image, generator))
     }
+
+    /// Whether it only says which pixels go where, so that the pixels need not be copied for it.
+    pub(crate) fn is_placement(&self) -> bool {
+        matches!(self, Self::PadAndCrop(_) | Self::HorizontalFlip(_) | Self::RandomErasing(_))
+    }
 }
 
 macro_rules! from_each {

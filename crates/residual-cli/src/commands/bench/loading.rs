@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use residual_data::{Augment, Corrupt, ImageShape, Loader, LoaderConfig, Preprocess, Split};
+use residual_data::{Augment, Corrupt, ImageShape, Loader, LoaderConfig, Pictures, Preprocess, Split};
 use residual_train::TrainConfig;
 use serde::Serialize;
 
@@ -43,11 +43,13 @@ impl Loading {
     pub(super) fn open(config: &TrainConfig) -> Result<Self> {
         let data = config.data.open(Split::Train, Corrupt::Refuse)?;
         let input = config.input_shape(&config.model.config()?, &*data);
-        let loader = LoaderConfig::train(config.batch, Augment::CIFAR, 0);
-        let loader = Loader::new(data, Preprocess::new(input), loader)?;
+        let preprocess = Preprocess::new(input);
+        let vary = Augment::CIFAR.transforms(&preprocess);
+        let pictures = Pictures::new(data, preprocess)?.varied(vary)?;
+        let loader = Loader::new(pictures, LoaderConfig::train(config.batch, 0))?;
         let (batches, needed) = (loader.batches(), LEAD + TURN);
         if batches < needed {
-            let name = loader.dataset().name();
+            let name = loader.samples().dataset().name();
             let size = config.batch;
             return Err(Error::Usage(format!(
                 "{name} has {batches} batches of {size}, but {needed} are needed; give a smaller --batch"
@@ -57,11 +59,11 @@ impl Loading {
     }
 
     pub(super) fn input(&self) -> ImageShape {
-        self.loader.preprocess().input
+        self.loader.samples().preprocess().input
     }
 
     pub(super) fn classes(&self) -> usize {
-        self.loader.dataset().classes().len()
+        self.loader.samples().dataset().classes().len()
     }
 
     /// Trains in turns with pictures that are read and with pictures that are there.

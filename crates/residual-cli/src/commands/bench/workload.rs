@@ -90,8 +90,8 @@ impl Workload {
 
     /// From now on trains on these pictures.
     pub(super) fn show(&mut self, batch: Batch) {
-        self.images = batch.images;
-        self.labels = batch.labels;
+        self.images = batch.inputs;
+        self.labels = batch.targets;
     }
 
     /// Takes training steps apart.

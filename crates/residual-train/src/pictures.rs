@@ -1,0 +1,120 @@
+//! Training on pictures: what the networks of `residual-zoo` need beyond the training loop. Classes,
+//! channels and size follow from the data, weights to begin with come from a file.
+
+use std::sync::Arc;
+
+use residual_data::{Corrupt, DataSpec, Dataset, Pictures, Preprocess, Split};
+use residual_model::Model;
+use residual_nn::Module;
+use residual_tensor::{Float, Generator};
+
+use crate::{
+    Checkpoint, CrossEntropy, Loaded, Result, TrainConfig, TrainError, Trainable, Trainer, evaluate::FirstFew,
+};
+
+/// The pictures that a run uses.
+#[derive(Clone)]
+pub struct Data {
+    /// Those that the network learns from.
+    pub train: Arc<dyn Dataset>,
+    /// Those that decide which epoch is best.
+    pub val: Arc<dyn Dataset>,
+}
+
+impl Data {
+    /// Opens the two splits of a data set.
+    ///
+    /// # Errors
+    /// What is wrong with the data set.
+    pub fn open(spec: &DataSpec, corrupt: Corrupt) -> Result<Self> {
+        Ok(Self { train: spec.open(Split::Train, corrupt)?, val: spec.open(Split::Val, corrupt)? })
+    }
+}
+
+/// Of pictures that have to be decoded, so many are looked at for mean and deviation.
+const MEASURED_PICTURES: usize = 4096;
+
+impl<T: Float> Trainer<T> {
+    /// A new run.
+    ///
+    /// # Errors
+    /// If the configuration, the network and the data do not fit each other.
+    pub fn new(config: TrainConfig, data: Data) -> Result<Self> {
+        config.check()?;
+        let classes = data.train.classes().to_vec();
+        let input = config.input_shape(&config.model.config()?, &*data.train);
+        let network = config.network(classes.len(), input.channels)?;
+        let net = network.build(&mut Generator::new(config.seed).split("init"))?;
+        let model = Model { net, classes, preprocess: Preprocess::new(input) };
+        let loaded = config.init.as_ref().map(|init| init.load(&model)).transpose()?;
+        if let Some(stage) = &config.freeze_until {
+            model.freeze_until(stage)?;
+            let head = Trainable::head(&model);
+            let is_new = |path: &str| loaded.as_ref().is_none_or(|loaded| !loaded.has(path, head));
+            let mut frozen = model.net.parameters().into_iter().filter(|(_, state)| !state.is_trained());
+            if let Some((path, _)) = frozen.find(|(path, _)| is_new(path)) {
+                return Err(TrainError::FrozenNew { stage: stage.clone(), path });
+            }
+        }
+        // A network that was trained before goes on with the numbers that it knows.
+        let known = loaded.as_ref().and_then(|loaded| loaded.preprocess.as_ref());
+        let preprocess = match known.filter(|known| known.mean.len() == input.channels) {
+            Some(known) => {
+                let pixel_mean = known.pixel_mean.clone().filter(|_| known.input == input);
+                let interpolation = known.interpolation;
+                let standardised = Preprocess::new(input).normalise(&known.mean, &known.std);
+                Preprocess { pixel_mean, interpolation, ..standardised }
+            }
+            None => {
+                let measured = if data.train.is_in_memory() { data.train.len() } else { MEASURED_PICTURES };
+                Preprocess::new(input).fit(&*data.train, config.standardise, measured)?
+            }
+        };
+        let checkpoint = Checkpoint::new(Model { preprocess, ..model }, config);
+        Self::on_pictures(checkpoint, data, loaded)
+    }
+
+    /// A run that goes on from a checkpoint. The configuration may differ from the checkpoint's in
+    /// what later steps can do otherwise: length, rates, variation, where the data is. To end with the
+    /// same bits, it must not.
+    ///
+    /// # Errors
+    /// [`TrainError::Fixed`] naming a setting that has had its effect already;
+    /// [`TrainError::Resume`] if the checkpoint belongs to another network, other classes or
+    /// another number of batches.
+    pub fn resume(config: TrainConfig, data: Data, mut checkpoint: Checkpoint<T>) -> Result<Self> {
+        config.check()?;
+        let classes = data.train.classes();
+        let channels = checkpoint.model.preprocess.input.channels;
+        let [held, wanted] = [checkpoint.model.net.config(), &config.network(classes.len(), channels)?];
+        let differ = |checkpoint: String, run: String| Err(TrainError::Resume { checkpoint, run });
+        if (&held.name, held.classes) != (&wanted.name, wanted.classes) {
+            let named = |name: &str, classes: usize| format!("{name} with {classes} classes");
+            return differ(named(&held.name, held.classes), named(&wanted.name, wanted.classes));
+        }
+        checkpoint.training.config.check_fixed(&config)?;
+        if held != wanted {
+            return differ(format!("another network called {}", held.name), "one by the same name".into());
+        }
+        if checkpoint.model.classes != classes {
+            let listed = |classes: &[String]| format!("the classes {}", FirstFew(classes));
+            return differ(listed(&checkpoint.model.classes), listed(classes));
+        }
+        checkpoint.training.config = config;
+        Self::on_pictures(checkpoint, data, None)
+    }
+
+    fn on_pictures(state: Checkpoint<T>, data: Data, loaded: Option<Loaded>) -> Result<Self> {
+        let config = &state.training.config;
+        if let Some(stage) = &config.freeze_until {
+            state.model.freeze_until(stage)?;
+        }
+        let preprocess = &state.model.preprocess;
+        let skipped = data.train.skipped().iter().chain(data.val.skipped()).cloned().collect();
+        let train =
+            Pictures::new(data.train, preprocess.clone())?.varied(config.augment.transforms(preprocess))?;
+        let val = Pictures::new(data.val, preprocess.clone())?;
+        let objective = CrossEntropy { label_smoothing: config.label_smoothing };
+        Ok(Self::going_on(state, train, val, objective)?.telling(loaded, skipped))
+    }
+}

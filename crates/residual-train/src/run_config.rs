@@ -1,0 +1,97 @@
+//! What decides about a training, whatever is trained and whatever it learns from.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{Decay, OptimizerConfig, Result, RunLength, Schedule, Span, TrainError};
+
+/// How a network of one's own is trained.
+///
+/// ```
+/// use residual_train::{FitConfig, Span};
+///
+/// let config = FitConfig { length: Span::Epochs(30.0), batch: 32, ..FitConfig::default() };
+/// assert!(config.to_toml().contains("length = \"30 epochs\""));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FitConfig {
+    /// How long to train.
+    pub length: Span,
+    /// Samples in a batch.
+    pub batch: usize,
+    /// What order and variation of the samples follow from.
+    pub seed: u64,
+    /// Whether blocks keep their input only and run again in the backward pass: very deep networks
+    /// fit the memory then, for about a third more time. Does not change the result.
+    pub checkpoint_gradients: bool,
+    /// How a step is made.
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate changes.
+    pub schedule: Schedule,
+}
+
+impl Default for FitConfig {
+    /// Ten epochs of batches of 64; one of warm-up, then along a cosine.
+    fn default() -> Self {
+        Self {
+            length: Span::Epochs(10.0),
+            batch: 64,
+            seed: 0,
+            checkpoint_gradients: false,
+            optimizer: OptimizerConfig { nesterov: true, weight_decay: 5e-4, ..OptimizerConfig::default() },
+            schedule: Schedule::new(Decay::Cosine { floor: 0.0 }).warm_up(Span::Epochs(1.0)),
+        }
+    }
+}
+
+impl FitConfig {
+    /// The configuration as a file.
+    ///
+    /// # Panics
+    /// Never: every configuration can be written as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration of strings, numbers and tables")
+    }
+
+    /// # Errors
+    /// [`TrainError::Setting`] naming a number that makes no sense.
+    pub fn check(&self) -> Result<()> {
+        let within = TrainError::unless_within;
+        let optimizer = &self.optimizer;
+        within("batch", self.batch as f64, 1.0..=1e6, "between 1 and 1000000")?;
+        let length = match self.length {
+            Span::Epochs(epochs) => epochs,
+            Span::Iterations(iterations) => iterations as f64,
+        };
+        within("length", length, f64::MIN_POSITIVE..=1e12, "more than nothing, and at most 1e12")?;
+        within("optimizer.learning_rate", optimizer.learning_rate, 0.0..=1e6, "a rate such as 0.1")?;
+        within("optimizer.momentum", optimizer.momentum, 0.0..=1.0, "between 0 and 1")?;
+        within("optimizer.weight_decay", optimizer.weight_decay, 0.0..=1.0, "between 0 and 1")?;
+        self.schedule.check()
+    }
+
+    /// The learning rate of an iteration, counted from 0.
+    pub fn learning_rate(&self, iteration: u64, length: &RunLength) -> f64 {
+        self.optimizer.learning_rate * self.schedule.factor(iteration, length)
+    }
+}
+
+/// A configuration that a run's checkpoint holds: [`FitConfig`] or, of the networks of
+/// `residual-zoo` on pictures, [`TrainConfig`](crate::TrainConfig).
+pub trait RunConfig: Clone + Serialize + DeserializeOwned + Send {
+    /// What of it concerns the training alone.
+    fn fit(&self) -> FitConfig;
+
+    /// All of it as a file.
+    fn to_toml(&self) -> String;
+}
+
+impl RunConfig for FitConfig {
+    fn fit(&self) -> FitConfig {
+        self.clone()
+    }
+
+    fn to_toml(&self) -> String {
+        self.to_toml()
+    }
+}
