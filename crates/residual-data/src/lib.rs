@@ -77,6 +77,7 @@ pub use in_memory::InMemory;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
 pub use pictures::Pictures;
 pub use preprocess::{Placement, Preprocess, Standardise};
+pub use residual_tensor::{Generator, Tensor};
 pub use resize::Interpolation;
 pub use samples::{Arrays, Samples};
 pub use sheet::contact_sheet;
@@ -88,3 +89,7 @@ pub use transform::{
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, DataError>;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

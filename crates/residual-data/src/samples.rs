@@ -75,7 +75,7 @@ pub trait Samples: Send + Sync + 'static {
 /// use residual_data::{Arrays, Loader, LoaderConfig};
 /// use residual_tensor::Tensor;
 ///
-/// let inputs = Tensor::zeros([6, 2, 4, 4]);
+/// let inputs = Tensor::<f32>::zeros([6, 2, 4, 4]);
 /// let samples = Arrays::new("six", inputs, vec![0, 1, 0, 1, 0, 1])?;
 /// let batch = Loader::new(samples, LoaderConfig::eval(4))?.epoch(0)?.next().unwrap()?;
 /// assert_eq!((batch.inputs.shape()[..].to_vec(), batch.targets), (vec![4, 2, 4, 4], vec![0, 1, 0, 1]));
@@ -90,12 +90,14 @@ pub struct Arrays<Y> {
 }
 
 impl<Y> Arrays<Y> {
-    /// Samples whose inputs are `[n, channels, height, width]`, with a target each.
+    /// Samples whose inputs, a tensor or an `ndarray` array, are `[n, channels, height, width]`, with a
+    /// target each.
     ///
     /// # Errors
     /// [`DataError::Arrays`] if the inputs have other than four axes, or there are not as many
     /// targets.
-    pub fn new(name: impl Into<String>, inputs: Tensor<f32>, targets: Vec<Y>) -> Result<Self> {
+    pub fn new(name: impl Into<String>, inputs: impl Into<Tensor<f32>>, targets: Vec<Y>) -> Result<Self> {
+        let inputs = inputs.into();
         let shape = match inputs.shape()[..] {
             [n, channels, height, width] if n == targets.len() => [channels, height, width],
             _ => return Err(DataError::Arrays { inputs: inputs.shape().to_vec(), targets: targets.len() }),

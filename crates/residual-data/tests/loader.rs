@@ -185,7 +185,7 @@ fn impossible_requests_are_refused() {
     let late = vec![HorizontalFlip::default().into(), Rotation { degrees: 10.0 }.into()];
     let message = pictures(1).varied(late).err().unwrap().to_string();
     assert!(message.starts_with("Rotation(Rotation { degrees: 10.0 }) makes new pixels"), "{message}");
-    let none = Arrays::new("none", Tensor::zeros([2, 3, 4]), vec![0, 1]).unwrap_err().to_string();
+    let none = Arrays::new("none", Tensor::<f32>::zeros([2, 3, 4]), vec![0, 1]).unwrap_err().to_string();
     assert!(none.contains("inputs of [2, 3, 4] and 2 targets"), "{none}");
 }
 

@@ -77,3 +77,8 @@ pub type Result<T> = std::result::Result<T, TrainError>;
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct ReadMe;
+
+/// The crate's own README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct OwnReadMe;

@@ -182,7 +182,7 @@ fn a_sample_that_cannot_be_read_does_not_lose_what_was_learnt() {
 
 #[test]
 fn samples_that_do_not_fit_are_refused_at_once() {
-    let three = Arrays::new("three", Tensor::zeros([9, 3, 6, 6]), vec![0; 9]).unwrap();
+    let three = Arrays::new("three", Tensor::<f32>::zeros([9, 3, 6, 6]), vec![0; 9]).unwrap();
     let error =
         Trainer::of(Own::new(3), three.clone(), three, CrossEntropy::default(), config(1.0)).err().unwrap();
     assert!(matches!(error, TrainError::Layer(_)) && error.to_string().contains("look"), "{error}");
