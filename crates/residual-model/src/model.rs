@@ -87,7 +87,7 @@ impl<T: Float> Model<T> {
     /// Writes the model, replacing a file that is there only when the new one is complete.
     ///
     /// # Errors
-    /// [`ModelError::Weights`] with the path.
+    /// [`ModelError::Weights`](crate::ModelError::Weights) with the path.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         Ok(safetensors::write(path, &self.to_weights())?)
     }

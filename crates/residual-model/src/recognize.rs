@@ -8,9 +8,9 @@ use residual_zoo::{NetworkConfig, names};
 
 /// The network of the zoo that has exactly these tensors, with the classes and channels that they have.
 ///
-/// Some networks differ in what no tensor shows: the first that is listed is taken, which is
-/// torchvision's (the stride of a bottleneck in its 3×3, as in version 1.5), and one with shortcuts
-/// rather than its plain twin.
+/// Some networks differ in what no tensor shows. The first that is listed is taken, which is torchvision's:
+/// the stride of a bottleneck in its 3×3 (version 1.5), nothing averaged before it, and shortcuts rather
+/// than a plain twin.
 pub(crate) fn recognize(weights: &Weights) -> Option<NetworkConfig> {
     let depths = depths(weights);
     if depths.is_empty() {
