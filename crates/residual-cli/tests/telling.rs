@@ -101,19 +101,20 @@ fn settings_of_a_user_are_defaults() {
     fs::write(place.path("mine.toml"), "threads = 1\nruns = 'my runs'\ndata = 'sets'\n").unwrap();
     let mine = [("RESIDUAL_CONFIG", "mine.toml")];
     let threads = |arguments: &str, variables: &[(&str, &str)]| {
-        let output = run(&format!("train --print-config {arguments}"), variables);
-        let told = String::from_utf8(output.stdout).unwrap();
-        told.lines().find_map(|line| line.strip_prefix("threads = ").map(str::to_owned))
+        let bench = "bench tiny.toml --mode infer --batch 1 --input 3x16x16 --repeat 1 --json";
+        let output = run(&format!("{bench} {arguments}"), variables);
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        told["threads"].as_u64().unwrap()
     };
-    assert_eq!(threads("", &mine).as_deref(), Some("1"));
-    assert_eq!(threads("", &[mine[0], ("RESIDUAL_THREADS", "3")]).as_deref(), Some("3"));
-    assert_eq!(threads("--threads 2", &[mine[0], ("RESIDUAL_THREADS", "3")]).as_deref(), Some("2"));
     fs::write(place.path("tiny.toml"), TINY).unwrap();
+    assert_eq!(threads("", &mine), 1);
+    assert_eq!(threads("", &[mine[0], ("RESIDUAL_THREADS", "3")]), 3);
+    assert_eq!(threads("--threads 2", &[mine[0], ("RESIDUAL_THREADS", "3")]), 2);
     let trained = run("train --model tiny.toml --data folder:pets --epochs 1 --batch 4 --input 16x16", &mine);
     assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
     assert!(place.path("my runs/pets-tiny-1/report.html").exists());
     fs::write(place.path("residual.toml"), "threads = 4\n").unwrap();
-    assert_eq!(threads("", &mine).as_deref(), Some("4"), "the project's file is nearer");
+    assert_eq!(threads("", &mine), 4, "the project's file is nearer");
 
     for (variables, expected) in [
         ([("RESIDUAL_CONFIG", "nowhere.toml")], "cannot read nowhere.toml"),
