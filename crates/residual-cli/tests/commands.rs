@@ -10,7 +10,7 @@ use std::{
 };
 
 use place::{Place, QUICKLY, TINY, trained};
-use residual_data::{Image, ImageShape};
+use residual_data::{ImageShape, Picture};
 use serde_json::Value;
 
 #[test]
@@ -269,7 +269,7 @@ fn data_sets_are_shown() {
     assert_eq!(told["splits"].as_array().unwrap().len(), 2, "there is no test split");
     assert_eq!(told["splits"][0]["samples"], 18);
     assert_eq!(told["splits"][0]["classes"][1], serde_json::json!({ "name": "happy", "samples": 6 }));
-    assert_eq!(Image::load(place.path("sheet.png")).unwrap().channels(), 3);
+    assert_eq!(Picture::open(place.path("sheet.png")).unwrap().channels(), 3);
     assert!(place.succeeds("data folder:pets").contains("neutral"));
 }
 
@@ -339,7 +339,7 @@ fn unreadable_pictures_are_named_and_the_others_predicted() {
         place.fails("predict run/best.safetensors empty", 1).contains("no PNG or JPEG pictures in empty")
     );
     // A picture of another size and with colour is brought to what the network takes.
-    let colour = Image::new(ImageShape::new(3, 60, 90), vec![128; 3 * 60 * 90]).unwrap();
+    let colour = Picture::new(ImageShape::new(3, 60, 90), vec![128; 3 * 60 * 90]).unwrap();
     colour.save_png(place.path("colour.png")).unwrap();
     place.succeeds("predict run/best.safetensors colour.png");
 }

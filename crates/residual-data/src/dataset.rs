@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DataError, Image, ImageShape, Result};
+use crate::{DataError, ImageShape, Picture, Result};
 
 /// Numbered pictures with classes. `get` may be called from many threads at once.
 pub trait Dataset: Send + Sync {
@@ -53,7 +53,7 @@ pub trait Dataset: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     /// The picture.
-    pub image: Image,
+    pub image: Picture,
     /// The index of its class.
     pub label: usize,
 }

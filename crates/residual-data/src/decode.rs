@@ -1,15 +1,15 @@
-//! From a PNG or JPEG file to an [`Image`], whatever the file's own kind of pixels.
+//! From a PNG or JPEG file to an [`Picture`], whatever the file's own kind of pixels.
 
 use std::{fs, io::Cursor, path::Path};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, metadata::Orientation};
 
-use crate::{DataError, Image, ImageShape, Result, image::LONGEST_SIDE};
+use crate::{DataError, ImageShape, Picture, Result, picture::LONGEST_SIDE};
 
 /// The most memory that decoding one picture may take, in bytes.
 const DECODER_MEMORY: u64 = 512 << 20;
 
-impl Image {
+impl Picture {
     /// Reads a PNG or JPEG file, upright: turned and mirrored as its EXIF orientation says. The
     /// name does not decide on the format.
     ///
@@ -26,7 +26,7 @@ impl Image {
     ///
     /// # Errors
     /// [`DataError::Picture`] naming the file if it cannot be read or decoded.
-    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let refuse = |reason: String| DataError::Picture { path: path.into(), reason };
         let bytes = fs::read(path).map_err(|error| refuse(error.to_string()))?;
@@ -114,9 +114,9 @@ mod tests {
     #[test]
     fn files_of_every_kind_are_read_as_by_pillow() {
         for File { file, levels, picture } in &pillow::expected().files {
-            let (read, expected) = (Image::load(pillow::path(file)).unwrap(), Image::from(picture));
+            let (read, expected) = (Picture::open(pillow::path(file)).unwrap(), Picture::from(picture));
             assert_eq!(read.shape(), expected.shape(), "{file}");
-            assert_eq!(Image::peek(&pillow::path(file)).unwrap(), expected.shape(), "{file}");
+            assert_eq!(Picture::peek(&pillow::path(file)).unwrap(), expected.shape(), "{file}");
             for (at, (ours, theirs)) in read.pixels().iter().zip(expected.pixels()).enumerate() {
                 assert!(ours.abs_diff(*theirs) <= *levels, "{file}, value {at}: {ours}, Pillow {theirs}");
             }

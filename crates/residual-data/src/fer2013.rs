@@ -206,7 +206,7 @@ mod tests {
         for name in ["Neutral", "angry", "Sadness"] {
             let class = folder.path().join("train").join(name);
             fs::create_dir_all(&class).unwrap();
-            crate::Image::new(SHAPE, vec![7; 2304]).unwrap().save_png(class.join("a.png")).unwrap();
+            crate::Picture::new(SHAPE, vec![7; 2304]).unwrap().save_png(class.join("a.png")).unwrap();
         }
         let data = fer2013(folder.path(), Split::Train, Corrupt::Refuse).unwrap();
         assert_eq!([0, 1, 2].map(|index| data.label(index).unwrap()), [0, 4, 6]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::{
-    Corrupt, DataError, Dataset, Image, ImageShape, PictureFiles, Result, Sample, Split,
+    Corrupt, DataError, Dataset, ImageShape, Picture, PictureFiles, Result, Sample, Split,
     dataset::no_sample,
     files::{folders_in, refuse_unreadable},
     split::{Part, Share},
@@ -112,7 +112,7 @@ impl ImageFolder {
             return Err(refuse_unreadable(path));
         }
         let classes = self.files.chunk_by(|a, b| a.label == b.label);
-        let shapes = classes.map(|files| Image::peek(&files[0].path)).collect::<Result<Vec<_>>>()?;
+        let shapes = classes.map(|files| Picture::peek(&files[0].path)).collect::<Result<Vec<_>>>()?;
         self.shape = common(&shapes);
         Ok(())
     }
@@ -121,7 +121,7 @@ impl ImageFolder {
         let shapes: Vec<Option<ImageShape>> = self
             .files
             .par_iter()
-            .map(|file| Image::load(&file.path).ok().map(|image| image.shape()))
+            .map(|file| Picture::open(&file.path).ok().map(|image| image.shape()))
             .collect();
         for (file, shape) in std::mem::take(&mut self.files).into_iter().zip(&shapes) {
             match shape {
@@ -162,7 +162,7 @@ impl Dataset for ImageFolder {
 
     fn get(&self, index: usize) -> Result<Sample> {
         let file = self.files.get(index).ok_or_else(|| no_sample(self, index))?;
-        Ok(Sample { image: Image::load(&file.path)?, label: file.label })
+        Ok(Sample { image: Picture::open(&file.path)?, label: file.label })
     }
 
     fn skipped(&self) -> &[PathBuf] {

@@ -1,7 +1,7 @@
 //! Pictures of one shape in one piece of memory: what the readers of binary formats give, and
 //! the way in for pictures that a program already has.
 
-use crate::{DataError, Dataset, Image, ImageShape, Result, Sample, dataset::no_sample};
+use crate::{DataError, Dataset, ImageShape, Picture, Result, Sample, dataset::no_sample};
 
 /// A data set that is held in memory.
 ///
@@ -71,7 +71,7 @@ impl Dataset for InMemory {
     fn get(&self, index: usize) -> Result<Sample> {
         let label = self.label(index)?;
         let bytes = self.shape.elements();
-        let image = Image::new(self.shape, self.pixels[index * bytes..][..bytes].to_vec())?;
+        let image = Picture::new(self.shape, self.pixels[index * bytes..][..bytes].to_vec())?;
         Ok(Sample { image, label })
     }
 

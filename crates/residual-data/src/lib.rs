@@ -9,7 +9,7 @@
 //!   are samples made of a data set, its preprocessing and its variation; [`Arrays`] are those that a
 //!   program has.
 //!
-//! **Decision.** A picture is bytes ([`Image`]) until it is written, standardised, into
+//! **Decision.** A picture is bytes ([`Picture`]) until it is written, standardised, into
 //! its place in the batch. Order and variation follow from seed, epoch and index, never from
 //! which thread was first, so that an interrupted run goes on bit for bit.
 //!
@@ -48,9 +48,9 @@ mod fer2013;
 mod files;
 mod folder;
 mod idx;
-mod image;
 mod in_memory;
 mod loader;
+mod picture;
 mod pictures;
 #[cfg(test)]
 mod pillow;
@@ -72,9 +72,9 @@ pub use fer2013::{EMOTIONS, fer2013};
 pub use files::PictureFiles;
 pub use folder::ImageFolder;
 pub use idx::idx;
-pub use image::{Image, ImageShape};
 pub use in_memory::InMemory;
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
+pub use picture::{ImageShape, Picture};
 pub use pictures::Pictures;
 pub use preprocess::{Placement, Preprocess, Standardise};
 pub use residual_tensor::{Generator, Tensor};

@@ -7,7 +7,7 @@ use std::sync::{
 
 use residual_tensor::Generator;
 
-use crate::{DataError, Dataset, Image, ImageShape, Placement, Preprocess, Result, Samples, Transform};
+use crate::{DataError, Dataset, ImageShape, Picture, Placement, Preprocess, Result, Samples, Transform};
 
 /// The pictures of a data set, prepared for a network.
 ///
@@ -81,14 +81,14 @@ impl Pictures {
     }
 
     /// What comes before anything random, and is therefore kept.
-    fn prepare(&self, image: Image) -> Result<Image> {
+    fn prepare(&self, image: Picture) -> Result<Picture> {
         match self.transforms.first() {
             Some(Transform::RandomResizedCrop(_)) => image.with_channels(self.preprocess.input.channels),
             _ => self.preprocess.resize(image),
         }
     }
 
-    fn write_varied(&self, image: &Image, draws: &mut Generator, input: &mut [f32]) -> Result<()> {
+    fn write_varied(&self, image: &Picture, draws: &mut Generator, input: &mut [f32]) -> Result<()> {
         let ImageShape { height, width, .. } = self.preprocess.input;
         let mut placement = Placement::default();
         let mut varied = None;
@@ -140,7 +140,7 @@ impl Samples for Pictures {
 
 /// Prepared pictures that were decoded before, up to a number of bytes.
 struct Cache {
-    slots: Vec<OnceLock<Box<Image>>>,
+    slots: Vec<OnceLock<Box<Picture>>>,
     bytes_left: AtomicUsize,
 }
 
@@ -150,11 +150,11 @@ impl Cache {
         Self { slots: (0..samples).map(|_| OnceLock::new()).collect(), bytes_left: AtomicUsize::new(bytes) }
     }
 
-    fn get(&self, index: usize) -> Option<&Image> {
+    fn get(&self, index: usize) -> Option<&Picture> {
         self.slots.get(index)?.get().map(Box::as_ref)
     }
 
-    fn keep(&self, index: usize, image: Image) {
+    fn keep(&self, index: usize, image: Picture) {
         let Some(slot) = self.slots.get(index) else { return };
         let bytes = image.pixels().len();
         let pay = |left: usize| left.checked_sub(bytes);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::{Image, ImageShape, Interpolation};
+use crate::{ImageShape, Interpolation, Picture};
 
 #[derive(Deserialize)]
 pub(crate) struct Expected {
@@ -21,7 +21,7 @@ pub(crate) struct File {
     /// By how much decoders may differ.
     pub(crate) levels: u8,
     #[serde(flatten)]
-    pub(crate) picture: Picture,
+    pub(crate) picture: Written,
 }
 
 /// Noise of some shape at another size.
@@ -30,7 +30,7 @@ pub(crate) struct Resized {
     pub(crate) from: [usize; 3],
     pub(crate) interpolation: Interpolation,
     #[serde(flatten)]
-    pub(crate) picture: Picture,
+    pub(crate) picture: Written,
 }
 
 /// Noise of the same shape after a transform.
@@ -39,22 +39,23 @@ struct Varied {
     kind: String,
     amount: f64,
     #[serde(flatten)]
-    picture: Picture,
+    picture: Written,
 }
 
+/// A picture as it is written there: two hexadecimal digits a byte.
 #[derive(Deserialize)]
-pub(crate) struct Picture {
+pub(crate) struct Written {
     channels: usize,
     height: usize,
     width: usize,
     pixels: String,
 }
 
-impl From<&Picture> for Image {
-    fn from(picture: &Picture) -> Self {
+impl From<&Written> for Picture {
+    fn from(picture: &Written) -> Self {
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
         let pixels = picture.pixels.as_bytes().chunks(2).map(byte).collect();
-        Image::new(ImageShape::new(picture.channels, picture.height, picture.width), pixels).unwrap()
+        Picture::new(ImageShape::new(picture.channels, picture.height, picture.width), pixels).unwrap()
     }
 }
 
@@ -68,18 +69,18 @@ pub(crate) fn path(file: &str) -> PathBuf {
 }
 
 /// The picture that everything but the files begins with.
-pub(crate) fn noise(channels: usize, height: usize, width: usize) -> Image {
+pub(crate) fn noise(channels: usize, height: usize, width: usize) -> Picture {
     let shape = ImageShape::new(channels, height, width);
     let value = |i: usize| ((i * i * 31 + i * 17) % 251) as u8;
-    Image::new(shape, (0..shape.elements()).map(value).collect()).unwrap()
+    Picture::new(shape, (0..shape.elements()).map(value).collect()).unwrap()
 }
 
 /// Holds a transform by some amount against Pillow's.
-pub(crate) fn varied(kind: &str, transform: impl Fn(&Image, f64) -> Image) {
+pub(crate) fn varied(kind: &str, transform: impl Fn(&Picture, f64) -> Picture) {
     let cases: Vec<Varied> = expected().varied.into_iter().filter(|case| case.kind == kind).collect();
     assert!(!cases.is_empty());
     for Varied { amount, picture, .. } in cases {
-        let expected = Image::from(&picture);
+        let expected = Picture::from(&picture);
         let ours = transform(&noise(picture.channels, picture.height, picture.width), amount);
         assert_eq!(ours.pixels(), expected.pixels(), "{kind} {amount} {}", expected.shape());
     }

@@ -8,7 +8,7 @@ use residual_tensor::{Layout, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataError, Dataset, Image, ImageShape, Interpolation, Rectangle, Result, Statistics, image::centre,
+    DataError, Dataset, ImageShape, Interpolation, Picture, Rectangle, Result, Statistics, picture::centre,
     resize::Target,
 };
 
@@ -18,9 +18,9 @@ use crate::{
 /// middle; then each value `p` of 0 to 255 becomes `(p / 255 − mean) / std`.
 ///
 /// ```
-/// use residual_data::{Image, ImageShape, Preprocess};
+/// use residual_data::{Picture, ImageShape, Preprocess};
 ///
-/// let picture = Image::new(ImageShape::new(3, 60, 80), vec![255; 3 * 60 * 80])?;
+/// let picture = Picture::new(ImageShape::new(3, 60, 80), vec![255; 3 * 60 * 80])?;
 /// let preprocess = Preprocess::new(ImageShape::new(1, 48, 48)).normalise(&[0.5], &[0.25]);
 /// let x = preprocess.apply(picture)?;
 /// assert_eq!(x.shape()[..], [1, 1, 48, 48]);
@@ -130,7 +130,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// [`DataError::Crop`] if [`shorter_side`](Self::shorter_side) is too short for the input.
-    pub fn resize(&self, image: Image) -> Result<Image> {
+    pub fn resize(&self, image: Picture) -> Result<Picture> {
         let ImageShape { channels, height, width } = self.input;
         let image = if image.channels() == channels { image } else { image.with_channels(channels)? };
         let (rows, columns) = (image.height(), image.width());
@@ -161,7 +161,7 @@ impl Preprocess {
     ///
     /// # Errors
     /// As [`check`](Self::check) and [`resize`](Self::resize).
-    pub fn apply(&self, image: Image) -> Result<Tensor<f32>> {
+    pub fn apply(&self, image: Picture) -> Result<Tensor<f32>> {
         self.check()?;
         let ImageShape { channels, height, width } = self.input;
         let mut tensor = Tensor::try_unfilled([1, channels, height, width], Layout::ChannelsLast)?;
@@ -177,7 +177,7 @@ impl Preprocess {
     /// # Errors
     /// [`DataError::Room`] if `out` does not have the input's length, [`DataError::Crop`] if
     /// the picture does not cover the input.
-    pub fn write(&self, resized: &Image, placement: Placement, out: &mut [f32]) -> Result<()> {
+    pub fn write(&self, resized: &Picture, placement: Placement, out: &mut [f32]) -> Result<()> {
         let ImageShape { channels, height, width } = self.input;
         if out.len() != self.input.elements() {
             return Err(DataError::Room { to: self.input, given: out.len() });
@@ -260,9 +260,9 @@ fn middle(side: usize, crop: usize) -> Range<usize> {
 mod tests {
     use super::*;
 
-    fn ramp(height: usize, width: usize) -> Image {
+    fn ramp(height: usize, width: usize) -> Picture {
         let pixels = (0..height * width).map(|i| i as u8).collect();
-        Image::new(ImageShape::new(1, height, width), pixels).unwrap()
+        Picture::new(ImageShape::new(1, height, width), pixels).unwrap()
     }
 
     /// Values of 0 to 255 as they are.
@@ -270,7 +270,7 @@ mod tests {
         Preprocess::new(ImageShape::new(1, height, width)).normalise(&[0.0], &[1.0 / 255.0])
     }
 
-    fn written(preprocess: &Preprocess, image: &Image, placement: Placement) -> Vec<f32> {
+    fn written(preprocess: &Preprocess, image: &Picture, placement: Placement) -> Vec<f32> {
         let mut out = vec![f32::NAN; preprocess.input.elements()];
         preprocess.write(image, placement, &mut out).unwrap();
         out
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn sizes_are_torchvisions() {
         // torchvision.transforms.Resize(256) on a 500×375 picture gives 341×256.
-        let landscape = Image::new(ImageShape::new(3, 375, 500), vec![5; 3 * 375 * 500]).unwrap();
+        let landscape = Picture::new(ImageShape::new(3, 375, 500), vec![5; 3 * 375 * 500]).unwrap();
         let resized = Preprocess::imagenet().resize(landscape.clone()).unwrap();
         assert_eq!((resized.height(), resized.width()), (256, 341));
         let covering = Preprocess::new(ImageShape::new(1, 48, 48)).resize(landscape).unwrap();

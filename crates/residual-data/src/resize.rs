@@ -191,7 +191,7 @@ impl Taps {
 mod tests {
     use super::*;
     use crate::{
-        Image,
+        Picture,
         pillow::{self, Resized},
     };
 
@@ -199,7 +199,7 @@ mod tests {
     fn resized_pictures_have_pillows_pixels() {
         for Resized { from, interpolation, picture } in &pillow::expected().resized {
             let [channels, height, width] = *from;
-            let expected = Image::from(picture);
+            let expected = Picture::from(picture);
             let (rows, columns) = (expected.height(), expected.width());
             let resized =
                 pillow::noise(channels, height, width).resize(rows, columns, *interpolation).unwrap();

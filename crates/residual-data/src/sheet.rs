@@ -1,6 +1,6 @@
 //! A contact sheet: what a data set looks like, a row per class.
 
-use crate::{DataError, Dataset, Image, ImageShape, Preprocess, Result};
+use crate::{DataError, Dataset, ImageShape, Picture, Preprocess, Result};
 
 /// White between the pictures, in pixels.
 const GAP: usize = 2;
@@ -12,7 +12,7 @@ const LARGEST_TILE: usize = 128;
 ///
 /// # Errors
 /// Whatever reading the pictures returns; [`DataError::Empty`] if there are none to show.
-pub fn contact_sheet(dataset: &dyn Dataset, rows: usize, columns: usize) -> Result<Image> {
+pub fn contact_sheet(dataset: &dyn Dataset, rows: usize, columns: usize) -> Result<Picture> {
     let rows = rows.min(dataset.classes().len());
     if rows * columns == 0 || dataset.is_empty() {
         return Err(DataError::Empty { name: dataset.name().into() });
@@ -40,7 +40,7 @@ pub fn contact_sheet(dataset: &dyn Dataset, rows: usize, columns: usize) -> Resu
             break;
         }
     }
-    Image::new(shape, pixels)
+    Picture::new(shape, pixels)
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path};
 
-use residual_data::{Corrupt, DataError, Dataset, Image, ImageFolder, ImageShape, Split, class_counts};
+use residual_data::{Corrupt, DataError, Dataset, ImageFolder, ImageShape, Picture, Split, class_counts};
 
 fn picture(path: impl AsRef<Path>, shape: ImageShape, value: u8) {
     fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
-    Image::new(shape, vec![value; shape.elements()]).unwrap().save_png(path).unwrap();
+    Picture::new(shape, vec![value; shape.elements()]).unwrap().save_png(path).unwrap();
 }
 
 const SMALL: ImageShape = ImageShape::new(3, 4, 6);

@@ -5,7 +5,7 @@
 use std::{fs, path::Path};
 
 use proptest::prelude::*;
-use residual_data::{Corrupt, DataSpec, Image, ImageShape, Split};
+use residual_data::{Corrupt, DataSpec, ImageShape, Picture, Split};
 
 /// What happens to a good file.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ fn write_idx(dir: &Path, images: &[u8], labels: &[u8]) {
 
 fn png() -> Vec<u8> {
     let shape = ImageShape::new(3, 9, 11);
-    Image::new(shape, (0..297).map(|i| (i * 5) as u8).collect()).unwrap().to_png()
+    Picture::new(shape, (0..297).map(|i| (i * 5) as u8).collect()).unwrap().to_png()
 }
 
 /// A JPEG file of the same size, whose decoder is another.
@@ -166,7 +166,7 @@ fn sizes_that_the_file_cannot_back_are_refused() {
     file[29..33].copy_from_slice(&checksum.to_be_bytes());
     let path = dir.path().join("huge.png");
     fs::write(&path, file).unwrap();
-    let message = Image::load(&path).unwrap_err().to_string();
+    let message = Picture::open(&path).unwrap_err().to_string();
     assert!(message.contains("huge.png"), "{message}");
     assert!(message.to_lowercase().contains("limit") || message.contains("exceed"), "{message}");
 }

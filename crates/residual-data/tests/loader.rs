@@ -11,9 +11,9 @@ use std::{
 };
 
 use residual_data::{
-    Arrays, Augment, Batch, DataError, Dataset, Faces, HorizontalFlip, Image, ImageShape, Loader,
-    LoaderConfig, PadAndCrop, Pictures, Preprocess, RandomErasing, RandomResizedCrop, Result, Rotation,
-    Sample, Samples, Split, Standardise, Transform,
+    Arrays, Augment, Batch, DataError, Dataset, Faces, HorizontalFlip, ImageShape, Loader, LoaderConfig,
+    PadAndCrop, Picture, Pictures, Preprocess, RandomErasing, RandomResizedCrop, Result, Rotation, Sample,
+    Samples, Split, Standardise, Transform,
 };
 use residual_tensor::{Generator, Tensor};
 
@@ -124,7 +124,7 @@ impl Dataset for Brittle {
             return Err(DataError::Picture { path: PathBuf::from("cat.png"), reason: "cut short".into() });
         }
         assert_ne!(self.explosive, Some(index), "on purpose");
-        Ok(Sample { image: Image::new(ImageShape::new(1, 1, 1), vec![index as u8])?, label: 0 })
+        Ok(Sample { image: Picture::new(ImageShape::new(1, 1, 1), vec![index as u8])?, label: 0 })
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use residual_model::{Classifier, Image};
+use residual_model::{Classifier, Picture};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for path in &pictures {
             let model = &model;
             scope.spawn(move || {
-                match Image::load(path).map_err(Into::into).and_then(|p| model.predict(&p)) {
+                match Picture::open(path).map_err(Into::into).and_then(|p| model.predict(&p)) {
                     Ok(prediction) => {
                         let top = prediction.top(3).into_iter();
                         let top =

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use rayon::prelude::*;
-use residual_data::{Image, Placement, Preprocess};
+use residual_data::{Picture, Placement, Preprocess};
 use residual_infer::Compiled;
 use residual_kernels::softmax;
 use residual_nn::Error;
@@ -16,10 +16,10 @@ use crate::{Model, OpenOptions, Prediction, Result};
 /// weights, and each has memory of its own for what is between.
 ///
 /// ```no_run
-/// use residual_model::{Classifier, Image};
+/// use residual_model::{Classifier, Picture};
 ///
 /// let model = Classifier::open("resnet50.pth")?;
-/// for guess in model.predict(&Image::load("cat.jpg")?)?.top(3) {
+/// for guess in model.predict(&Picture::open("cat.jpg")?)?.top(3) {
 ///     println!("{:5.1} % {}", 100.0 * guess.probability, guess.class);
 /// }
 /// # Ok::<(), residual_model::ModelError>(())
@@ -66,7 +66,7 @@ impl Classifier {
     ///
     /// # Errors
     /// If the picture cannot be brought to what the network takes.
-    pub fn predict(&self, picture: &Image) -> Result<Prediction> {
+    pub fn predict(&self, picture: &Picture) -> Result<Prediction> {
         let mut predictions = self.predict_batch(std::slice::from_ref(picture))?;
         Ok(predictions.remove(0))
     }
@@ -75,7 +75,7 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`predict`](Self::predict).
-    pub fn predict_batch(&self, pictures: &[Image]) -> Result<Vec<Prediction>> {
+    pub fn predict_batch(&self, pictures: &[Picture]) -> Result<Vec<Prediction>> {
         let mut predictions = Vec::with_capacity(pictures.len());
         for pictures in pictures.chunks(BATCH) {
             let logits = self.logits(&prepared(pictures, &self.model.preprocess)?)?;
@@ -117,7 +117,7 @@ impl Classifier {
 }
 
 /// Pictures as the network sees them, `[n, channels, height, width]`.
-fn prepared(pictures: &[Image], preprocess: &Preprocess) -> Result<Tensor<f32>> {
+fn prepared(pictures: &[Picture], preprocess: &Preprocess) -> Result<Tensor<f32>> {
     preprocess.check()?;
     let input = preprocess.input;
     let shape = [pictures.len(), input.channels, input.height, input.width];

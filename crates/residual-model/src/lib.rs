@@ -13,7 +13,7 @@
 //! **Not here.** Training (`residual-train`).
 //!
 //! ```
-//! use residual_model::{Classifier, Image, Model};
+//! use residual_model::{Classifier, Picture, Model};
 //! # use residual_data::{Dataset, Faces, Preprocess, Split};
 //! # use residual_tensor::Generator;
 //! # let folder = tempfile::tempdir()?;
@@ -26,7 +26,7 @@
 //!
 //! let model = Classifier::open(&path)?;
 //! # let path = folder.path().join("face.png");
-//! let picture = Image::load(&path)?;
+//! let picture = Picture::open(&path)?;
 //! let [first, second] = &model.predict(&picture)?.top(2)[..] else { unreachable!("seven classes") };
 //! assert!(first.probability >= second.probability);
 //! println!("{}, or {}", first.class, second.class);
@@ -51,7 +51,7 @@ pub use model::Model;
 pub use onnx::onnx_graph;
 pub use options::{Description, OpenOptions, Opened};
 pub use prediction::{Guess, Prediction};
-pub use residual_data::{Image, Preprocess};
+pub use residual_data::{Picture, Preprocess};
 pub use spec::ModelSpec;
 pub use weights::{fill, load_weights};
 

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, thread};
 
 use residual_autograd::Tape;
-use residual_model::{Classifier, Image, Model, ModelError, OpenOptions, Preprocess};
+use residual_model::{Classifier, Model, ModelError, OpenOptions, Picture, Preprocess};
 use residual_nn::{Mode, Module};
 use residual_tensor::{Generator, Tensor};
 use residual_weights::Weights;
@@ -25,10 +25,10 @@ fn file(folder: &TempDir, name: &str, classes: usize) -> PathBuf {
     path
 }
 
-fn picture(seed: u64, channels: usize, height: usize, width: usize) -> Image {
+fn picture(seed: u64, channels: usize, height: usize, width: usize) -> Picture {
     let mut generator = Generator::new(seed);
     let pixels = (0..channels * height * width).map(|_| generator.below(256) as u8).collect();
-    Image::new(residual_data::ImageShape::new(channels, height, width), pixels).unwrap()
+    Picture::new(residual_data::ImageShape::new(channels, height, width), pixels).unwrap()
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn any_number_of_threads_gets_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let classifier = Classifier::open(file(&folder, "cifar_resnet8", 10)).unwrap();
     is_shared(&classifier);
-    let pictures: Vec<Image> = (0..40).map(|seed| picture(seed, 3, 32 + seed as usize, 40)).collect();
+    let pictures: Vec<Picture> = (0..40).map(|seed| picture(seed, 3, 32 + seed as usize, 40)).collect();
     let together = classifier.predict_batch(&pictures).unwrap();
     assert_eq!(together.len(), 40);
     // Another batch size may be computed in another order, so that only the last bits differ.

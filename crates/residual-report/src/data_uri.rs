@@ -1,7 +1,7 @@
 //! Pictures as part of a page: shrunk, and written into it as text.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use residual_data::{Image, ImageShape, Preprocess};
+use residual_data::{ImageShape, Picture, Preprocess};
 
 use crate::Result;
 
@@ -9,7 +9,7 @@ use crate::Result;
 const SIDE: usize = 96;
 
 /// The picture, not much larger than it is shown.
-pub(crate) fn shrunk(picture: Image) -> Result<Image> {
+pub(crate) fn shrunk(picture: Picture) -> Result<Picture> {
     if picture.height().min(picture.width()) <= SIDE {
         return Ok(picture);
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use residual_data::{
-    Corrupt, Dataset, Image, ImageFolder, ImageShape, Preprocess, Split, cifar10, cifar100, fer2013, idx,
+    Corrupt, Dataset, ImageFolder, ImageShape, Picture, Preprocess, Split, cifar10, cifar100, fer2013, idx,
 };
 
 use crate::{Target, few_times_the_file, say};
@@ -68,7 +68,7 @@ pub(crate) const PICTURE: Target = Target {
     about: "a PNG or JPEG file is decoded and prepared for a network",
     run: |bytes, place| {
         let read = |bytes: &[u8]| {
-            let image = Image::load(put(place, "picture", bytes)).map_err(say)?;
+            let image = Picture::open(put(place, "picture", bytes)).map_err(say)?;
             black_box(Preprocess::new(ImageShape::new(3, 8, 8)).apply(image).map_err(say)?);
             Ok(())
         };
@@ -81,7 +81,7 @@ pub(crate) const PICTURE: Target = Target {
         let shapes = [(1, 1, 1), (3, 4, 5), (1, 9, 2)];
         let image = |(channels, height, width): (usize, usize, usize)| {
             let pixels = (0..channels * height * width).map(|i| (i * 37) as u8).collect();
-            Image::new(ImageShape::new(channels, height, width), pixels).expect("all pixels").to_png()
+            Picture::new(ImageShape::new(channels, height, width), pixels).expect("all pixels").to_png()
         };
         shapes.map(image).to_vec()
     },
@@ -127,7 +127,7 @@ fn folder(bytes: &[u8], place: &Path) -> Result<(), String> {
         let _ = path.parent().map(fs::create_dir_all);
         let _ = match what {
             b" png" => {
-                fs::write(path, Image::new(ImageShape::new(1, 1, 2), vec![1, 2]).map_err(say)?.to_png())
+                fs::write(path, Picture::new(ImageShape::new(1, 1, 2), vec![1, 2]).map_err(say)?.to_png())
             }
             b" empty" => fs::create_dir(path),
             #[cfg(unix)]
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn checksums_are_those_of_the_encoder() {
-        let mut file = Image::new(ImageShape::new(3, 4, 5), vec![7; 60]).unwrap().to_png();
+        let mut file = Picture::new(ImageShape::new(3, 4, 5), vec![7; 60]).unwrap().to_png();
         let intact = file.clone();
         file[29] ^= 1; // the first checksum
         png_checksums(&mut file);

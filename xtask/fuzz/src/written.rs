@@ -4,7 +4,7 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use prost::Message;
-use residual_data::{Image, ImageShape};
+use residual_data::{ImageShape, Picture};
 use residual_tensor::{Element, Layout, Tensor};
 use residual_weights::{
     Entry, Weights, npy,
@@ -44,7 +44,7 @@ pub(crate) const PNG: Target = Target {
     about: "a picture of any pixels is written as PNG, and read back",
     run: |bytes, place| {
         let image = image(&mut Unstructured::new(bytes)).map_err(say)?;
-        let read = Image::load(put(place, "picture.png", &image.to_png())).expect("what was written");
+        let read = Picture::open(put(place, "picture.png", &image.to_png())).expect("what was written");
         assert_eq!((read.shape(), read.pixels()), (image.shape(), image.pixels()));
         Ok(())
     },
@@ -87,11 +87,11 @@ fn tensor<'a, T: Element + Arbitrary<'a>>(
     Ok(if channels_last { tensor.to_layout(Layout::ChannelsLast) } else { tensor })
 }
 
-fn image(from: &mut Unstructured<'_>) -> Result<Image> {
+fn image(from: &mut Unstructured<'_>) -> Result<Picture> {
     let channels = *from.choose(&[1, 3])?;
     let [height, width] = [from.int_in_range(1..=40)?, from.int_in_range(1..=40)?];
     let pixels = (0..channels * height * width).map(|_| from.arbitrary()).collect::<Result<_>>()?;
-    Ok(Image::new(ImageShape::new(channels, height, width), pixels).expect("as many as the shape has"))
+    Ok(Picture::new(ImageShape::new(channels, height, width), pixels).expect("as many as the shape has"))
 }
 
 /// Holds files bit by bit against what was written, which equality of values would not: no NaN

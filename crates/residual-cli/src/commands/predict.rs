@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use owo_colors::OwoColorize;
 use rayon::prelude::*;
-use residual_data::{Image, PictureFiles};
+use residual_data::{Picture, PictureFiles};
 use residual_model::{Classifier, Guess};
 use residual_weights::shown;
 use serde::Serialize;
@@ -89,7 +89,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     for chunk in paths.chunks(BATCH) {
         let mut pictures = Vec::new();
         let mut good = Vec::new();
-        let loaded: Vec<_> = chunk.par_iter().map(Image::load).collect();
+        let loaded: Vec<_> = chunk.par_iter().map(Picture::open).collect();
         for (path, loaded) in chunk.iter().zip(loaded) {
             match loaded {
                 Ok(picture) => {

@@ -12,7 +12,7 @@ mod subject;
 use residual_tensor::Generator;
 
 use crate::{
-    Dataset, EMOTIONS, Image, ImageShape, Result, Sample, Split,
+    Dataset, EMOTIONS, ImageShape, Picture, Result, Sample, Split,
     dataset::{no_sample, owned},
 };
 use {canvas::SIDE, expression::Expression, subject::Subject};
@@ -70,7 +70,7 @@ impl Dataset for Faces {
         let expression = Expression::draw(label, &mut generator);
         let subject = Subject::draw(&mut generator);
         let pixels = portrait::draw(&subject, &expression, &mut generator);
-        Ok(Sample { image: Image::new(Self::SHAPE, pixels)?, label })
+        Ok(Sample { image: Picture::new(Self::SHAPE, pixels)?, label })
     }
 }
 

@@ -2,16 +2,16 @@
 
 use residual_tensor::Generator;
 
-use crate::{Image, Interpolation, Result, resize::Target};
+use crate::{Interpolation, Picture, Result, resize::Target};
 
 /// Pads the picture on each side, and crops its own size back at random (Lee et al. 2015): a shift
 /// by at most the padding in each direction.
 ///
 /// ```
-/// use residual_data::{Image, ImageShape, PadAndCrop};
+/// use residual_data::{Picture, ImageShape, PadAndCrop};
 /// use residual_tensor::Generator;
 ///
-/// let picture = Image::new(ImageShape::new(1, 8, 8), vec![255; 64])?;
+/// let picture = Picture::new(ImageShape::new(1, 8, 8), vec![255; 64])?;
 /// let shifted = PadAndCrop { padding: 2 }.apply(&picture, &mut Generator::new(3));
 /// assert_eq!(shifted.shape(), picture.shape());
 /// # Ok::<(), residual_data::DataError>(())
@@ -31,7 +31,7 @@ impl PadAndCrop {
     }
 
     /// The shifted picture. What was outside of it is black.
-    pub fn apply(&self, image: &Image, generator: &mut Generator) -> Image {
+    pub fn apply(&self, image: &Picture, generator: &mut Generator) -> Picture {
         let [down, right] = self.draw(generator);
         image.filled_from(|row, column| Some([row as isize + down, column as isize + right]))
     }
@@ -42,10 +42,10 @@ impl PadAndCrop {
 /// the middle.
 ///
 /// ```
-/// use residual_data::{Image, ImageShape, RandomResizedCrop};
+/// use residual_data::{Picture, ImageShape, RandomResizedCrop};
 /// use residual_tensor::Generator;
 ///
-/// let picture = Image::new(ImageShape::new(3, 60, 80), vec![200; 3 * 60 * 80])?;
+/// let picture = Picture::new(ImageShape::new(3, 60, 80), vec![200; 3 * 60 * 80])?;
 /// let part = RandomResizedCrop::new(48, 48).apply(&picture, &mut Generator::new(3))?;
 /// assert_eq!(part.shape(), ImageShape::new(3, 48, 48));
 /// # Ok::<(), residual_data::DataError>(())
@@ -75,7 +75,7 @@ impl RandomResizedCrop {
     ///
     /// # Errors
     /// [`DataError::Shape`](crate::DataError::Shape) if the new size is not possible.
-    pub fn apply(&self, image: &Image, generator: &mut Generator) -> Result<Image> {
+    pub fn apply(&self, image: &Picture, generator: &mut Generator) -> Result<Picture> {
         let Self { height, width, .. } = *self;
         let part = self.draw(image.height(), image.width(), generator);
         let [top, left, rows, columns] = part;
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_shifted_in_is_black() {
-        let picture = Image::new(ImageShape::new(3, 2, 2), (1..13).collect()).unwrap();
+        let picture = Picture::new(ImageShape::new(3, 2, 2), (1..13).collect()).unwrap();
         let shifted = picture.filled_from(|row, column| Some([row as isize + 1, column as isize - 1]));
         assert_eq!(shifted.pixels(), [0, 0, 0, 7, 8, 9, 0, 0, 0, 0, 0, 0]);
     }
@@ -164,7 +164,7 @@ mod tests {
         // torchvision's last resort, with ratios clamped to 3:4 and 4:3
         assert_eq!(crop.draw(3, 900, &mut generator), [0, 448, 3, 4]);
         assert_eq!(crop.draw(900, 3, &mut generator), [448, 0, 4, 3]);
-        let strip = Image::new(ImageShape::new(1, 1, 5000), vec![9; 5000]).unwrap();
+        let strip = Picture::new(ImageShape::new(1, 1, 5000), vec![9; 5000]).unwrap();
         assert_eq!(crop.apply(&strip, &mut generator).unwrap().pixels(), [9; 16]);
     }
 }

@@ -3,16 +3,16 @@
 use residual_tensor::Generator;
 
 use super::crop::{draw_rectangle, rounded};
-use crate::Image;
+use crate::Picture;
 
 /// Takes a rectangle out of the picture (Zhong et al. 2017). torchvision's `RandomErasing`: ten
 /// tries to find one that is smaller than the picture.
 ///
 /// ```
-/// use residual_data::{Image, ImageShape, RandomErasing};
+/// use residual_data::{Picture, ImageShape, RandomErasing};
 /// use residual_tensor::Generator;
 ///
-/// let picture = Image::new(ImageShape::new(1, 16, 16), vec![255; 256])?;
+/// let picture = Picture::new(ImageShape::new(1, 16, 16), vec![255; 256])?;
 /// let erased = RandomErasing { probability: 1.0, ..RandomErasing::default() };
 /// assert!(erased.apply(&picture, &mut Generator::new(0)).pixels().contains(&0));
 /// # Ok::<(), residual_data::DataError>(())
@@ -67,7 +67,7 @@ impl RandomErasing {
     }
 
     /// The picture, in which the rectangle is black.
-    pub fn apply(&self, image: &Image, generator: &mut Generator) -> Image {
+    pub fn apply(&self, image: &Picture, generator: &mut Generator) -> Picture {
         let Some(erased) = self.draw(image.height(), image.width(), generator) else { return image.clone() };
         image.filled_from(|row, column| {
             (!erased.contains(row, column)).then_some([row as isize, column as isize])
@@ -101,13 +101,13 @@ mod tests {
 
     #[test]
     fn what_is_erased_is_black_and_nothing_else() {
-        let picture = Image::new(ImageShape::new(3, 16, 16), vec![255; 768]).unwrap();
+        let picture = Picture::new(ImageShape::new(3, 16, 16), vec![255; 768]).unwrap();
         let erasing = RandomErasing { probability: 1.0, ..RandomErasing::default() };
         let Rectangle { height, width, .. } = erasing.draw(16, 16, &mut Generator::new(5)).unwrap();
         let erased = erasing.apply(&picture, &mut Generator::new(5));
         assert_eq!(erased.pixels().iter().filter(|&&value| value == 0).count(), 3 * height * width);
         // Nothing smaller than a picture of one pixel exists.
-        let pixel = Image::new(ImageShape::new(1, 1, 1), vec![7]).unwrap();
+        let pixel = Picture::new(ImageShape::new(1, 1, 1), vec![7]).unwrap();
         assert_eq!(erasing.apply(&pixel, &mut Generator::new(5)), pixel);
     }
 }

@@ -2,15 +2,15 @@
 
 use residual_tensor::Generator;
 
-use crate::Image;
+use crate::Picture;
 
 /// Mirrors the picture, left to right, with some probability.
 ///
 /// ```
-/// use residual_data::{HorizontalFlip, Image, ImageShape};
+/// use residual_data::{HorizontalFlip, Picture, ImageShape};
 /// use residual_tensor::Generator;
 ///
-/// let picture = Image::new(ImageShape::new(1, 1, 3), vec![1, 2, 3])?;
+/// let picture = Picture::new(ImageShape::new(1, 1, 3), vec![1, 2, 3])?;
 /// let mirrored = HorizontalFlip { probability: 1.0 }.apply(&picture, &mut Generator::new(0));
 /// assert_eq!(mirrored.pixels(), [3, 2, 1]);
 /// # Ok::<(), residual_data::DataError>(())
@@ -35,7 +35,7 @@ impl HorizontalFlip {
     }
 
     /// The picture or its mirror image.
-    pub fn apply(&self, image: &Image, generator: &mut Generator) -> Image {
+    pub fn apply(&self, image: &Picture, generator: &mut Generator) -> Picture {
         if !self.draw(generator) {
             return image.clone();
         }
@@ -48,10 +48,10 @@ impl HorizontalFlip {
 /// is the nearest one of the picture, and the corners that turn in are black.
 ///
 /// ```
-/// use residual_data::{Image, ImageShape, Rotation};
+/// use residual_data::{Picture, ImageShape, Rotation};
 /// use residual_tensor::Generator;
 ///
-/// let picture = Image::new(ImageShape::new(1, 9, 9), vec![255; 81])?;
+/// let picture = Picture::new(ImageShape::new(1, 9, 9), vec![255; 81])?;
 /// let turned = Rotation { degrees: 10.0 }.apply(&picture, &mut Generator::new(0));
 /// assert_eq!(turned.shape(), picture.shape());
 /// # Ok::<(), residual_data::DataError>(())
@@ -64,13 +64,13 @@ pub struct Rotation {
 
 impl Rotation {
     /// The picture, turned by a random angle.
-    pub fn apply(&self, image: &Image, generator: &mut Generator) -> Image {
+    pub fn apply(&self, image: &Picture, generator: &mut Generator) -> Picture {
         rotate(image, generator.between(-self.degrees, self.degrees))
     }
 }
 
 /// The picture, turned counterclockwise around its middle: the pixels of Pillow's `rotate`.
-fn rotate(image: &Image, degrees: f64) -> Image {
+fn rotate(image: &Picture, degrees: f64) -> Picture {
     // Sixteen bits before the point and sixteen behind it.
     let fixed = |value: f64| (value * 65_536.0 + 0.5).floor() as i64;
     let fifteen_places = |value: f64| (value * 1e15).round() / 1e15;

@@ -8,7 +8,7 @@ mod geometry;
 
 use residual_tensor::Generator;
 
-use crate::{Image, Result};
+use crate::{Picture, Result};
 
 pub use color::ColorJitter;
 pub use crop::{PadAndCrop, RandomResizedCrop};
@@ -18,10 +18,10 @@ pub use geometry::{HorizontalFlip, Rotation};
 /// Any of the transforms.
 ///
 /// ```
-/// use residual_data::{ColorJitter, HorizontalFlip, Image, ImageShape, RandomResizedCrop, Transform};
+/// use residual_data::{ColorJitter, HorizontalFlip, Picture, ImageShape, RandomResizedCrop, Transform};
 /// use residual_tensor::Generator;
 ///
-/// let picture = Image::new(ImageShape::new(3, 60, 80), vec![200; 3 * 60 * 80])?;
+/// let picture = Picture::new(ImageShape::new(3, 60, 80), vec![200; 3 * 60 * 80])?;
 /// let vary = [
 ///     Transform::from(RandomResizedCrop::new(48, 48)),
 ///     HorizontalFlip::default().into(),
@@ -52,7 +52,7 @@ impl Transform {
     ///
     /// # Errors
     /// [`DataError::Shape`](crate::DataError::Shape) if the new size is not possible.
-    pub fn apply(&self, image: Image, generator: &mut Generator) -> Result<Image> {
+    pub fn apply(&self, image: Picture, generator: &mut Generator) -> Result<Picture> {
         match self {
             Self::RandomResizedCrop(crop) => crop.apply(&image, generator),
             Self::Rotation(rotation) => Ok(rotation.apply(&image, generator)),
@@ -67,7 +67,7 @@ impl Transform {
     ///
     /// # Errors
     /// As [`apply`](Self::apply).
-    pub fn apply_all(transforms: &[Self], image: Image, generator: &mut Generator) -> Result<Image> {
+    pub fn apply_all(transforms: &[Self], image: Picture, generator: &mut Generator) -> Result<Picture> {
         transforms.iter().try_fold(image, |image, transform| transform.apply(image, generator))
     }
 

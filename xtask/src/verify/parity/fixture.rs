@@ -222,11 +222,11 @@ pub(super) struct Sgd {
 /// What Pillow and torchvision make of pictures.
 #[derive(Deserialize)]
 pub(in crate::verify) struct Pictures {
-    pub(super) pictures: Vec<Picture>,
+    pub(super) pictures: Vec<PictureCase>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Picture {
+pub(super) struct PictureCase {
     /// The formula of its pixels: `noise` or `ramp`.
     pub(super) kind: String,
     /// Rows and columns before.

@@ -1,11 +1,11 @@
 //! Preprocessing against the pixels that Pillow and torchvision make of the same pictures.
 
-use residual_data::{Image, ImageShape, Preprocess};
+use residual_data::{ImageShape, Picture, Preprocess};
 use residual_tensor::Tensor;
 
 use super::{
     comparison::Comparison,
-    fixture::{Digest, Picture, Pictures, doubles},
+    fixture::{Digest, PictureCase, Pictures, doubles},
     formula::uniform,
 };
 use crate::verify::{Difference, Failure, Outcome, numbers::grouped};
@@ -43,7 +43,7 @@ pub(super) fn preprocessing(fixture: &Pictures) -> Outcome {
 }
 
 /// What a network would be given, `[1, c, h, w]`.
-fn preprocess(picture: &Picture) -> Result<Tensor<f32>, Failure> {
+fn preprocess(picture: &PictureCase) -> Result<Tensor<f32>, Failure> {
     let [height, width] = picture.source;
     let count = 3 * height * width;
     let pixels = match &*picture.kind {
@@ -54,14 +54,14 @@ fn preprocess(picture: &Picture) -> Result<Tensor<f32>, Failure> {
         "ramp" => (0..count).map(|i| (i * 7 / 5 % 256) as u8).collect(),
         other => return Err(format!("{other} is no known kind of picture").into()),
     };
-    let image = Image::new(ImageShape::new(3, height, width), pixels)?;
+    let image = Picture::new(ImageShape::new(3, height, width), pixels)?;
     let input = ImageShape::new(picture.channels, picture.crop[0], picture.crop[1]);
     let preprocess = Preprocess { shorter_side: Some(picture.shorter_side), ..Preprocess::new(input) };
     Ok(preprocess.normalise(&picture.mean, &picture.std).apply(image)?)
 }
 
 /// Normalised values as levels of 0 to 255, channels innermost.
-fn levels(picture: &Picture, x: &Tensor<f32>) -> Vec<f64> {
+fn levels(picture: &PictureCase, x: &Tensor<f32>) -> Vec<f64> {
     let values = doubles(x);
     let channels = picture.channels;
     let plane = values.len() / channels.max(1);

@@ -54,12 +54,12 @@ impl fmt::Display for ImageShape {
 
 /// A picture of grey or RGB pixels, a byte each: rows from the top, channels innermost.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Image {
+pub struct Picture {
     shape: ImageShape,
     pixels: Vec<u8>,
 }
 
-impl Image {
+impl Picture {
     /// A picture of these bytes, rows from the top, channels innermost.
     ///
     /// # Errors
@@ -203,9 +203,9 @@ pub(crate) fn luma([r, g, b]: [u8; 3]) -> u8 {
     ((u32::from(r) * 19_595 + u32::from(g) * 38_470 + u32::from(b) * 7_471 + 0x8000) >> 16) as u8
 }
 
-impl fmt::Debug for Image {
+impl fmt::Debug for Picture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Image({})", self.shape)
+        write!(f, "Picture({})", self.shape)
     }
 }
 
@@ -213,9 +213,9 @@ impl fmt::Debug for Image {
 mod tests {
     use super::*;
 
-    fn ramp(channels: usize, height: usize, width: usize) -> Image {
+    fn ramp(channels: usize, height: usize, width: usize) -> Picture {
         let shape = ImageShape::new(channels, height, width);
-        Image::new(shape, (0..shape.elements()).map(|i| (i * 7 % 256) as u8).collect()).unwrap()
+        Picture::new(shape, (0..shape.elements()).map(|i| (i * 7 % 256) as u8).collect()).unwrap()
     }
 
     #[test]
@@ -224,8 +224,8 @@ mod tests {
         for image in [ramp(1, 5, 7), ramp(3, 4, 3)] {
             let path = folder.path().join("picture.png");
             image.save_png(&path).unwrap();
-            assert_eq!(Image::load(&path).unwrap(), image);
-            assert_eq!(Image::peek(&path).unwrap(), image.shape());
+            assert_eq!(Picture::open(&path).unwrap(), image);
+            assert_eq!(Picture::peek(&path).unwrap(), image.shape());
         }
     }
 
@@ -234,7 +234,7 @@ mod tests {
         let shape = ImageShape::new(3, 1, 5);
         let pixels = vec![255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255, 12, 200, 99];
         // PIL.Image.fromarray(rgb).convert("L")
-        let grey = Image::new(shape, pixels).unwrap().with_channels(1).unwrap();
+        let grey = Picture::new(shape, pixels).unwrap().with_channels(1).unwrap();
         assert_eq!(grey.pixels(), [76, 150, 29, 255, 132]);
         assert_eq!(grey.with_channels(3).unwrap().pixels()[..6], [76, 76, 76, 150, 150, 150]);
     }
@@ -249,8 +249,8 @@ mod tests {
 
     #[test]
     fn impossible_pictures_are_refused() {
-        assert!(matches!(Image::new(ImageShape::new(2, 1, 1), vec![0; 2]), Err(DataError::Shape(_))));
-        assert!(matches!(Image::new(ImageShape::new(1, 2, 2), vec![0; 3]), Err(DataError::Pixels { .. })));
+        assert!(matches!(Picture::new(ImageShape::new(2, 1, 1), vec![0; 2]), Err(DataError::Shape(_))));
+        assert!(matches!(Picture::new(ImageShape::new(1, 2, 2), vec![0; 3]), Err(DataError::Pixels { .. })));
         assert!(ramp(1, 2, 2).resize(0, 2, Interpolation::Bilinear).is_err());
         assert!(ramp(1, 2, 2).with_channels(4).is_err());
     }
