@@ -1,5 +1,5 @@
 //! Trained weights in and out of files: safetensors, PyTorch's `.pth`, NumPy's `.npy`; out, ONNX.
-//! What is in any of them: [`inspect`].
+//! What is in any of them: [`inspect`](inspect()).
 //!
 //! **Decision.** A file is a map from names to tensors, [`Weights`], in the file's order.
 //! [`load`] finds out the format from the content, [`save`] chooses it by the extension. Readers

@@ -4,10 +4,7 @@
 //! thread held at that moment would stay taken for ever, so all of them are taken by the forking
 //! thread before, and given up after, on both sides.
 
-use std::{
-    cell::RefCell,
-    sync::{MutexGuard, Once},
-};
+use std::{cell::RefCell, sync::MutexGuard};
 
 use super::{Arena, HOMES, idle};
 
@@ -15,15 +12,18 @@ thread_local! {
     static TAKEN: RefCell<Vec<MutexGuard<'static, Arena>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Has the system do so from now on.
-pub(super) fn prepare_once() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the functions may run in any thread at any time that is not within a lock's
-        // scope; no fork happens in one. Should there be no memory to register them, the child
-        // of a fork is merely unsafe to allocate in.
-        unsafe { libc::pthread_atfork(Some(before), Some(after), Some(after_in_child)) };
-    });
+// SAFETY: the section holds functions of this type, which run once, when the program or library is loaded.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_LOAD: extern "C" fn() = register;
+
+/// Has the system do so from now on. When the program is loaded, because a fork that has begun pays no heed to
+/// what is registered later, by the first thread that allocates.
+extern "C" fn register() {
+    // SAFETY: the functions may run in any thread at any time that is not within a lock's scope; no fork
+    // happens in one. Should there be no memory to register them, the child of a fork is merely unsafe to
+    // allocate in.
+    unsafe { libc::pthread_atfork(Some(before), Some(after), Some(after_in_child)) };
 }
 
 extern "C" fn before() {

@@ -107,8 +107,6 @@ struct Resident(&'static Home);
 impl Resident {
     /// In the first of the arenas that the fewest threads have.
     fn new() -> Self {
-        #[cfg(target_os = "linux")]
-        fork::prepare_once();
         let with = |threads| {
             HOMES
                 .iter()

@@ -1,6 +1,6 @@
 //! ONNX files, written: a graph of operations with the tensors that they use. Which operations a
 //! network is made of is its exporter's business; nothing here knows one from another. Of files
-//! that others wrote, [`inspect`](crate::inspect) says what is in them; networks are not read.
+//! that others wrote, [`inspect`](crate::inspect()) says what is in them; networks are not read.
 //!
 //! The subset: operators with integer and floating-point attributes, one input and one output of
 //! the graph, weights as raw little-endian bytes. Written in opset [`OPSET`] and format version

@@ -5,7 +5,7 @@
 //! torchvision, timm and Lightning save them. Taken is the first dictionary with tensors under
 //! `state_dict_ema`, `model_ema` (averaged weights, which such scripts evaluate and publish),
 //! `state_dict`, `model_state_dict`, `model`, `net`, or else those of the checkpoint itself. What
-//! else is in it (epoch, optimizer, arguments) is left out; [`inspect`](crate::inspect) lists it.
+//! else is in it (epoch, optimizer, arguments) is left out; [`inspect`](crate::inspect()) lists it.
 //! Names lose `module.` and `_orig_mod.`, which `DataParallel` and `torch.compile` put in front of
 //! all of them. Views with strides, offsets and shared storages become plain tensors.
 //!
