@@ -74,6 +74,8 @@ fn a_state_has_one_gradient_and_a_frozen_one_none() {
 #[test]
 fn backward_frees_what_it_has_used() {
     const BYTES: usize = 8 << 20;
+    /// What other tests of this program may have in use at the same time: less than a saved tensor.
+    const OTHERS: usize = BYTES / 2;
     let tape = Tape::new();
     let x = tape.leaf(Tensor::full([BYTES / 4], 1.0f32));
     let mut y = x.clone();
@@ -85,7 +87,7 @@ fn backward_frees_what_it_has_used() {
     let upstream = Tensor::full([BYTES / 4], 1.0f32);
     drop(y.backward_with(upstream).unwrap());
     drop(y);
-    assert!(memory::statistics().in_use <= before - 8 * BYTES, "the tape still holds saved tensors");
+    assert!(memory::statistics().in_use <= before - 8 * BYTES + OTHERS, "the tape still holds saved tensors");
     drop(tape);
 }
 
