@@ -64,7 +64,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Train(train::Args),
+    Train(Box<train::Args>),
     Eval(eval::Args),
     Predict(predict::Args),
     Summary(summary::Args),
@@ -125,7 +125,7 @@ fn begin(cli: &Cli) -> Result<Context> {
 fn run(command: Command, context: &Context) -> Result<()> {
     residual_kernels::check_environment()?;
     match command {
-        Command::Train(args) => train::run(args, context),
+        Command::Train(args) => train::run(*args, context),
         Command::Eval(args) => eval::run(args, context),
         Command::Predict(args) => predict::run(args, context),
         Command::Summary(args) => summary::run(args, context),

@@ -114,6 +114,12 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another program is training in the folder.
+    #[error("another program is training in {}; wait until it has ended, or choose another folder", .path.display())]
+    Running {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Weights to begin with that are not those of the network.
     #[error("{}: {source}; {hint}", .path.display())]
     Init {

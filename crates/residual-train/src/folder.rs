@@ -2,7 +2,8 @@
 //! the report are written by those who make them.
 
 use std::{
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -99,6 +100,26 @@ impl RunFolder {
         self.path.join("sample.png")
     }
 
+    /// Keeps other programs from training in this folder until the lock is dropped or the program
+    /// ends, however it ends. What a killed program left half written is removed.
+    ///
+    /// # Errors
+    /// [`TrainError::Running`] if another program trains here, [`TrainError::Io`] with the path.
+    pub(crate) fn lock(&self) -> Result<RunLock> {
+        let path = self.path.join(".lock");
+        let file = File::options().create(true).append(true).open(&path).map_err(TrainError::io(&path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(TrainError::Running { path: self.path.clone() }),
+            // Some network file systems know no locks; that is no reason not to train there.
+            Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
+                return Err(TrainError::io(path)(error));
+            }
+            _ => {}
+        }
+        residual_weights::remove_partial(&self.path).map_err(TrainError::io(&self.path))?;
+        Ok(RunLock { _file: file })
+    }
+
     pub(crate) fn write_config(&self, config: &str) -> Result<()> {
         Ok(replace_file(self.config(), config.as_bytes())?)
     }
@@ -112,4 +133,10 @@ impl RunFolder {
         let table = table.into_inner().map_err(|error| TrainError::io(&path)(error.into_error()))?;
         Ok(replace_file(path, &table)?)
     }
+}
+
+/// A run's folder is taken while this lives.
+#[derive(Debug)]
+pub(crate) struct RunLock {
+    _file: File,
 }

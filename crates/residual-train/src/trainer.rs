@@ -3,16 +3,18 @@
 //! `residual-zoo` need beyond others.
 
 use std::{
+    cell::OnceCell,
     path::PathBuf,
+    rc::Rc,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use residual_autograd::Tape;
-use residual_data::{Batch, DataError, ImageShape, Loader, LoaderConfig, Pictures, Samples};
+use residual_data::{Batch, ImageShape, Loader, LoaderConfig, Pictures, Samples};
 use residual_model::Model;
-use residual_nn::{Mode, State};
-use residual_tensor::Float;
+use residual_nn::{Mode, Module, State};
+use residual_tensor::{Float, Tensor};
 
 use crate::{
     Checkpoint, EpochRecord, FitConfig, Loaded, Objective, Observer, Position, Result, RunConfig, RunFolder,
@@ -78,6 +80,9 @@ pub struct Trainer<T: Float, N = Model<T>, S: Samples = Pictures, C = TrainConfi
     loaded: Option<Loaded>,
     skipped: Vec<PathBuf>,
     pace: Pace,
+    /// How old the last checkpoint may become.
+    checkpoint_every: Duration,
+    saved: Instant,
 }
 
 impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
@@ -131,8 +136,26 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         }
         position.batches_per_epoch = per_epoch;
         let objective = Box::new(objective);
-        let (loaded, skipped, pace) = (None, Vec::new(), Pace::default());
-        Ok(Self { state, fit, length, train, val, objective, loaded, skipped, pace })
+        Ok(Self {
+            state,
+            fit,
+            length,
+            train,
+            val,
+            objective,
+            loaded: None,
+            skipped: Vec::new(),
+            pace: Pace::default(),
+            checkpoint_every: Duration::from_secs(10 * 60),
+            saved: Instant::now(),
+        })
+    }
+
+    /// Writes the last checkpoint after this time at the latest, ten minutes if this is not called,
+    /// beside the end of each epoch. Does not change the result.
+    #[must_use]
+    pub fn checkpoint_every(self, time: Duration) -> Self {
+        Self { checkpoint_every: time, ..self }
     }
 
     /// What is told when the run starts, beside what the network and the samples say themselves.
@@ -151,17 +174,20 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
     }
 
     /// Trains until the run is complete or `stop` is raised, which is looked at before each step.
-    /// With a folder, writes configuration, metrics and checkpoints to it.
+    /// With a folder, writes configuration, metrics and checkpoints to it, and keeps other programs
+    /// from training there meanwhile.
     ///
     /// # Errors
-    /// [`TrainError::Diverged`] if the loss becomes infinite or no number; what reading pictures
-    /// or writing files reports.
+    /// [`TrainError::Diverged`] if the loss becomes infinite or no number; [`TrainError::Running`];
+    /// what reading pictures or writing files reports. What has been learnt is saved first if it can be.
     pub fn fit(
         &mut self,
         folder: Option<&RunFolder>,
         observer: &mut dyn Observer,
         stop: &AtomicBool,
     ) -> Result<Outcome> {
+        let _lock = folder.map(RunFolder::lock).transpose()?;
+        self.saved = Instant::now();
         self.announce(observer);
         // An epoch that was cut short by the end of a run, which is longer now, is not complete.
         let training = &mut self.state.training;
@@ -175,12 +201,17 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
                     self.save(folder, false, observer)?;
                     return Ok(Outcome::Stopped);
                 }
+                // Numbers that went wrong, and a disk that takes no file.
+                Err(
+                    error @ (TrainError::Diverged { .. } | TrainError::Weights(_) | TrainError::Io { .. }),
+                ) => {
+                    return Err(error);
+                }
                 // A sample that cannot be read is no reason to lose what has been learnt.
-                Err(error @ TrainError::Data(DataError::Picture { .. } | DataError::Sample { .. })) => {
+                Err(error) => {
                     self.save(folder, false, observer)?;
                     return Err(error);
                 }
-                Err(error) => return Err(error),
             };
             let is_best = self.state.training.best().is_none_or(|best| record.is_better_than(best));
             observer.epoch(&record, is_best);
@@ -240,6 +271,9 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             let batch = batch?;
             let in_batch = batch.targets.len();
             self.step(batch, folder)?;
+            if self.saved.elapsed() > self.checkpoint_every {
+                self.save(folder, false, observer)?;
+            }
             self.pace.add(in_batch);
             images += in_batch;
             let Training { tally, position, .. } = &self.state.training;
@@ -285,11 +319,17 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         let Checkpoint { model, optimizer, training } = &mut self.state;
         let gradients = {
             let tape = if self.fit.checkpoint_gradients { Tape::checkpointing() } else { Tape::new() };
-            let outputs = model.module().forward(&tape.input(in_precision(batch.inputs)), Mode::Train)?;
+            let inputs = tape.input(in_precision(batch.inputs));
+            let outputs = model.module().forward(&inputs, Mode::Train)?;
             let loss = self.objective.loss(&outputs, &batch.targets, Mode::Train)?;
             let value = loss.value().as_slice()[0].to_f64();
             if !value.is_finite() {
-                return Err(self.diverged(format!("the loss is {value}"), folder));
+                let first = first_not_finite(model.module(), inputs.value())?;
+                let first = first.map_or_else(
+                    || "the network's outputs are finite".to_owned(),
+                    |path| format!("the first value that is not finite comes from {path}"),
+                );
+                return Err(self.diverged(format!("the loss is {value} and {first}"), folder));
             }
             self.objective.count(outputs.value(), &batch.targets, value, &mut training.tally);
             loss.backward()?
@@ -344,8 +384,9 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
     }
 
     /// Writes what a run leaves behind. A network that is broken does not replace one that is not.
-    fn save(&self, folder: Option<&RunFolder>, is_best: bool, observer: &mut dyn Observer) -> Result<()> {
+    fn save(&mut self, folder: Option<&RunFolder>, is_best: bool, observer: &mut dyn Observer) -> Result<()> {
         let Some(folder) = folder else { return Ok(()) };
+        self.saved = Instant::now();
         let broken = |(_, state): &(_, State<T>)| !state.value().as_slice().iter().all(|x| x.is_finite());
         if let Some((path, _)) = self.state.model.module().states().into_iter().find(broken) {
             return Err(self.diverged(format!("{path} is no longer finite"), Some(folder)));
@@ -359,4 +400,22 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         folder.write_metrics(&self.state.training.history)?;
         folder.write_config(&self.state.training.config.to_toml())
     }
+}
+
+/// The path of the layer whose output is the first that holds an infinite value or none.
+fn first_not_finite<T: Float>(net: &dyn Module<T>, inputs: &Tensor<T>) -> Result<Option<String>> {
+    let finite = |value: &Tensor<T>| value.as_slice().iter().all(|x| x.is_finite());
+    if !finite(inputs) {
+        return Ok(Some("the pictures".to_owned()));
+    }
+    let first = Rc::new(OnceCell::new());
+    let tape = Tape::without_recording();
+    let found = first.clone();
+    tape.observe(move |path, y| {
+        if found.get().is_none() && !finite(y.value()) {
+            let _ = found.set(path.to_owned());
+        }
+    });
+    net.forward(&tape.input(inputs.clone()), Mode::Train)?;
+    Ok(first.get().cloned())
 }

@@ -295,3 +295,16 @@ fn a_run_that_diverges_says_so_and_keeps_the_last_good_checkpoint() {
     assert!(message.contains("lower it") && message.contains("last.safetensors"), "{message}");
     assert_same(&contents(folder.last()), &good, "the checkpoint that is kept");
 }
+
+#[test]
+fn a_run_that_diverges_names_the_layer_where_it_began() {
+    let config = config();
+    let mut trainer = Trainer::<f32>::new(config.clone(), data(&config)).unwrap();
+    let parameters = trainer.checkpoint().model.net.parameters();
+    let (_, weight) = parameters.into_iter().find(|(path, _)| path == "layer2.0.conv2.weight").unwrap();
+    let mut value = weight.value();
+    value.as_mut_slice()[0] = f32::INFINITY;
+    weight.set(&value).unwrap();
+    let message = trainer.fit(None, &mut (), &false.into()).unwrap_err().to_string();
+    assert!(message.contains("first value that is not finite comes from layer2.0.conv2 "), "{message}");
+}

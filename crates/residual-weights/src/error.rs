@@ -46,6 +46,13 @@ pub enum FormatError {
     /// The file ends before its content does.
     #[error("the file is incomplete; copy or download it again")]
     Truncated,
+    /// The tensors or the text beside them are not those that the file was written with.
+    #[error(
+        "the content does not have the checksum that was written with it; take another copy, or remove {} \
+         from the metadata if another program changed it on purpose",
+        crate::checksum::KEY
+    )]
+    Checksum,
     /// The bytes begin like no format that is known here.
     #[error("the content is neither safetensors, .pth, .npy nor ONNX")]
     Unknown,

@@ -2,7 +2,7 @@
 //! the formats' business.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, BufWriter, Cursor, Read, Seek, Write},
     path::Path,
 };
@@ -91,6 +91,25 @@ pub fn replace_file(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     replace(path.as_ref(), |file| file.write_all(bytes))
 }
 
+/// How a file is called while it is written: what is before and behind random letters.
+const PARTIAL: (&str, &str) = (".residual-", ".partial");
+
+/// Removes what programs left half written in a folder when they were killed. Not for a folder that
+/// another program may be writing to.
+///
+/// # Errors
+/// If the folder cannot be listed, or such a file not removed.
+pub fn remove_partial(folder: impl AsRef<Path>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let partial = |name: &str| name.starts_with(PARTIAL.0) && name.ends_with(PARTIAL.1);
+        if entry.file_name().to_str().is_some_and(partial) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes a file so that a reader finds either what stood there before or all of the new one,
 /// also after a crash: a temporary file in the same folder, synced, renamed, the folder synced.
 pub(crate) fn replace(
@@ -103,7 +122,7 @@ pub(crate) fn replace(
     };
     let replace = || {
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".").suffix(".partial");
+        builder.prefix(PARTIAL.0).suffix(PARTIAL.1);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
         let temporary = builder.tempfile_in(folder)?;

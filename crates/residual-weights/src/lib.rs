@@ -38,6 +38,7 @@
 
 mod budget;
 mod check;
+mod checksum;
 mod entry;
 mod error;
 mod file;
@@ -53,7 +54,7 @@ mod weights;
 pub use check::{Mismatch, WrongShape};
 pub use entry::Entry;
 pub use error::{FormatError, WeightsError, shown};
-pub use file::{load, load_bytes, replace_file, save};
+pub use file::{load, load_bytes, remove_partial, replace_file, save};
 pub use inspect::inspect;
 pub use rename::{Rename, RenameError, Variation};
 pub use weights::Weights;

@@ -20,7 +20,9 @@ use serde::{
 };
 
 use crate::{
-    Entry, FormatError, Result, Weights, file,
+    Entry, FormatError, Result, Weights,
+    checksum::{self, Checksum, Summed},
+    file,
     inspect::{Contents, Format, Statistics, TensorInfo as Inspected},
     stored::{ByteOrder, Stored, checked_shape},
 };
@@ -70,14 +72,19 @@ pub(crate) fn read_from(
 ) -> std::result::Result<Weights, FormatError> {
     let opened = Opened::read(from, file_length)?;
     let mut weights = Weights::new();
+    let mut checksum = Checksum::new(&opened.metadata);
     for name in &opened.names {
         let info = opened.info(name);
         let stored = Stored::of(info.dtype)
             .ok_or_else(|| FormatError::Dtype { name: name.clone(), dtype: info.dtype.to_string() })?;
-        let entry = opened.entry(name, stored, from)?;
+        let (entry, bytes) = opened.entry(name, stored, from)?;
+        checksum.add(name, info.dtype, &info.shape, bytes);
         weights.insert_new(name.clone(), entry)?;
     }
     weights.metadata = opened.metadata;
+    if let Some(claimed) = weights.metadata.remove(checksum::KEY) {
+        checksum.verify(&claimed)?;
+    }
     Ok(weights)
 }
 
@@ -93,7 +100,7 @@ pub(crate) fn inspect_from(
         let dtype = info.dtype.to_string().to_lowercase();
         let mut inspected = Inspected::new(name, &dtype, &info.shape, info.dtype.bitsize() as u64);
         if let Some(stored) = Stored::of(info.dtype).filter(|_| statistics) {
-            inspected.statistics = Statistics::of(&opened.entry(name, stored, from)?);
+            inspected.statistics = Statistics::of(&opened.entry(name, stored, from)?.0);
         }
         contents.tensors.push(inspected);
     }
@@ -143,16 +150,19 @@ impl Opened {
         self.checked.info(name).expect("each name has its info")
     }
 
+    /// A tensor, and the checksum of its bytes.
     fn entry(
         &self,
         name: &str,
         stored: Stored,
         from: &mut (impl Read + Seek),
-    ) -> std::result::Result<Entry, FormatError> {
+    ) -> std::result::Result<(Entry, u32), FormatError> {
         let info = self.info(name);
         let shape = checked_shape(name, &info.shape)?;
         from.seek(io::SeekFrom::Start(self.data_start + info.data_offsets.0 as u64))?;
-        Ok(stored.read(&shape, ByteOrder::Little, from)?)
+        let mut from = Summed::new(from);
+        let entry = stored.read(&shape, ByteOrder::Little, &mut from)?;
+        Ok((entry, from.checksum()))
     }
 }
 
@@ -161,14 +171,17 @@ pub(crate) fn write_to(to: &mut impl Write, weights: &Weights) -> io::Result<()>
     let mut entries: Vec<_> = weights.iter().collect();
     entries.sort_by_key(|(_, entry)| std::cmp::Reverse(dtype(entry).bitsize()));
     let mut offset = 0;
-    let tensors = entries.iter().map(|&(name, entry)| {
-        let start = offset;
+    let mut header = Header { metadata: weights.metadata.clone(), tensors: Vec::new() };
+    let mut checksum = Checksum::new(&header.metadata);
+    for &(name, entry) in &entries {
+        let (start, dtype, shape) = (offset, dtype(entry), entry.shape().to_vec());
         offset += entry.bytes();
-        let info =
-            TensorInfo { dtype: dtype(entry), shape: entry.shape().to_vec(), data_offsets: (start, offset) };
-        (name.to_owned(), info)
-    });
-    let header = Header { metadata: weights.metadata.clone(), tensors: tensors.collect() };
+        let mut bytes = Summed::new(io::sink());
+        entry.write(&mut bytes)?;
+        checksum.add(name, dtype, &shape, bytes.checksum());
+        header.tensors.push((name.to_owned(), TensorInfo { dtype, shape, data_offsets: (start, offset) }));
+    }
+    header.metadata.insert(checksum::KEY.to_owned(), checksum.finish());
     let mut json = serde_json::to_vec(&header)?;
     json.resize(json.len().next_multiple_of(LENGTH_BYTES as usize), b' ');
     if weights.get(METADATA).is_some() || json.len() as u64 > LONGEST_HEADER {

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use owo_colors::OwoColorize;
@@ -117,6 +118,9 @@ pub(crate) struct Args {
     /// Go on with the run in this folder, as its config.toml says.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "recipe"])]
     resume: Option<PathBuf>,
+    /// Write a checkpoint after so many minutes at the latest, beside the end of each epoch.
+    #[arg(long, value_name = "MINUTES", default_value = "10", value_parser = minutes)]
+    checkpoint_every: Duration,
     /// Print the settings as a config.toml, and do nothing.
     #[arg(long)]
     print_config: bool,
@@ -147,6 +151,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         }
     };
 
+    trainer = trainer.checkpoint_every(args.checkpoint_every);
     let stop = stop_on_interrupt();
     let outcome = trainer.fit(Some(&folder), &mut TrainingProgress::default(), &stop)?;
     let training = &trainer.checkpoint().training;
@@ -251,6 +256,13 @@ impl Args {
         config.check()?;
         Ok(config)
     }
+}
+
+/// A time in minutes, such as 0.5.
+fn minutes(text: &str) -> std::result::Result<Duration, String> {
+    let minutes: Option<f64> = text.parse().ok();
+    let time = minutes.and_then(|minutes| Duration::try_from_secs_f64(60.0 * minutes).ok());
+    time.ok_or_else(|| "not a number of minutes, such as 10 or 0.5".to_owned())
 }
 
 /// A flag that Ctrl-C raises. The second time, the program ends at once.
