@@ -5,8 +5,8 @@ use ndarray::{Array, ArrayView, Dimension, Ix1, Ix2, Ix4};
 use proptest::prelude::*;
 use residual_kernels::{BatchStatistics, Pool2dGeometry, SgdRule, reference};
 use residual_kernels::{
-    add, avg_pool, batch_norm, cross_entropy, global_avg_pool, linear, max_pool, relu, sgd, softmax,
-    subsample_pad,
+    add, avg_pool, batch_norm, blur_pool, cross_entropy, global_avg_pool, linear, max_pool, relu, sgd,
+    softmax, subsample_pad,
 };
 use residual_tensor::{Float, Generator, Layout, Tensor};
 
@@ -143,6 +143,17 @@ fn pools<T: Float>(shape: [usize; 4], geometry: &Pool2dGeometry, seed: u64) {
     check("global average backward", &dx, expected.view());
 }
 
+fn blurs<T: Float>(shape: [usize; 4], stride: usize, seed: u64) {
+    let x = random::<T>(seed, &shape);
+    let y = blur_pool::forward(&x, stride).unwrap();
+    let expected = reference::blur_pool::forward(array::<T, Ix4>(&x).view(), stride).unwrap();
+    check("blur", &y, expected.view());
+    let dy = random::<T>(seed ^ 1, y.shape());
+    let dx = blur_pool::backward(&dy, stride, x.shape()).unwrap();
+    let expected = reference::blur_pool::backward(array::<T, Ix4>(&dy).view(), stride, shape).unwrap();
+    check("blur backward", &dx, expected.view());
+}
+
 fn element_wise<T: Float>(shape: [usize; 4], stride: usize, extra: usize, seed: u64) {
     let (a, b) = (random::<T>(seed, &shape), random::<T>(seed ^ 1, &shape));
     let (a64, b64) = (array::<T, Ix4>(&a), array::<T, Ix4>(&b));
@@ -230,6 +241,17 @@ proptest! {
         prop_assume!(geometry.output_size([shape[2], shape[3]]).is_ok());
         pools::<f64>(shape, &geometry, seed);
         pools::<f32>(shape, &geometry, seed);
+    }
+
+    #[test]
+    fn blurs_are_those_of_the_reference(
+        shape in images(), is_one_column in any::<bool>(), stride in 1usize..4, seed in any::<u64>(),
+    ) {
+        // Mirroring an axis of one pixel is a case of its own.
+        let [n, c, h, w] = shape;
+        let shape = [n, c, h, if is_one_column { 1 } else { w }];
+        blurs::<f64>(shape, stride, seed);
+        blurs::<f32>(shape, stride, seed);
     }
 
     #[test]

@@ -20,6 +20,11 @@ const STREAM: f64 = 4.0;
 
 /// The share of the peak that the kernels of lanes reach: they also rearrange their inputs.
 const LANES_SHARE: f64 = 0.6;
+/// That of blocks, where outputs fill wide panels, and where one narrow panel holds them all: each input is
+/// then read for one register of outputs instead of for several.
+const BLOCKED_SHARE: [f64; 2] = [0.9, 0.7];
+/// Inputs for which a product of tiles and filters takes as long as for beginning and ending it.
+const TILE_OVERHEAD: f64 = 3.0;
 
 /// What has to be done about the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +70,7 @@ pub(crate) fn backward_data<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algo
 fn correlation<T: Float>(correlation: &Correlation, weights: Weights, isa: &Isa<T>) -> Algorithm {
     cheapest(correlation, without_tiles(correlation, weights, isa), |tiles| {
         let transformed = tiles.planes * correlation.inputs as f64 * width(correlation, isa);
-        let products = products(tiles.count * transformed, 0.8, isa);
+        let products = products(tiles.count * transformed, 0.8 * tile_share(correlation), isa);
         products + tiles.transforms(correlation, isa) + weights.packing(transformed, 3.0, isa)
     })
 }
@@ -76,7 +81,7 @@ fn without_tiles<T: Float>(correlation: &Correlation, weights: Weights, isa: &Is
     let [blocked, grouped] =
         [width(correlation, isa), width_of_lanes(correlation, isa)].map(|width| terms * width);
     [
-        products(pixels * blocked, 0.9, isa) + weights.packing(blocked, 2.0, isa),
+        products(pixels * blocked, blocked_share(correlation, isa), isa) + weights.packing(blocked, 2.0, isa),
         products(pixels * grouped, LANES_SHARE, isa) + weights.packing(grouped, isa.lanes as f64, isa),
     ]
 }
@@ -130,6 +135,17 @@ fn products<T: Float>(multiply_adds: f64, share: f64, isa: &Isa<T>) -> f64 {
     multiply_adds / (2 * isa.lanes) as f64 / share
 }
 
+/// The share of the peak that products of blocks reach.
+fn blocked_share<T: Float>(correlation: &Correlation, isa: &Isa<T>) -> f64 {
+    BLOCKED_SHARE[usize::from(correlation.outputs <= isa.narrow.vectors * isa.lanes)]
+}
+
+/// The share of their time that products of tiles and filters spend on sums.
+fn tile_share(correlation: &Correlation) -> f64 {
+    let inputs = correlation.inputs as f64;
+    inputs / (inputs + TILE_OVERHEAD)
+}
+
 /// Output channels of all groups in whole registers.
 fn width<T: Float>(correlation: &Correlation, isa: &Isa<T>) -> f64 {
     let panels = Panel::divide(correlation.outputs, isa);
@@ -156,7 +172,8 @@ impl Tiles {
 
     /// Cycles of transforming inputs and outputs: about four for each register of each point.
     fn transforms<T: Float>(&self, correlation: &Correlation, isa: &Isa<T>) -> f64 {
-        let registers = (correlation.inputs + correlation.outputs).div_ceil(isa.lanes);
+        let registers = correlation.in_channels().div_ceil(isa.lanes)
+            + correlation.groups * correlation.outputs.div_ceil(isa.lanes);
         self.count * self.planes * 4.0 * registers as f64
     }
 }

@@ -64,11 +64,9 @@ environment::named! {
         /// The same with the channels of several groups in a register: for groups of few channels, and
         /// depth-wise convolutions.
         Grouped = "grouped",
-        /// Winograd's F(2×2, 3×3), with 2.25 times fewer multiplications; one group, 3×3 at stride 1
-        /// only.
+        /// Winograd's F(2×2, 3×3), with 2.25 times fewer multiplications; 3×3 at stride 1 only.
         Winograd2 = "winograd2",
-        /// Winograd's F(4×4, 3×3), with 4 times fewer multiplications; one group, 3×3 at stride 1
-        /// only.
+        /// Winograd's F(4×4, 3×3), with 4 times fewer multiplications; 3×3 at stride 1 only.
         Winograd4 = "winograd4",
     }
 }
@@ -86,7 +84,7 @@ impl Algorithm {
                 (plan::suits_blocked(shape), "its copy of all that a window spans would not fit memory")
             }
             Self::Winograd2 | Self::Winograd4 => {
-                (plan::suits_winograd(shape), "it needs a 3×3 kernel with stride 1, dilation 1 and one group")
+                (plan::suits_winograd(shape), "it needs a 3×3 kernel with stride 1 and dilation 1")
             }
         };
         if suits { Ok(()) } else { Err(unable(needs)) }

@@ -64,8 +64,8 @@ impl Kind {
 
 /// Whether Winograd's algorithm can compute a convolution and its gradients.
 pub(super) fn suits_winograd(shape: &Conv2dShape) -> bool {
-    let Conv2dGeometry { kernel, stride, dilation, groups, .. } = shape.geometry;
-    (kernel, stride, dilation, groups) == ([3; 2], [1; 2], [1; 2], 1)
+    let Conv2dGeometry { kernel, stride, dilation, .. } = shape.geometry;
+    (kernel, stride, dilation) == ([3; 2], [1; 2], [1; 2])
 }
 
 /// Whether blocks can compute a convolution and its gradients. Their scratch holds, of all that the

@@ -56,10 +56,11 @@ impl<T: Float> Blocking<T> {
         isa: &'static Isa<T>,
     ) -> Self {
         let inputs = correlation.inputs;
-        // Pixels of more channels would compete for the same lines of L1.
+        // Pixels that are further apart would compete for the same lines of L1.
         let most_in_place = isa.numbers_in(caches.l1_way / 2);
+        let apart = correlation.axes[1].stride.saturating_mul(correlation.in_channels());
         let pointwise = correlation.axes.iter().all(Axis::is_pointwise);
-        let in_place = pointwise && !copied && inputs <= most_in_place;
+        let in_place = pointwise && !copied && apart <= most_in_place;
         let reading = if in_place {
             Reading::InPlace
         } else {

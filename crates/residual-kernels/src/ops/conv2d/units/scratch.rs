@@ -127,6 +127,8 @@ impl<T: Float> Units<T> {
             return;
         }
         assert!(scratch.len() >= self.scratch_len() && copied.len() <= self.channels());
+        // The same in every row.
+        let runs: Vec<Run> = self.runs(1, columns).collect();
         for (index, start) in copied.clone().step_by(block_len).enumerate() {
             let block = start..copied.end.min(start + block_len);
             let normalize = x.normalization.map(|normalization| normalization.at(start, block.len()));
@@ -142,7 +144,7 @@ impl<T: Float> Units<T> {
                         continue;
                     };
                     let mut filled = 0;
-                    for run in self.runs(1, columns) {
+                    for run in &runs {
                         to[filled * block_len..run.to.start * block_len].fill(T::zero());
                         filled = run.to.end;
                         let pixel = (image * input[0] + row) * input[1] + run.from;

@@ -1,11 +1,11 @@
 //! Winograd's gradient of the weights: sums over tiles are made in the transform domain and
 //! transformed back once.
 //!
-//! dU[ξ] = V[ξ]ᵀ Z[ξ] is N² matrices. While they all fit the second cache, parts of the tiles are
-//! summed by one thread each, chunk by chunk, and the parts added up in the end
-//! ([`in_parts`](WinogradGradient::in_parts)). Otherwise V and Z of many tiles are made first, and
-//! then threads share out the points, each of which fits the second cache by itself
-//! ([`in_points`](WinogradGradient::in_points)).
+//! dU[ξ] = V[ξ]ᵀ Z[ξ] is N² matrices in each group. While those of a block of groups all fit the second
+//! cache, parts of the tiles are summed by one thread each, chunk by chunk, and the parts added up in the
+//! end ([`in_parts`](WinogradGradient::in_parts)). Otherwise V and Z of many tiles are made first, and
+//! then threads share out the points, each of which fits the second cache by itself, one group after the
+//! other ([`in_points`](WinogradGradient::in_points)).
 
 use std::ops::Range;
 
@@ -74,12 +74,17 @@ impl<T: Float> WinogradGradient<T> {
         self.inputs * panel.width + self.tiling.isa.numbers_in(PLANE_PADDING)
     }
 
-    /// Elements of dU.
-    fn sums_len(&self) -> usize {
+    /// Elements of dU of a group.
+    fn group_len(&self) -> usize {
         self.panels.iter().map(|panel| self.tiling.size.planes() * self.sums_plane(panel)).sum()
     }
 
-    /// Where a panel's sums begin in dU, `[panel][ξ][input channel][output channel]`.
+    /// Elements of dU, `[group][panel][ξ][input channel][output channel]`.
+    fn sums_len(&self) -> usize {
+        self.tiling.groups * self.group_len()
+    }
+
+    /// Where a panel's sums begin in a group's.
     fn sums_at(&self, panel: &Panel) -> usize {
         let before = self.panels.iter().take_while(|before| before.first < panel.first);
         before.map(|before| self.tiling.size.planes() * self.sums_plane(before)).sum()
@@ -87,65 +92,78 @@ impl<T: Float> WinogradGradient<T> {
 
     /// Computes the gradient of the weights, `[o][3][3][i]`.
     pub(in crate::ops::conv2d) fn run(&self, x: Source<'_, T>, dy: &[T], dw: &mut [T]) {
-        assert_eq!(dw.len(), 9 * self.inputs * self.outputs);
+        assert_eq!(dw.len(), self.tiling.groups * 9 * self.inputs * self.outputs);
         if self.tiling.count() == 0 || dw.is_empty() {
             dw.fill(T::zero());
             return;
         }
-        let parts = even(self.tiling.count() / PART_TILES).min(MOST_PARTS);
-        if parts >= 2 && self.sums_len() <= self.tiling.isa.numbers_in(RESIDENT_SUMS) {
-            self.in_parts(parts, x, dy, dw);
+        let parts = even(self.tiling.count() / PART_TILES).clamp(1, MOST_PARTS);
+        let blocks: Vec<Range<usize>> = self.tiling.blocks().collect();
+        let block_len = self.tiling.block_groups() * self.group_len();
+        if parts * blocks.len() >= 2 && block_len <= self.tiling.isa.numbers_in(RESIDENT_SUMS) {
+            self.in_parts(parts, &blocks, x, dy, dw);
         } else {
             self.in_points(x, dy, dw);
         }
     }
 
-    fn in_parts(&self, parts: usize, x: Source<'_, T>, dy: &[T], dw: &mut [T]) {
+    fn in_parts(&self, parts: usize, blocks: &[Range<usize>], x: Source<'_, T>, dy: &[T], dw: &mut [T]) {
         let tiles = self.tiling.count();
         let mut sums = Tensor::unfilled([parts, self.sums_len()], Layout::Contiguous);
         let shared = Shared::new(sums.as_mut_slice());
-        for_each_task(parts, |part| {
-            // SAFETY: the part's sums are this task's own.
+        for_each_task(parts * blocks.len(), |task| {
+            let (groups, part) = (&blocks[task / parts], task % parts);
+            // SAFETY: the part's sums for these groups are this task's own.
             let sums = unsafe {
-                let start = shared.at(part * self.sums_len());
-                std::slice::from_raw_parts_mut(start, self.sums_len())
+                let start = shared.at(part * self.sums_len() + groups.start * self.group_len());
+                std::slice::from_raw_parts_mut(start, groups.len() * self.group_len())
             };
-            self.part(part * tiles / parts..(part + 1) * tiles / parts, x, dy, sums);
+            self.part(part * tiles / parts..(part + 1) * tiles / parts, groups, x, dy, sums);
         });
         self.transform_back(sums.as_slice(), parts, dw);
     }
 
-    /// The products of some tiles, in sums like dU.
-    fn part(&self, tiles: Range<usize>, x: Source<'_, T>, dy: &[T], sums: &mut [T]) {
-        let per_tile = self.tiling.size.planes() * self.inputs.max(self.outputs);
+    /// The products of some tiles, in sums like dU of some groups.
+    fn part(&self, tiles: Range<usize>, groups: &Range<usize>, x: Source<'_, T>, dy: &[T], sums: &mut [T]) {
+        let per_tile = self.tiling.size.planes() * groups.len() * self.inputs.max(self.outputs);
         let most = (self.most_chunk / per_tile.max(1)).clamp(1, CHUNK_TILES);
         for (index, chunk) in near_equal(tiles.len(), most).enumerate() {
             let chunk = tiles.start + chunk.start..tiles.start + chunk.end;
-            let spread = Spread::new(self, chunk.len(), true);
+            let spread = Spread::new(self, chunk.len(), groups.clone(), true);
             let [mut v, mut z] = [spread.v.planes(self.tiling.size), spread.z.planes(self.tiling.size)];
             let planes = [v.as_mut_ptr(), z.as_mut_ptr()];
             // SAFETY: the planes were made for these tiles, here.
             unsafe { spread.tiles(self, chunk, x, dy, planes) };
             let [v, z] = [&*v, &*z];
             for point in 0..self.tiling.size.planes() {
-                for panel in &self.panels {
-                    let at = self.sums_at(panel) + point * self.sums_plane(panel);
-                    let sums = &mut sums[at..at + self.inputs * panel.width];
-                    spread.multiply(self.tiling.isa, panel, point, v, z, sums, index > 0);
+                for within in 0..groups.len() {
+                    for panel in &self.panels {
+                        let at = self.sums_at(panel) + point * self.sums_plane(panel);
+                        let sums = &mut sums[within * self.group_len() + at..][..self.inputs * panel.width];
+                        spread.multiply(self, within, panel, point, v, z, sums, index > 0);
+                    }
                 }
             }
         }
     }
 
     fn in_points(&self, x: Source<'_, T>, dy: &[T], dw: &mut [T]) {
+        let mut sums = Tensor::unfilled([self.sums_len()], Layout::Contiguous);
+        let of_groups = sums.as_mut_slice().chunks_exact_mut(self.group_len());
+        for (group, sums) in of_groups.enumerate() {
+            self.group_in_points(group, x, dy, sums);
+        }
+        self.transform_back(sums.as_slice(), 1, dw);
+    }
+
+    fn group_in_points(&self, group: usize, x: Source<'_, T>, dy: &[T], sums: &mut [T]) {
         /// Tiles of a task that transforms.
         const TILES: usize = 2;
         let size = self.tiling.size;
         let most = (self.most_round / (self.inputs + self.outputs).max(1)).max(1);
-        let mut sums = Tensor::unfilled([self.sums_len()], Layout::Contiguous);
-        let sums_shared = Shared::new(sums.as_mut_slice());
+        let sums_shared = Shared::new(sums);
         for (round, tiles) in near_equal(self.tiling.count(), most).enumerate() {
-            let spread = Spread::new(self, tiles.len(), false);
+            let spread = Spread::new(self, tiles.len(), group..group + 1, false);
             let [mut v, mut z] = [spread.v.planes(size), spread.z.planes(size)];
             let [v_shared, z_shared] = [&mut v, &mut z].map(|planes| Shared::new(planes));
             for_each_task(tiles.len().div_ceil(TILES), |task| {
@@ -161,10 +179,9 @@ impl<T: Float> WinogradGradient<T> {
                 // SAFETY: the sums of this point and panel are this task's own.
                 let sums =
                     unsafe { std::slice::from_raw_parts_mut(sums_shared.at(at), self.inputs * panel.width) };
-                spread.multiply(self.tiling.isa, panel, point, &v, &z, sums, round > 0);
+                spread.multiply(self, 0, panel, point, &v, &z, sums, round > 0);
             });
         }
-        self.transform_back(sums.as_slice(), 1, dw);
     }
 
     /// dg = Gᵀ (Σ over parts of dU) G
@@ -172,13 +189,15 @@ impl<T: Float> WinogradGradient<T> {
         /// Input channels of a task.
         const INPUTS: usize = 16;
         assert_eq!(sums.len(), parts * self.sums_len());
-        assert_eq!(dw.len(), 9 * self.inputs * self.outputs);
+        assert_eq!(dw.len(), self.tiling.groups * 9 * self.inputs * self.outputs);
         let dw = Shared::new(dw);
         let blocks = self.inputs.div_ceil(INPUTS);
-        for_each_task(self.panels.len() * blocks, |task| {
+        let per_group = self.panels.len() * blocks;
+        for_each_task(self.tiling.groups * per_group, |task| {
+            let (group, task) = (task / per_group, task % per_group);
             let (panel, first) = (&self.panels[task / blocks], task % blocks * INPUTS);
             let of_panel = Sums {
-                first: sums[self.sums_at(panel) + first * panel.width..].as_ptr(),
+                first: sums[group * self.group_len() + self.sums_at(panel) + first * panel.width..].as_ptr(),
                 part: self.sums_len(),
                 parts,
                 block: panel.width,
@@ -188,7 +207,7 @@ impl<T: Float> WinogradGradient<T> {
             let gradients = FilterGradients {
                 sums: of_panel,
                 plane: self.sums_plane(panel),
-                weights: dw.at(panel.first * 9 * self.inputs + first),
+                weights: dw.at((group * self.outputs + panel.first) * 9 * self.inputs + first),
                 tap: self.inputs,
                 output: 9 * self.inputs,
             };
@@ -199,27 +218,31 @@ impl<T: Float> WinogradGradient<T> {
     }
 }
 
-/// V and Z of some tiles.
+/// V and Z of some tiles in some groups.
 struct Spread {
     tiles: usize,
-    inputs: usize,
-    /// Input channels that a kernel sums at once.
-    step: usize,
+    groups: Range<usize>,
     v: Pitch,
     z: Pitch,
 }
 
 impl Spread {
-    fn new<T: Float>(gradient: &WinogradGradient<T>, tiles: usize, tiles_first: bool) -> Self {
+    fn new<T: Float>(
+        gradient: &WinogradGradient<T>,
+        tiles: usize,
+        groups: Range<usize>,
+        tiles_first: bool,
+    ) -> Self {
         let WinogradGradient { inputs, outputs, step, .. } = *gradient;
         let isa = gradient.tiling.isa;
+        let [inputs, outputs] = [inputs, outputs].map(|channels| groups.len() * channels);
         let [v, z] = if tiles_first {
             [inputs, outputs].map(|channels| Pitch::tiles_first(tiles, channels, isa))
         } else {
             [(inputs, step), (outputs, isa.lanes)]
                 .map(|(channels, step)| Pitch::groups_first(tiles, channels, step, isa))
         };
-        Self { tiles, inputs, step, v, z }
+        Self { tiles, groups, v, z }
     }
 
     /// Transforms inputs and gradients of tiles.
@@ -234,18 +257,19 @@ impl Spread {
         dy: &[T],
         [v, z]: [*mut T; 2],
     ) {
-        let WinogradGradient { tiling, inputs, outputs, .. } = gradient;
+        let tiling = &gradient.tiling;
         // SAFETY: passed on to the caller.
         unsafe {
-            tiling.spread(Side::Inputs, tiles.clone(), x, *inputs, v, self.v);
-            tiling.spread(Side::Gradients, tiles, dy.into(), *outputs, z, self.z);
+            tiling.spread(Side::Inputs, tiles.clone(), &self.groups, x, v, self.v);
+            tiling.spread(Side::Gradients, tiles, &self.groups, dy.into(), z, self.z);
         }
     }
 
-    /// Writes the products of one point to its sums in a panel, or adds them.
+    /// Writes the products of one point to its sums in a panel of one of the groups, or adds them.
     fn multiply<T: Float>(
         &self,
-        isa: &'static Isa<T>,
+        gradient: &WinogradGradient<T>,
+        within: usize,
         panel: &Panel,
         point: usize,
         v: &[T],
@@ -253,20 +277,26 @@ impl Spread {
         sums: &mut [T],
         add: bool,
     ) {
-        let kernels = panel.family(isa).outer;
+        let WinogradGradient { inputs, outputs, step, .. } = *gradient;
+        let kernels = panel.family(gradient.tiling.isa).outer;
         let v = &v[point * self.v.plane..][..self.v.plane];
         let z = &z[point * self.z.plane..][..self.z.plane];
-        assert!(sums.len() >= self.inputs * panel.width);
-        for first in (0..self.inputs).step_by(self.step) {
-            let last = self.inputs.min(first + self.step) - 1;
+        assert!(sums.len() >= inputs * panel.width);
+        for first in (0..inputs).step_by(step) {
+            let last = inputs.min(first + step) - 1;
             let last_tile = self.tiles.saturating_sub(1);
-            assert!(self.v.at(last) + last_tile * self.v.tile < v.len());
-            assert!(self.z.at(panel.first + panel.width - 1) + last_tile * self.z.tile < z.len());
+            // Several groups lie tile by tile, with all their channels as neighbours.
+            let [a, b] = [self.v.at(within * inputs + first), self.z.at(within * outputs + panel.first)];
+            assert!(self.v.at(within * inputs + last) + last_tile * self.v.tile < v.len());
+            assert!(
+                self.z.at(within * outputs + panel.first + panel.width - 1) + last_tile * self.z.tile
+                    < z.len()
+            );
             let outer = Outer {
-                a: v[self.v.at(first)..].as_ptr(),
+                a: v[a..].as_ptr(),
                 a_lines: &0,
                 a_pixel: self.v.tile,
-                b: z[self.z.at(panel.first)..].as_ptr(),
+                b: z[b..].as_ptr(),
                 b_pixel: self.z.tile,
                 b_vector: self.z.group,
                 b_line: 0,

@@ -49,7 +49,8 @@ impl<T: Float> Winograd<T> {
         // L2, one where only V does, four where neither does and both stream.
         let pixels = isa.wide.one_row.len();
         let row = (14 / pixels).max(1) * pixels;
-        let tile = size.planes() * correlation.inputs;
+        let block = tiling.block_groups();
+        let tile = size.planes() * correlation.inputs * block;
         let rows = match () {
             _ if tile * correlation.outputs <= isa.numbers_in(caches.l2 / 2) => 2,
             _ if tile * 14 <= isa.numbers_in(caches.l2 / 3) => 1,
@@ -65,12 +66,18 @@ impl<T: Float> Winograd<T> {
         Self { correlation: correlation.clone(), panels, tiling, chunk, most_shared }
     }
 
+    /// The widths of all panels of a group.
     fn panels_width(&self) -> usize {
         self.panels.iter().map(|panel| panel.width).sum()
     }
 
     /// Elements of the packed filters.
     pub(in crate::ops::conv2d) fn packed_len(&self) -> usize {
+        self.correlation.groups * self.group_len()
+    }
+
+    /// Elements of the packed filters of a group.
+    fn group_len(&self) -> usize {
         self.panels.iter().map(|panel| self.panel_len(panel)).sum()
     }
 
@@ -84,19 +91,19 @@ impl<T: Float> Winograd<T> {
         self.tiling.size.planes() * self.filter_plane(panel)
     }
 
-    /// Where the packed filters of a panel begin.
-    fn packed_at(&self, panel: &Panel) -> usize {
+    /// Where the packed filters of a group's panel begin.
+    fn packed_at(&self, group: usize, panel: &Panel) -> usize {
         let before = self.panels.iter().take_while(|before| before.first < panel.first);
-        before.map(|before| self.panel_len(before)).sum()
+        group * self.group_len() + before.map(|before| self.panel_len(before)).sum::<usize>()
     }
 
-    /// Transforms weights into U, `[panel][ξ][input channel][output channel]`.
+    /// Transforms weights into U, `[group][panel][ξ][input channel][output channel]`.
     pub(in crate::ops::conv2d) fn pack(&self, weights: &[T], packed: &mut [T]) {
         /// Input channels of a task.
         const INPUTS: usize = 64;
-        let Correlation { inputs, weights: at, axes, .. } = &self.correlation;
+        let Correlation { groups, inputs, weights: at, axes, .. } = &self.correlation;
         assert_eq!(packed.len(), self.packed_len());
-        assert_eq!(weights.len(), at.group);
+        assert_eq!(weights.len(), groups * at.group);
         let packed = Shared::new(packed);
         let tap = |axis: usize| {
             let [first, second] = [0, 1].map(|tap| (axes[axis].taps[tap].index * at.tap[axis]) as isize);
@@ -104,9 +111,12 @@ impl<T: Float> Winograd<T> {
         };
         let ((first_row, tap_row), (first_column, tap_column)) = (tap(0), tap(1));
         let blocks = inputs.div_ceil(INPUTS);
-        for_each_task(self.panels.len() * blocks, |task| {
+        let per_group = self.panels.len() * blocks;
+        for_each_task(groups * per_group, |task| {
+            let (group, task) = (task / per_group, task % per_group);
             let (panel, first) = (&self.panels[task / blocks], task % blocks * INPUTS);
-            let start = first_row + first_column + panel.first * at.output + first * at.input;
+            let start =
+                group * at.group + (first_row + first_column + panel.first * at.output + first * at.input);
             let filters = Filters {
                 weights: weights[start..].as_ptr(),
                 tap_row,
@@ -115,7 +125,7 @@ impl<T: Float> Winograd<T> {
                 output: at.output,
                 inputs: INPUTS.min(inputs - first),
                 outputs: panel.columns,
-                planes: packed.at(self.packed_at(panel) + first * panel.width),
+                planes: packed.at(self.packed_at(group, panel) + first * panel.width),
                 plane: self.filter_plane(panel),
                 block: panel.width,
             };
@@ -135,15 +145,17 @@ impl<T: Float> Winograd<T> {
         epilogue: &Epilogue<'_, T>,
         with_statistics: bool,
     ) -> Option<BatchStatistics> {
-        let Correlation { inputs, outputs, .. } = self.correlation;
+        let Correlation { inputs, outputs, groups, .. } = self.correlation;
         assert_eq!(x.numbers.len(), self.correlation.input_len());
         assert_eq!(packed.len(), self.packed_len());
         assert_eq!(y.len(), self.correlation.output_len());
         let chunks = self.tiling.count().div_ceil(self.chunk);
+        let blocks: Vec<Range<usize>> = self.tiling.blocks().collect();
+        let moments_width = groups * self.panels_width();
         let mut partial = with_statistics.then(|| {
             let pixels = |tile| self.tiling.outputs(self.tiling.place(tile)).1.iter().product::<usize>();
             let counts = (0..chunks).map(|chunk| self.chunk_tiles(chunk).map(pixels).sum());
-            PartialMoments::new(counts.collect(), self.panels_width())
+            PartialMoments::new(counts.collect(), moments_width)
         });
         let moments = partial.as_mut().map(|partial| {
             let (sums, unit) = partial.as_mut_slice();
@@ -151,49 +163,67 @@ impl<T: Float> Winograd<T> {
         });
         let y = Shared::new(y);
         let finish = |chunk: usize| {
-            let mut finish = epilogue.finish(outputs, y);
+            let mut finish = epilogue.finish(self.correlation.out_channels(), y);
             if let Some((sums, size)) = &moments {
                 finish.moments = sums.at(chunk * size);
-                finish.moments_stride = self.panels_width();
+                finish.moments_stride = moments_width;
             }
             finish
         };
 
-        if chunks < 2 * threads::count() {
-            // So few chunks that threads share out the panels, once V is there.
-            let pitch = Pitch::tiles_first(self.chunk, inputs, self.tiling.isa);
-            let chunk_len = self.tiling.size.planes() * pitch.plane;
-            let at_once = (self.most_shared / chunk_len).clamp(1, chunks.max(1));
-            let mut v = Buffer::recycled(at_once * chunk_len);
-            for first in (0..chunks).step_by(at_once) {
-                let count = at_once.min(chunks - first);
-                self.transform_chunks(first..first + count, x, &mut v, pitch);
-                for_each_task(self.panels.len() * count, |task| {
-                    let (panel, chunk) = (&self.panels[task / count], task % count);
-                    let v = &v[chunk * chunk_len..][..chunk_len];
-                    let chunk = first + chunk;
-                    let (tiles, finish) = (self.chunk_tiles(chunk), finish(chunk));
-                    self.multiply(tiles, panel, v, pitch, &mut Ahead::new(&[]), packed, y, finish);
+        // A unit is a chunk of tiles in a block of groups; those of a block are neighbours.
+        let units = blocks.len() * chunks;
+        let unit = |unit: usize| (&blocks[unit / chunks], unit % chunks);
+        let block_inputs = self.tiling.block_groups() * inputs;
+        if units < 2 * threads::count() {
+            // So few units that threads share out the panels, once V is there.
+            let pitch = Pitch::tiles_first(self.chunk, block_inputs, self.tiling.isa);
+            let unit_len = self.tiling.size.planes() * pitch.plane;
+            let at_once = (self.most_shared / unit_len).clamp(1, units.max(1));
+            let mut v = Buffer::recycled(at_once * unit_len);
+            for first in (0..units).step_by(at_once) {
+                let some: Vec<_> = (first..units.min(first + at_once)).map(unit).collect();
+                self.transform_units(&some, x, &mut v, pitch);
+                for_each_task(self.panels.len() * self.tiling.block_groups() * some.len(), |task| {
+                    let (task, index) = (task / some.len(), task % some.len());
+                    let (within, panel) = (task / self.panels.len(), &self.panels[task % self.panels.len()]);
+                    let (groups, chunk) = some[index];
+                    if within >= groups.len() {
+                        return;
+                    }
+                    let v = Transformed { planes: &v[index * unit_len..][..unit_len], pitch, within };
+                    let (group, tiles) = (groups.start + within, self.chunk_tiles(chunk));
+                    self.multiply(tiles, group, panel, v, &mut Ahead::new(&[]), packed, y, finish(chunk));
                 });
             }
         } else {
-            for_each_task(chunks, |chunk| {
+            for_each_task(units, |index| {
+                let (groups, chunk) = unit(index);
                 let tiles = self.chunk_tiles(chunk);
-                let pitch = Pitch::tiles_first(tiles.len(), inputs, self.tiling.isa);
+                let pitch = Pitch::tiles_first(tiles.len(), block_inputs, self.tiling.isa);
                 let mut v = pitch.planes(self.tiling.size);
                 let planes = v.as_mut_ptr();
                 // SAFETY: the planes were made for these tiles, here.
-                unsafe { self.tiling.spread(Side::Inputs, tiles.clone(), x, inputs, planes, pitch) };
-                // The same thread will probably have the next chunk.
-                let next = (chunk + 1 < chunks).then(|| self.chunk_tiles(chunk + 1));
-                let seen = next.map(|next| self.tiling.seen(Side::Inputs, &next, x.numbers, inputs));
+                unsafe { self.tiling.spread(Side::Inputs, tiles.clone(), groups, x, planes, pitch) };
+                // The same thread will probably have the next unit. Of a block, most of what is seen belongs
+                // to others.
+                let next = (blocks.len() == 1 && index + 1 < units).then(|| self.chunk_tiles(index + 1));
+                let seen = next.map(|next| self.tiling.seen(Side::Inputs, &next, x.numbers));
                 let mut ahead = Ahead::new(seen.unwrap_or_default());
-                for panel in &self.panels {
-                    self.multiply(tiles.clone(), panel, &v, pitch, &mut ahead, packed, y, finish(chunk));
+                for (within, group) in groups.clone().enumerate() {
+                    for panel in &self.panels {
+                        let v = Transformed { planes: &v, pitch, within };
+                        let tiles = tiles.clone();
+                        self.multiply(tiles, group, panel, v, &mut ahead, packed, y, finish(chunk));
+                    }
                 }
             });
         }
-        partial.map(|partial| partial.merge(self.tiling.isa.set(), outputs, |channel| channel))
+        partial.map(|partial| {
+            partial.merge(self.tiling.isa.set(), self.correlation.out_channels(), |channel| {
+                channel / outputs * self.panels_width() + channel % outputs
+            })
+        })
     }
 
     /// The tiles of a chunk.
@@ -202,53 +232,55 @@ impl<T: Float> Winograd<T> {
         near_equal_part(count, count.div_ceil(self.chunk), chunk)
     }
 
-    /// V of several chunks, one after the other, with tiles shared out to all threads.
-    fn transform_chunks(&self, chunks: Range<usize>, x: Source<'_, T>, v: &mut [T], pitch: Pitch) {
+    /// V of several units, one after the other, with tiles shared out to all threads.
+    fn transform_units(&self, units: &[(&Range<usize>, usize)], x: Source<'_, T>, v: &mut [T], pitch: Pitch) {
         /// Tiles of a task.
         const TILES: usize = 4;
-        let inputs = self.correlation.inputs;
-        let chunk_len = self.tiling.size.planes() * pitch.plane;
-        assert!(v.len() >= chunks.len() * chunk_len);
+        let unit_len = self.tiling.size.planes() * pitch.plane;
+        assert!(v.len() >= units.len() * unit_len);
         let v = Shared::new(v);
         let parts = self.chunk.div_ceil(TILES);
-        for_each_task(chunks.len() * parts, |task| {
-            let (chunk, first) = (task / parts, task % parts * TILES);
-            let Range { start, end } = self.chunk_tiles(chunks.start + chunk);
+        for_each_task(units.len() * parts, |task| {
+            let (unit, first) = (task / parts, task % parts * TILES);
+            let (groups, chunk) = units[unit];
+            let Range { start, end } = self.chunk_tiles(chunk);
             let tiles = end.min(start + first)..end.min(start + first + TILES);
-            let planes = v.at(chunk * chunk_len + first * pitch.tile);
-            // SAFETY: these tiles' rows of the chunk's planes exist and are this task's own.
-            unsafe { self.tiling.spread(Side::Inputs, tiles, x, inputs, planes, pitch) };
+            let planes = v.at(unit * unit_len + first * pitch.tile);
+            // SAFETY: these tiles' rows of the unit's planes exist and are this task's own.
+            unsafe { self.tiling.spread(Side::Inputs, tiles, groups, x, planes, pitch) };
         });
     }
 
-    /// The outputs of a chunk of tiles in a panel: M = V · U, y = Aᵀ M A.
+    /// The outputs of a chunk of tiles in a group's panel: M = V · U, y = Aᵀ M A.
     fn multiply(
         &self,
         tiles: Range<usize>,
+        group: usize,
         panel: &Panel,
-        v: &[T],
-        v_pitch: Pitch,
+        Transformed { planes: v, pitch: v_pitch, within }: Transformed<'_, T>,
         ahead: &mut Ahead<T>,
         packed: &[T],
         y: Shared<'_, T>,
         finish: Finish<T>,
     ) {
         let Correlation { inputs, outputs, output, .. } = self.correlation;
+        let (channels, first_channel) = (self.correlation.out_channels(), group * outputs + panel.first);
         let size = self.tiling.size;
         let family = panel.family(self.tiling.isa);
         let pitch = Pitch::tiles_first(tiles.len(), panel.width, self.tiling.isa);
         let mut m = pitch.planes(size);
         let m = Shared::new(&mut m);
         assert!(v.len() >= size.planes() * v_pitch.plane && v_pitch.plane >= tiles.len() * v_pitch.tile);
-        let filters = &packed[self.packed_at(panel)..][..self.panel_len(panel)];
+        assert!((within + 1) * inputs <= v_pitch.tile);
+        let filters = &packed[self.packed_at(group, panel)..][..self.panel_len(panel)];
         let segment = Segment { offset: 0, length: inputs };
         let plane = self.filter_plane(panel);
         for point in 0..size.planes() {
             let (weights, next) = filters[point * plane..].split_at(plane);
             let mut next = Ahead::new(&next[..next.len().min(plane)]);
-            for group in near_equal(tiles.len(), family.one_row.len()) {
+            for some in near_equal(tiles.len(), family.one_row.len()) {
                 let tile = Tile {
-                    a: v[point * v_pitch.plane + group.start * v_pitch.tile..].as_ptr(),
+                    a: v[point * v_pitch.plane + some.start * v_pitch.tile + within * inputs..].as_ptr(),
                     a_pixel: v_pitch.tile,
                     a_row: 0,
                     segments: &segment,
@@ -258,16 +290,16 @@ impl<T: Float> Winograd<T> {
                         .take(inputs / 2)
                         .or_else(|| ahead.take(inputs / 2))
                         .unwrap_or(weights.as_ptr()),
-                    out: m.at(point * pitch.plane + group.start * pitch.tile),
+                    out: m.at(point * pitch.plane + some.start * pitch.tile),
                     out_pixel: pitch.tile,
                     out_row: 0,
                     out_is_far: false,
                     columns: panel.width,
                     finish: Finish::NONE,
                 };
-                // SAFETY: V has a row of inputs and M one of outputs for each tile of the group;
-                // the panel has `inputs` rows of weights per point.
-                unsafe { family.one_row[group.len() - 1](&tile) };
+                // SAFETY: V has a row of inputs and M one of outputs for each of these tiles; the panel
+                // has `inputs` rows of weights per point.
+                unsafe { family.one_row[some.len() - 1](&tile) };
             }
         }
         for (index, tile) in tiles.clone().enumerate() {
@@ -275,22 +307,22 @@ impl<T: Float> Winograd<T> {
                 let (pixel, [rows, columns]) = self.tiling.outputs(self.tiling.place(tile + 1));
                 for i in 0..rows {
                     for j in 0..columns {
-                        let out = (pixel + i * output[1] + j) * outputs + panel.first;
+                        let out = (pixel + i * output[1] + j) * channels + first_channel;
                         fetch_to_write(y.at(out), panel.columns);
                     }
                 }
             }
             let (pixel, [rows, columns]) = self.tiling.outputs(self.tiling.place(tile));
-            let out = pixel * outputs + panel.first;
-            let mut finish = finish.at(panel.first, panel.first, out);
+            let out = pixel * channels + first_channel;
+            let mut finish = finish.at(first_channel, group * self.panels_width() + panel.first, out);
             finish.first = index == 0;
             let emit = Emit {
                 planes: m.at(index * pitch.tile),
                 plane: pitch.plane,
                 channels: panel.columns,
                 out: y.at(out),
-                out_pixel: outputs,
-                out_row: output[1] * outputs,
+                out_pixel: channels,
+                out_row: output[1] * channels,
                 rows,
                 columns,
                 finish,
@@ -301,4 +333,13 @@ impl<T: Float> Winograd<T> {
             unsafe { (size.transforms(self.tiling.isa).output)(&emit) };
         }
     }
+}
+
+/// V of the tiles of a unit, of which one group of the block is wanted.
+#[derive(Clone, Copy)]
+struct Transformed<'a, T> {
+    planes: &'a [T],
+    pitch: Pitch,
+    /// The group's number within the block.
+    within: usize,
 }

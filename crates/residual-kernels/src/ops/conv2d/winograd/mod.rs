@@ -9,7 +9,8 @@
 //! ```
 //! The three stages (transform, multiply, transform back) are done for a chunk of tiles at a
 //! time, small enough that V and M stay in the second cache; done for all tiles at once they are
-//! bound by memory.
+//! bound by memory. Of channels in groups, a block of groups is transformed at a time, and each group
+//! multiplied by itself.
 
 mod backward_weights;
 mod forward;

@@ -59,13 +59,19 @@ pub(super) struct Tiling<T: Float> {
     pub(super) isa: &'static Isa<T>,
     pub(super) size: TileSize,
     batch: usize,
+    /// Groups of channels that do not see each other.
+    pub(super) groups: usize,
+    /// Input channels of one group.
+    pub(super) inputs: usize,
+    /// Output channels of one group.
+    pub(super) outputs: usize,
     /// Rows and columns of tiles.
     tiles: [usize; 2],
     /// The input position of the first tile's first input; may lie in the padding.
     origin: [isize; 2],
     input: [usize; 2],
     output: [usize; 2],
-    /// A pixel of zeros, of as many channels as either side has.
+    /// A pixel of zeros, of as many channels as a group has on either side, in each group.
     padding: Tensor<T>,
 }
 
@@ -78,13 +84,16 @@ pub(super) struct Place {
     column: usize,
 }
 
-/// Whether a correlation can be tiled: one group, three neighbouring taps each way, no stride.
+/// Channels of a block of groups, about: transformed, a chunk of their tiles stays in the second cache.
+const BLOCK_CHANNELS: usize = 64;
+
+/// Whether a correlation can be tiled: three neighbouring taps each way, no stride.
 pub(in crate::ops::conv2d) fn suits(correlation: &Correlation) -> bool {
     let suits = |axis: &Axis| {
         let neighbours = |taps: &[Tap]| taps.windows(2).all(|pair| pair[1].offset - pair[0].offset == 1);
         axis.taps.len() == 3 && neighbours(&axis.taps) && axis.stride == 1 && axis.step == 1
     };
-    correlation.groups == 1 && correlation.axes.iter().all(suits)
+    correlation.axes.iter().all(suits)
 }
 
 impl<T: Float> Tiling<T> {
@@ -94,12 +103,26 @@ impl<T: Float> Tiling<T> {
             isa,
             size,
             batch: correlation.batch,
+            groups: correlation.groups,
+            inputs: correlation.inputs,
+            outputs: correlation.outputs,
             tiles: correlation.output.map(|length| length.div_ceil(size.outputs())),
             origin: correlation.axes.each_ref().map(Axis::reach_before),
             input: correlation.input,
             output: correlation.output,
-            padding: Tensor::zeros([correlation.inputs.max(correlation.outputs)]),
+            padding: Tensor::zeros([correlation.in_channels().max(correlation.out_channels())]),
         }
+    }
+
+    /// Groups that are transformed together, at most.
+    pub(super) fn block_groups(&self) -> usize {
+        (BLOCK_CHANNELS / self.inputs.max(self.outputs).max(1)).clamp(1, self.groups.max(1))
+    }
+
+    /// The groups in blocks that are transformed together.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
+        let (groups, block) = (self.groups, self.block_groups());
+        (0..groups).step_by(block).map(move |first| first..groups.min(first + block))
     }
 
     /// How many tiles there are.
@@ -130,15 +153,18 @@ impl<T: Float> Tiling<T> {
         }
     }
 
-    /// The rows of one side, with all their `channels`, that some tiles see.
-    pub(super) fn seen<'a>(
-        &self,
-        side: Side,
-        tiles: &Range<usize>,
-        data: &'a [T],
-        channels: usize,
-    ) -> &'a [T] {
+    /// Channels of a group on one side.
+    pub(super) fn channels(&self, side: Side) -> usize {
+        match side {
+            Side::Inputs => self.inputs,
+            Side::Gradients => self.outputs,
+        }
+    }
+
+    /// The rows of one side, with all their channels, that some tiles see.
+    pub(super) fn seen<'a>(&self, side: Side, tiles: &Range<usize>, data: &'a [T]) -> &'a [T] {
         let ([height, width], [origin, _], edge) = self.side(side);
+        let channels = self.groups * self.channels(side);
         let line = |place: Place, below: isize| {
             let row = (place.row as isize + origin + below).clamp(0, height as isize);
             (place.image * height + row as usize) * width * channels
@@ -147,8 +173,8 @@ impl<T: Float> Tiling<T> {
         data.get(line(first, 0)..line(last, edge as isize)).unwrap_or(&[])
     }
 
-    /// Transforms what is on one side of `tiles` into N² planes laid out as `pitch` says, of which
-    /// `planes` is the first tile's first channel.
+    /// Transforms the channels of some groups on one side of `tiles` into N² planes laid out as `pitch`
+    /// says, of which `planes` is the first tile's first channel.
     ///
     /// # Safety
     /// `planes` must be valid for all of this, and not be accessed by others meanwhile.
@@ -156,8 +182,8 @@ impl<T: Float> Tiling<T> {
         &self,
         side: Side,
         tiles: Range<usize>,
+        groups: &Range<usize>,
         Source { numbers: data, normalization }: Source<'_, T>,
-        channels: usize,
         planes: *mut T,
         pitch: Pitch,
     ) {
@@ -167,18 +193,20 @@ impl<T: Float> Tiling<T> {
             Side::Inputs => transforms.input,
             Side::Gradients => transforms.gradient,
         };
-        assert_eq!(data.len(), self.batch * size[0] * size[1] * channels);
-        let padding = &self.padding.as_slice()[..channels];
-        let normalize = normalization.map(|normalization| normalization.at(0, channels));
+        let (per_group, all) = (self.channels(side), self.groups * self.channels(side));
+        let (first_channel, channels) = (groups.start * per_group, groups.len() * per_group);
+        assert_eq!(data.len(), self.batch * size[0] * size[1] * all);
+        let padding = &self.padding.as_slice()[..all];
+        let normalize = normalization.map(|normalization| normalization.at(first_channel, channels));
         let Pitch { step, group, plane, .. } = pitch;
         for (index, tile) in tiles.enumerate() {
             let place = self.place(tile);
             let first = [place.row as isize + origin[0], place.column as isize + origin[1]];
-            let pixels = pixels(data, padding, place.image, size, first, edge);
+            let pixels = pixels(data, padding, first_channel, place.image, size, first, edge);
             let planes = planes.wrapping_add(index * pitch.tile);
             let spread = Spread {
                 pixels: pixels.as_ptr(),
-                padding: padding.as_ptr(),
+                padding: padding[first_channel..].as_ptr(),
                 normalize,
                 channels,
                 step,
@@ -244,18 +272,19 @@ impl Pitch {
     }
 }
 
-/// Where the pixels of an `edge`×`edge` window are whose first pixel is at `first`; `padding` is
-/// one pixel.
+/// Where a channel is in the pixels of an `edge`×`edge` window whose first pixel is at `first`;
+/// `padding` is one pixel.
 fn pixels<T>(
     data: &[T],
     padding: &[T],
+    channel: usize,
     image: usize,
     [height, width]: [usize; 2],
     [first_row, first_column]: [isize; 2],
     edge: usize,
 ) -> [*const T; MOST_PIXELS] {
     let channels = padding.len();
-    let mut pixels = [padding.as_ptr(); MOST_PIXELS];
+    let mut pixels = [padding[channel..].as_ptr(); MOST_PIXELS];
     for i in 0..edge {
         let row = first_row + i as isize;
         if !(0..height as isize).contains(&row) {
@@ -267,7 +296,7 @@ fn pixels<T>(
             if (0..width as isize).contains(&column) {
                 let pixel = (line + column as usize) * channels;
                 debug_assert!(pixel + channels <= data.len());
-                pixels[i * edge + j] = data.as_ptr().wrapping_add(pixel);
+                pixels[i * edge + j] = data.as_ptr().wrapping_add(pixel + channel);
             }
         }
     }
