@@ -27,7 +27,7 @@
 //! A process that forks in the middle of a loop has in its child neither the loop's helpers nor what
 //! they would have computed: fork between loops.
 //!
-//! `models` checks the protocol in all interleavings of small programs, with `loom`:
+//! `tests/models.rs` of this crate checks the protocol in all interleavings of small programs, with `loom`:
 //! `cargo xtask verify --only models`.
 
 mod crew;
@@ -35,9 +35,7 @@ mod sleep;
 mod slot;
 mod sync;
 
-#[cfg(all(loom, test))]
-mod models;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 mod tests;
 
 /// How many threads share a loop that is called here: as many as the pool of rayon has that this is

@@ -13,10 +13,27 @@ use loom::{
     thread,
 };
 
-use super::{
-    sleep::Sleep,
-    slot::{Helpers, Slot, Worker},
-};
+use sleep::Sleep;
+use slot::{Helpers, Slot, Worker};
+
+#[path = "../src/engine/threads/sleep.rs"]
+mod sleep;
+#[path = "../src/engine/threads/slot.rs"]
+mod slot;
+
+/// In the place of `src/engine/threads/sync.rs`.
+mod sync {
+    pub(super) use loom::sync::{
+        Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence},
+    };
+
+    /// A model has no time, and need not try what looking alone can reach.
+    pub(super) const WAITS_AWAKE: bool = false;
+
+    /// A model has no caches either.
+    pub(super) struct Line<T>(pub(super) T);
+}
 
 /// A slot, the workers beside it, and what loops write.
 struct World {
