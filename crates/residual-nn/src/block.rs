@@ -5,8 +5,8 @@ use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BatchNorm2d, BatchNormConfig, Builder, Child, Conv2d, Conv2dConfig, Fan, Init, Module, Node, Shortcut,
-    ShortcutKind,
+    BatchNorm2d, BatchNormConfig, Builder, Child, Conv2d, Conv2dConfig, Fan, Init, Module, Node, PooledBlock,
+    Shortcut, ShortcutKind,
     plugin::{Plugin, Plugins},
     registry::{Sample, draw},
 };
@@ -19,13 +19,16 @@ pub enum BlockKind {
     Basic,
     /// 1×1 that reduces, 3×3, 1×1 that expands.
     Bottleneck,
+    /// A 3×3 and the maximum of 2×2 pixels, which does not belong to the branch; then a 3×3, and a shortcut
+    /// around it alone: [`PooledBlock`](crate::PooledBlock).
+    Pooled,
 }
 
 impl BlockKind {
     /// Output channels over the channels that the stage is named by.
     pub fn expansion(self) -> usize {
         match self {
-            Self::Basic => 1,
+            Self::Basic | Self::Pooled => 1,
             Self::Bottleneck => 4,
         }
     }
@@ -33,7 +36,7 @@ impl BlockKind {
     /// Convolutions of the main branch.
     pub fn layers(self) -> usize {
         match self {
-            Self::Basic => 2,
+            Self::Basic | Self::Pooled => 2,
             Self::Bottleneck => 3,
         }
     }
@@ -129,6 +132,7 @@ impl BlockConfig {
     /// If there cannot be tensors so large.
     pub fn build<T: Float>(&self, g: &mut Generator) -> Result<Box<dyn Module<T>>> {
         Ok(match (self.kind, self.order) {
+            (BlockKind::Pooled, _) => Box::new(PooledBlock::new(self, g)?),
             (BlockKind::Basic, BlockOrder::Post) => Box::new(BasicBlock::new(self, g)?),
             (BlockKind::Bottleneck, BlockOrder::Post) => Box::new(Bottleneck::new(self, g)?),
             (BlockKind::Basic, BlockOrder::Pre) => Box::new(PreBasicBlock::new(self, g)?),
@@ -141,20 +145,27 @@ impl BlockConfig {
         let stride = if self.plugins.iter().any(|plugin| plugin.strides()) { 1 } else { self.stride };
         match (self.kind, self.bottleneck_stride) {
             (BlockKind::Bottleneck, BottleneckStride::V1_5) => [1, stride],
-            (BlockKind::Basic, _) | (BlockKind::Bottleneck, BottleneckStride::V1) => [stride, 1],
+            (BlockKind::Basic | BlockKind::Pooled, _) | (BlockKind::Bottleneck, BottleneckStride::V1) => {
+                [stride, 1]
+            }
         }
     }
 
-    fn conv<T: Float>(&self, name: &'static str, conv: Conv2dConfig, g: &mut Generator) -> Named<Conv2d<T>> {
+    pub(crate) fn conv<T: Float>(
+        &self,
+        name: &'static str,
+        conv: Conv2dConfig,
+        g: &mut Generator,
+    ) -> Named<Conv2d<T>> {
         Ok(Child::new(name, Conv2d::new(&conv.init(self.init), g)?))
     }
 
-    fn norm<T: Float>(&self, name: &'static str, channels: usize) -> Named<BatchNorm2d<T>> {
+    pub(crate) fn norm<T: Float>(&self, name: &'static str, channels: usize) -> Named<BatchNorm2d<T>> {
         Ok(Child::new(name, BatchNorm2d::new(&BatchNormConfig::new(channels))?))
     }
 
     /// The last normalization of a branch, whose γ may start at 0.
-    fn last_norm<T: Float>(&self, name: &'static str, channels: usize) -> Named<BatchNorm2d<T>> {
+    pub(crate) fn last_norm<T: Float>(&self, name: &'static str, channels: usize) -> Named<BatchNorm2d<T>> {
         let gamma = if self.zero_init { 0.0 } else { 1.0 };
         Ok(Child::new(name, BatchNorm2d::new(&BatchNormConfig::new(channels).gamma(gamma))?))
     }
@@ -170,7 +181,7 @@ impl BlockConfig {
 }
 
 /// A new layer with its name.
-type Named<M> = Result<Child<M>>;
+pub(crate) type Named<M> = Result<Child<M>>;
 
 /// The branch `y` plus the shortcut around it; the branch alone in a plain block.
 fn join<T: Float>(b: &Builder<T>, y: Node, shortcut: &Option<Child<Shortcut<T>>>, x: Node) -> Node {
@@ -377,8 +388,9 @@ impl Sample for Box<dyn Module<f64>> {
         let shape = draw::shape(g, 2)?;
         let channels = 1 + g.below(3);
         let groups = 1 + g.below(2);
-        let base = match g.below(2) {
-            0 => BlockConfig::basic(shape[1], shape[1] + channels),
+        let base = match g.below(3) {
+            0 => BlockConfig { kind: BlockKind::Pooled, ..BlockConfig::basic(shape[1], shape[1] + channels) },
+            1 => BlockConfig::basic(shape[1], shape[1] + channels),
             _ => BlockConfig { groups, ..BlockConfig::bottleneck(shape[1], groups * channels) },
         };
         // Option A only adds channels.

@@ -22,6 +22,10 @@ pub enum Init {
     He(Fan),
     /// Uniform in ±1/√fan_in: PyTorch's default for linear layers.
     Uniform,
+    /// The first output channels repeat the input channels (a 1 in the middle of the window), the others
+    /// are [`Uniform`](Self::Uniform): information reaches the end of a network that has just begun
+    /// (Zagoruyko & Komodakis 2017, "DiracNets"; partial as in Jordan 2024).
+    Dirac,
     /// Unspecified, for weights that are loaded next: takes no time, and no memory until then.
     #[serde(skip)]
     Blank,
@@ -43,6 +47,17 @@ impl Init {
         Ok(match self {
             Init::He(Fan::In) => normal(fan(1))?,
             Init::He(Fan::Out) => normal(fan(0))?,
+            Init::Dirac => {
+                let mut weights = Init::Uniform.draw::<T>(&shape, generator)?;
+                let repeated = shape.first().min(shape.get(1)).copied().unwrap_or(0);
+                let inputs = weights.len() / shape.first().copied().unwrap_or(1).max(1);
+                let values = weights.as_mut_slice();
+                values[..repeated * inputs].fill(T::zero());
+                for channel in 0..repeated {
+                    values[channel * inputs + channel * window + middle(&shape[2..])] = T::one();
+                }
+                weights
+            }
             Init::Uniform => {
                 let bound = fan(1).sqrt().recip();
                 Tensor::try_from_fn(&shape, || T::of(generator.between(-bound, bound)))?
@@ -53,6 +68,11 @@ impl Init {
             }
         })
     }
+}
+
+/// The place of the middle of a window, counted in its elements.
+fn middle(window: &[usize]) -> usize {
+    window.iter().fold(0, |place, &length| place * length + length / 2)
 }
 
 #[cfg(test)]
@@ -74,5 +94,17 @@ mod tests {
         // A uniform distribution in ±b has variance b²/3.
         let expected = (1.0f64 / (32.0 * 9.0 * 3.0)).sqrt();
         assert!((deviation(Init::Uniform, shape) / expected - 1.0).abs() < 0.03);
+    }
+
+    #[test]
+    fn dirac_repeats_what_comes_in() {
+        let weights = Init::Dirac.draw::<f64>([5, 3, 3, 3], &mut Generator::new(3)).unwrap().to_vec();
+        // torch.nn.init.dirac_(w[:3])
+        for (i, &weight) in weights.iter().enumerate().take(3 * 27) {
+            let (output, input, place) = (i / 27, i / 9 % 3, i % 9);
+            assert_eq!(weight, f64::from(output == input && place == 4));
+        }
+        assert!(weights[3 * 27..].iter().all(|weight| weight.abs() < (27.0f64).sqrt().recip()));
+        assert!(weights[3 * 27..].iter().any(|&weight| weight != 0.0));
     }
 }

@@ -42,6 +42,7 @@ mod module;
 pub mod onnx;
 mod operation;
 mod plugin;
+mod pooled;
 mod registry;
 mod run;
 mod shortcut;
@@ -57,11 +58,12 @@ pub use graph::Graph;
 pub use init::{Fan, Init};
 pub use layers::{
     Add, AvgPool2d, BatchNorm2d, BatchNormConfig, BlurPool2d, Conv2d, Conv2dConfig, GlobalAvgPool, Linear,
-    MaxPool2d, Mul, Relu, Sigmoid, SubsamplePad,
+    MaxPool2d, Mul, Relu, Scale, Sigmoid, SubsamplePad,
 };
 pub use module::{Child, Mode, Module, Sequential};
 pub use operation::{Operation, Pattern, Value};
 pub use plugin::Plugin;
+pub use pooled::PooledBlock;
 pub use registry::{LayerEntry, LayerSample, layers};
 pub use residual_autograd::{AutogradError as Error, Result, Role, State, Tape};
 pub use residual_kernels::{Conv2dGeometry, Pool2dGeometry};

@@ -63,6 +63,12 @@ pub struct NetworkConfig {
     /// First weights of the convolutions.
     #[serde(default = "he_fan_out")]
     pub init: Init,
+    /// The side of squares whose maximum is taken before what is left of the picture is averaged.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub head_pool: usize,
+    /// What the classifier's outputs are multiplied by.
+    #[serde(default = "unchanged", skip_serializing_if = "is_unchanged")]
+    pub logit_scale: f64,
     /// What else there is in the branch of each block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plugins: Vec<Plugin>,
@@ -76,11 +82,22 @@ pub struct NetworkConfig {
 
 /// A hundred times as deep as anything published.
 const MOST_BLOCKS: usize = 100_000;
+/// Stages, of which each halves the picture.
+const MOST_HALVINGS: usize = 8;
 /// What 16 GB hold in single precision.
 const MOST_PARAMETERS: u128 = 1 << 32;
 
 fn one() -> usize {
     1
+}
+fn is_one(number: &usize) -> bool {
+    *number == 1
+}
+fn unchanged() -> f64 {
+    1.0
+}
+fn is_unchanged(factor: &f64) -> bool {
+    *factor == 1.0
 }
 fn three() -> usize {
     3
@@ -184,13 +201,17 @@ impl NetworkConfig {
     /// The size of picture that the network was made for, `[height, width]`.
     pub fn native_size(&self) -> [usize; 2] {
         match self.stem {
-            Stem::Cifar => [32, 32],
+            Stem::Cifar | Stem::Whitening => [32, 32],
             _ => [224, 224],
         }
     }
 
     fn smallest_input(&self) -> usize {
-        self.stem.reduction() << (self.depths.len() - 1)
+        let halvings = match self.block {
+            BlockKind::Pooled => self.depths.iter().sum(),
+            BlockKind::Basic | BlockKind::Bottleneck => self.depths.len() - 1,
+        };
+        self.head_pool * (self.stem.reduction() << halvings) + self.stem.margin()
     }
 
     /// The path of the first convolution, whose weight has an axis for the input channels.
@@ -216,7 +237,7 @@ impl NetworkConfig {
 
     /// Channels that leave the stem.
     pub fn stem_channels(&self) -> usize {
-        self.stem_width.unwrap_or(self.widths[0])
+        self.stem.channels_for(self.input_channels).or(self.stem_width).unwrap_or(self.widths[0])
     }
 
     /// Channels that reach the classifier.
@@ -233,7 +254,7 @@ impl NetworkConfig {
             let channels = wide(channels);
             let width = (channels.saturating_mul(per_group) / 64).saturating_mul(groups);
             let block = match self.block {
-                BlockKind::Basic => channels.saturating_mul(channels).saturating_mul(9),
+                BlockKind::Basic | BlockKind::Pooled => channels.saturating_mul(channels).saturating_mul(9),
                 BlockKind::Bottleneck => {
                     let second = (width.saturating_mul(width) / groups.max(1)).saturating_mul(9);
                     second.saturating_add(width.saturating_mul(channels).saturating_mul(4))
@@ -253,7 +274,7 @@ impl NetworkConfig {
             let block = |i| {
                 let out_channels = channels * self.block.expansion();
                 let width = match self.block {
-                    BlockKind::Basic => channels,
+                    BlockKind::Basic | BlockKind::Pooled => channels,
                     BlockKind::Bottleneck => channels * self.width_per_group / 64 * self.groups,
                 };
                 let block = BlockConfig {
@@ -285,7 +306,7 @@ impl NetworkConfig {
             let (depths, widths) = (self.depths.len(), self.widths.len());
             return invalid(format!("{depths} depths and {widths} widths; give one of each per stage"));
         }
-        if self.depths.len() > 8 {
+        if self.depths.len() > MOST_HALVINGS {
             return invalid(format!("{} stages halve the picture too often; at most 8", self.depths.len()));
         }
         let counts =
@@ -309,10 +330,24 @@ impl NetworkConfig {
         if least > MOST_PARAMETERS {
             return invalid(format!("more than {least} parameters are too many; at most {MOST_PARAMETERS}"));
         }
-        if self.block == BlockKind::Basic && (self.groups, self.width_per_group) != (1, 64) {
+        if self.block != BlockKind::Bottleneck && (self.groups, self.width_per_group) != (1, 64) {
             return invalid(
                 "basic blocks have no groups and no width_per_group; use block = 'bottleneck'".into(),
             );
+        }
+        if self.block == BlockKind::Pooled {
+            if !self.plugins.is_empty() || self.order == BlockOrder::Pre {
+                return invalid("pooled blocks have no plugins and are not pre-activated".into());
+            }
+            if blocks > MOST_HALVINGS {
+                return invalid(format!("{blocks} pooled blocks halve the picture too often; at most 8"));
+            }
+        }
+        if !(1..=64).contains(&self.head_pool) {
+            return invalid("head_pool must be between 1 and 64".into());
+        }
+        if !(self.logit_scale.is_finite() && self.logit_scale > 0.0) {
+            return invalid("logit_scale must be a number above 0".into());
         }
         let shrinks = |blocks: &[BlockConfig]| blocks.iter().any(|b| b.out_channels < b.in_channels);
         if self.shortcut == ShortcutKind::A
@@ -345,10 +380,12 @@ impl NetworkConfig {
             residual: yes(),
             zero_init_residual: false,
             init: he_fan_out(),
+            head_pool: one(),
+            logit_scale: unchanged(),
             plugins: Vec::new(),
             input_channels: three(),
             classes: match stem {
-                Stem::Cifar => ten(),
+                Stem::Cifar | Stem::Whitening => ten(),
                 _ => 1000,
             },
         }

@@ -3,7 +3,7 @@
 use residual_autograd::Result;
 use residual_nn::{
     BatchNorm2d, BatchNormConfig, BlockConfig, BlockOrder, Builder, Child, GlobalAvgPool, Init, Linear,
-    Module, Node, Sequential,
+    MaxPool2d, Module, Node, Pool2dGeometry, Scale, Sequential,
 };
 use residual_tensor::{Float, Generator};
 
@@ -18,8 +18,10 @@ pub(crate) struct ResNet<T: Float> {
     /// `layer1`, `layer2`, …
     stages: Vec<Child<Sequential<Box<dyn Module<T>>>>>,
     norm: Option<Child<BatchNorm2d<T>>>,
+    maxpool: Option<Child<MaxPool2d>>,
     avgpool: Child<GlobalAvgPool>,
     fc: Child<Linear<T>>,
+    scale: Option<Child<Scale>>,
 }
 
 impl<T: Float> ResNet<T> {
@@ -36,8 +38,13 @@ impl<T: Float> ResNet<T> {
             stem,
             stages,
             norm: norm.map(|norm| Child::new("norm", norm)),
+            maxpool: (config.head_pool > 1).then(|| {
+                let window = Pool2dGeometry::new(config.head_pool, config.head_pool);
+                Child::new("head_pool", MaxPool2d(window.stride(config.head_pool)))
+            }),
             avgpool: Child::new("avgpool", GlobalAvgPool::default()),
             fc: Child::new("fc", Linear::new(config.features(), config.classes, g)?),
+            scale: (config.logit_scale != 1.0).then(|| Child::new("scale", Scale(config.logit_scale))),
         })
     }
 }
@@ -51,6 +58,7 @@ impl<T: Float> Module<T> for ResNet<T> {
         if let Some(norm) = &self.norm {
             y = b.relu(b.call(norm, y));
         }
-        b.call(&self.fc, b.call(&self.avgpool, y))
+        let features = b.call(&self.avgpool, b.call_if(&self.maxpool, y));
+        b.call_if(&self.scale, b.call(&self.fc, features))
     }
 }

@@ -112,6 +112,30 @@ fn suffixes_choose_the_shortcut_and_the_stem() {
 }
 
 #[test]
+fn networks_for_cifar_in_minutes_have_the_published_layers() {
+    // Jordan 2024 gives 1.97 M parameters (with a bias in the stem, and none in the classifier) and, by the
+    // sizes 31², 15² and 7², 118 M multiply-adds.
+    let net = build("cifar_speed_resnet");
+    assert_eq!(net.parameter_count(), 1_972_778);
+    let summary = Summary::of(&net, [1, 3, 32, 32]).unwrap();
+    assert!((summary.multiply_adds as f64 / 1e6 - 118.15).abs() < 0.01, "{}", summary.multiply_adds);
+    let output = |path: &str| summary.layers.iter().rfind(|layer| layer.path == path).unwrap().output.clone();
+    assert_eq!(*output("conv1"), [1, 24, 31, 31]);
+    for (stage, channels, size) in [(1, 64, 15), (2, 256, 7), (3, 256, 3)] {
+        assert_eq!(*output(&format!("layer{stage}.0.conv2")), [1, channels, size, size]);
+    }
+    assert_eq!(*output("head_pool"), [1, 256, 1, 1]);
+    let plain = build("cifar_speed_plain");
+    assert_eq!(plain.parameter_count(), net.parameter_count());
+    // Grey pictures have a third of the filters, which follow from the size of the window.
+    let grey = NetworkConfig::named("cifar_speed_resnet").unwrap().input_channels(1);
+    assert_eq!(grey.stem_channels(), 8);
+    assert!(NetworkConfig::named("cifar_speed_resnet_b").is_err());
+    let too_deep = NetworkConfig { depths: vec![3; 3], ..grey }.build::<f32>(&mut Generator::new(0));
+    assert!(too_deep.unwrap_err().to_string().contains("halve the picture too often"));
+}
+
+#[test]
 fn a_depth_of_two_rules_is_the_published_network() {
     // 164 = 6·27 + 2 = 9·18 + 2.
     for (name, block) in [

@@ -2,12 +2,13 @@
 
 use residual_autograd::{Result, Var};
 use residual_kernels::{KernelError, elementwise};
-use residual_tensor::{Float, Shape};
+use residual_tensor::{Float, Generator, Shape};
 
 use crate::{
     Mode, Operation, Pattern, Value,
     onnx::{Operand, Operator},
-    operation::compute_on_tape,
+    operation::{compute_on_tape, only},
+    registry::{Sample, draw},
 };
 
 /// The sum of two values of the same shape.
@@ -18,6 +19,10 @@ pub struct Add;
 /// channel is `[n, c, 1, 1]`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Mul;
+
+/// A value times a number that is not trained.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale(pub f64);
 
 impl<T: Float> Operation<T> for Add {
     fn name(&self) -> &'static str {
@@ -75,5 +80,42 @@ impl<T: Float> Operation<T> for Mul {
 
     fn onnx(&self) -> Vec<Operator> {
         vec![Operator::new("Mul", [Operand::Input(0), Operand::Input(1)])]
+    }
+}
+
+impl<T: Float> Operation<T> for Scale {
+    fn name(&self) -> &'static str {
+        "scale"
+    }
+
+    fn detail(&self) -> String {
+        format!("× {}", self.0)
+    }
+
+    /// # Shapes
+    /// Any, unchanged.
+    fn output(&self, inputs: &[&Shape]) -> Result<Shape> {
+        Ok(only(inputs).clone())
+    }
+
+    fn record(&self, inputs: &[&Var<T>], _mode: Mode) -> Result<Var<T>> {
+        only(inputs).mul_scalar(T::of(self.0))
+    }
+
+    fn compute(&self, inputs: &[Value<'_, T>], y: &mut [T]) -> Result<()> {
+        let factor = T::of(self.0);
+        y.iter_mut().zip(inputs[0].elements).for_each(|(y, &x)| *y = factor * x);
+        Ok(())
+    }
+
+    fn onnx(&self) -> Vec<Operator> {
+        let factor = Operand::Numbers("factor", vec![1], vec![self.0]);
+        vec![Operator::new("Mul", [Operand::Input(0), factor])]
+    }
+}
+
+impl Sample for Scale {
+    fn sample(g: &mut Generator) -> Result<(Self, Shape)> {
+        Ok((Self(g.between(0.1, 2.0)), draw::shape(g, 1)?))
     }
 }

@@ -10,7 +10,7 @@ mod pool;
 mod subsample_pad;
 
 pub use activation::{Relu, Sigmoid};
-pub use arithmetic::{Add, Mul};
+pub use arithmetic::{Add, Mul, Scale};
 pub use batch_norm::{BatchNorm2d, BatchNormConfig};
 pub use blur_pool::BlurPool2d;
 pub use conv2d::{Conv2d, Conv2dConfig};
@@ -54,6 +54,7 @@ layers! {
     "Linear": Linear<T>,
     "MaxPool2d": MaxPool2d,
     "Relu": Relu,
+    "Scale": Scale,
     "Sigmoid": Sigmoid,
     "SubsamplePad": SubsamplePad,
 }
