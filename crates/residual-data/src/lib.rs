@@ -79,12 +79,13 @@ pub use pictures::Pictures;
 pub use preprocess::{Placement, Preprocess, Standardise};
 pub use residual_tensor::{Generator, Tensor};
 pub use resize::Interpolation;
-pub use samples::{Arrays, Samples};
+pub use samples::{Arrays, Samples, Variation};
 pub use sheet::contact_sheet;
 pub use spec::{DataSpec, FacesSpec};
 pub use statistics::Statistics;
 pub use transform::{
-    ColorJitter, HorizontalFlip, PadAndCrop, RandomErasing, RandomResizedCrop, Rectangle, Rotation, Transform,
+    AlternatingFlip, Automatic, ColorJitter, Cutout, HorizontalFlip, PadAndCrop, PaddingMode, RandomErasing,
+    RandomResizedCrop, Rectangle, Rotation, Transform,
 };
 
 /// Result with this crate's error.

@@ -17,7 +17,7 @@ use std::{
 
 use residual_tensor::{Generator, Layout, Tensor};
 
-use crate::{DataError, Pictures, Result, Samples};
+use crate::{DataError, Pictures, Result, Samples, Variation};
 
 /// How batches are made of samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,13 +145,15 @@ impl<S: Samples> Source<S> {
         let shape = [indices.len(), channels, height, width];
         let mut inputs = Tensor::try_unfilled(shape, Layout::ChannelsLast)?;
         let mut targets = Vec::with_capacity(indices.len());
-        let variation = self.generator.split("augment").split(epoch);
+        let [varying, lasting] =
+            [self.generator.split("augment").split(epoch), self.generator.split("lasting")];
         let length = (inputs.len() / indices.len().max(1)).max(1);
         for (&index, slot) in indices.iter().zip(inputs.as_mut_slice().chunks_exact_mut(length)) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            targets.push(self.samples.write(index, &mut variation.split(index), slot)?);
+            let (draws, lasting) = (varying.split(index), lasting.split(index));
+            targets.push(self.samples.vary(index, &mut Variation { epoch, draws, lasting }, slot)?);
         }
         Ok(Some(Batch { inputs, targets, indices: indices.to_vec() }))
     }

@@ -7,7 +7,9 @@ use std::sync::{
 
 use residual_tensor::Generator;
 
-use crate::{DataError, Dataset, ImageShape, Picture, Placement, Preprocess, Result, Samples, Transform};
+use crate::{
+    DataError, Dataset, ImageShape, Picture, Placement, Preprocess, Result, Samples, Transform, Variation,
+};
 
 /// The pictures of a data set, prepared for a network.
 ///
@@ -88,7 +90,8 @@ impl Pictures {
         }
     }
 
-    fn write_varied(&self, image: &Picture, draws: &mut Generator, input: &mut [f32]) -> Result<()> {
+    fn write_varied(&self, image: &Picture, variation: &mut Variation, input: &mut [f32]) -> Result<()> {
+        let Variation { epoch, draws, lasting } = variation;
         let ImageShape { height, width, .. } = self.preprocess.input;
         let mut placement = Placement::default();
         let mut varied = None;
@@ -99,9 +102,14 @@ impl Pictures {
                     // What is mirrored later is mirrored with its shift.
                     placement.down += down;
                     placement.right += if placement.flip { -right } else { right };
+                    placement.padding = crop.mode;
                 }
                 Transform::HorizontalFlip(flip) => placement.flip ^= flip.draw(draws),
-                Transform::RandomErasing(erasing) => placement.erased = erasing.draw(height, width, draws),
+                Transform::AlternatingFlip(flip) => placement.flip ^= flip.draw(*epoch, lasting),
+                Transform::RandomErasing(erasing) => {
+                    placement.erased = erasing.draw(height, width, draws).or(placement.erased);
+                }
+                Transform::Cutout(cutout) => placement.erased = Some(cutout.draw(height, width, draws)),
                 pixels => varied = Some(pixels.apply(varied.unwrap_or_else(|| image.clone()), draws)?),
             }
         }
@@ -126,13 +134,18 @@ impl Samples for Pictures {
     }
 
     fn write(&self, index: usize, draws: &mut Generator, input: &mut [f32]) -> Result<usize> {
+        let (draws, lasting) = (draws.clone(), draws.split("lasting"));
+        self.vary(index, &mut Variation { epoch: 0, draws, lasting }, input)
+    }
+
+    fn vary(&self, index: usize, variation: &mut Variation, input: &mut [f32]) -> Result<usize> {
         if let Some(image) = self.cache.get(index) {
-            self.write_varied(image, draws, input)?;
+            self.write_varied(image, variation, input)?;
             return self.dataset.label(index);
         }
         let sample = self.dataset.get(index)?;
         let image = self.prepare(sample.image)?;
-        self.write_varied(&image, draws, input)?;
+        self.write_varied(&image, variation, input)?;
         self.cache.keep(index, image);
         Ok(sample.label)
     }

@@ -8,8 +8,8 @@ use residual_tensor::{Layout, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DataError, Dataset, ImageShape, Interpolation, Picture, Rectangle, Result, Statistics, picture::centre,
-    resize::Target,
+    DataError, Dataset, ImageShape, Interpolation, PaddingMode, Picture, Rectangle, Result, Statistics,
+    picture::centre, resize::Target,
 };
 
 /// Brings any picture to the shape and range that a network was trained on.
@@ -170,7 +170,7 @@ impl Preprocess {
     }
 
     /// Writes a crop of a [resized](Self::resize) picture, standardised, channels innermost.
-    /// What lies outside of the picture is zero, which is the mean.
+    /// What lies outside of the picture is zero, which is the mean, or its mirror image.
     ///
     /// With a mean per pixel the picture ends where the means do: at the middle crop's edge.
     ///
@@ -194,20 +194,25 @@ impl Preprocess {
         };
         let scale: Vec<f32> = self.std.iter().map(|std| 1.0 / (255.0 * std)).collect();
         let offset: Vec<f32> = self.mean.iter().zip(&self.std).map(|(mean, std)| mean / std).collect();
+        let source = |place: isize, there: &Range<isize>| {
+            let found = placement.padding.source(place - there.start, there.len());
+            found.map(|found| found as isize + there.start)
+        };
+        let sources: Vec<Option<isize>> = (0..width)
+            .map(|x| if placement.flip { width - 1 - x } else { x })
+            .map(|x| source(x as isize + placement.right, &columns))
+            .collect();
         for (y, out_row) in out.chunks_exact_mut(width * channels).enumerate() {
-            let row = y as isize + placement.down;
-            if !rows.contains(&row) {
+            let Some(row) = source(y as isize + placement.down, &rows) else {
                 out_row.fill(0.0);
                 continue;
-            }
+            };
             let picture_row = (row + top) as usize * shape.width;
-            for (x, values) in out_row.chunks_exact_mut(channels).enumerate() {
-                let x = if placement.flip { width - 1 - x } else { x };
-                let column = x as isize + placement.right;
-                if !columns.contains(&column) {
+            for (&column, values) in sources.iter().zip(out_row.chunks_exact_mut(channels)) {
+                let Some(column) = column else {
                     values.fill(0.0);
                     continue;
-                }
+                };
                 let at = (picture_row + (column + left) as usize) * channels;
                 let pixel = &resized.pixels()[at..at + channels];
                 match &self.pixel_mean {
@@ -245,6 +250,8 @@ pub struct Placement {
     pub right: isize,
     /// Whether left and right of the crop are exchanged.
     pub flip: bool,
+    /// What is outside of the picture.
+    pub padding: PaddingMode,
     /// A part of the crop, as it is after all that, which is zero.
     pub erased: Option<Rectangle>,
 }
@@ -279,12 +286,16 @@ mod tests {
     #[test]
     fn a_crop_beyond_the_picture_is_zero_and_a_flip_mirrors_it() {
         let picture = ramp(3, 3);
-        let at =
-            |down, right, flip| written(&raw(3, 3), &picture, Placement { down, right, flip, erased: None });
+        let at = |down, right, flip| {
+            written(&raw(3, 3), &picture, Placement { down, right, flip, ..Placement::default() })
+        };
         assert_eq!(at(0, 0, false), [0., 1., 2., 3., 4., 5., 6., 7., 8.]);
         assert_eq!(at(0, 0, true), [2., 1., 0., 5., 4., 3., 8., 7., 6.]);
         assert_eq!(at(1, -1, false), [0., 3., 4., 0., 6., 7., 0., 0., 0.]);
         assert_eq!(at(1, -1, true), [4., 3., 0., 7., 6., 0., 0., 0., 0.]);
+        let padding = PaddingMode::Reflect;
+        let reflected = Placement { down: 1, right: -1, padding, ..Placement::default() };
+        assert_eq!(written(&raw(3, 3), &picture, reflected), [4., 3., 4., 7., 6., 7., 4., 3., 4.]);
     }
 
     #[test]
@@ -296,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_margin_comes_before_zeros() {
-        let moved = Placement { down: 1, right: 2, flip: false, erased: None };
+        let moved = Placement { down: 1, right: 2, ..Placement::default() };
         assert_eq!(written(&raw(2, 2), &ramp(4, 4), Placement::default()), [5., 6., 9., 10.]);
         assert_eq!(written(&raw(2, 2), &ramp(4, 4), moved), [11., 0., 15., 0.]);
     }
@@ -306,7 +317,7 @@ mod tests {
         let mut preprocess = raw(2, 2);
         preprocess.pixel_mean = Some([1., 1., 2., 0.].map(|mean| mean / 255.0).to_vec());
         let moved =
-            written(&preprocess, &ramp(2, 2), Placement { down: 0, right: 1, flip: true, erased: None });
+            written(&preprocess, &ramp(2, 2), Placement { right: 1, flip: true, ..Placement::default() });
         for (value, expected) in moved.iter().zip([0., 0., 0., 3.]) {
             assert!((value - expected).abs() < 1e-5, "{moved:?}");
         }

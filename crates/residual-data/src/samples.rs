@@ -67,6 +67,26 @@ pub trait Samples: Send + Sync + 'static {
     /// # Errors
     /// If the sample cannot be read; [`DataError::Sample`] wraps an error of any kind.
     fn write(&self, index: usize, draws: &mut Generator, input: &mut [f32]) -> Result<Self::Target>;
+
+    /// [`write`](Self::write) for samples whose variation also depends on the number of the epoch, or on
+    /// something that is drawn once for all epochs. What a loader calls.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn vary(&self, index: usize, variation: &mut Variation, input: &mut [f32]) -> Result<Self::Target> {
+        self.write(index, &mut variation.draws, input)
+    }
+}
+
+/// What the variation of a sample follows from.
+#[derive(Debug, Clone)]
+pub struct Variation {
+    /// The epoch, counted from 0.
+    pub epoch: u64,
+    /// The sample's own draws of this epoch.
+    pub draws: Generator,
+    /// The sample's own draws that are the same in every epoch.
+    pub lasting: Generator,
 }
 
 /// Samples that a program has in arrays.

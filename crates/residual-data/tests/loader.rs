@@ -11,9 +11,9 @@ use std::{
 };
 
 use residual_data::{
-    Arrays, Augment, Batch, DataError, Dataset, Faces, HorizontalFlip, ImageShape, Loader, LoaderConfig,
-    PadAndCrop, Picture, Pictures, Preprocess, RandomErasing, RandomResizedCrop, Result, Rotation, Sample,
-    Samples, Split, Standardise, Transform,
+    Arrays, Augment, Automatic, Batch, Cutout, DataError, Dataset, Faces, HorizontalFlip, ImageShape, Loader,
+    LoaderConfig, PadAndCrop, PaddingMode, Picture, Pictures, Preprocess, RandomErasing, RandomResizedCrop,
+    Result, Rotation, Sample, Samples, Split, Standardise, Transform,
 };
 use residual_tensor::{Generator, Tensor};
 
@@ -195,8 +195,10 @@ fn what_is_placed_is_what_is_made_of_pixels() {
     let preprocess = Preprocess::new(Faces::SHAPE);
     let faces = Arc::new(Faces::new(3, Split::Train, 40));
     for transforms in [
-        vec![PadAndCrop { padding: 9 }.into(), HorizontalFlip::default().into()],
-        vec![HorizontalFlip::default().into(), PadAndCrop { padding: 9 }.into()],
+        vec![PadAndCrop::new(9).into(), HorizontalFlip::default().into()],
+        vec![HorizontalFlip::default().into(), PadAndCrop::new(9).into()],
+        vec![PadAndCrop { padding: 9, mode: PaddingMode::Reflect }.into(), Cutout { side: 7 }.into()],
+        vec![Automatic::Trivial.into(), HorizontalFlip::default().into()],
         vec![
             Rotation { degrees: 30.0 }.into(),
             RandomErasing { probability: 1.0, ..Default::default() }.into(),
@@ -213,6 +215,26 @@ fn what_is_placed_is_what_is_made_of_pixels() {
             assert_eq!(written, preprocess.apply(made).unwrap().as_slice(), "{transforms:?}");
         }
     }
+}
+
+/// Whoever looks at two epochs sees each picture from both sides.
+#[test]
+fn alternating_flips_follow_the_epoch() {
+    let preprocess = Preprocess::new(Faces::SHAPE);
+    let faces = Arc::new(Faces::new(3, Split::Train, 30));
+    let augment = Augment { flip: true, alternating_flip: true, ..Augment::default() };
+    let pictures = Pictures::new(faces, preprocess.clone()).unwrap();
+    let pictures = pictures.varied(augment.transforms(&preprocess)).unwrap();
+    let fixed = LoaderConfig { shuffle: false, drop_last: false, ..LoaderConfig::train(30, 5) };
+    let loader = Loader::new(pictures, fixed).unwrap();
+    let [first, second, third] = [0, 1, 2].map(|number| epoch(&loader, number).remove(0).inputs);
+    assert_eq!(first, third);
+    let mirrored = |inputs: &Tensor<f32>, n: usize| -> Vec<f32> {
+        let view = inputs.view();
+        (0..48 * 48).map(|at| view[[n, 0, at / 48, 47 - at % 48]]).collect()
+    };
+    let as_it_is = |inputs: &Tensor<f32>, n: usize| inputs.slice(0, n..n + 1).unwrap().to_vec();
+    assert!((0..30).all(|n| mirrored(&first, n) == as_it_is(&second, n)));
 }
 
 #[test]

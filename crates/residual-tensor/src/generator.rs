@@ -1,7 +1,7 @@
 //! Random numbers that are the same everywhere.
 
 use rand::{Rng, RngExt, SeedableRng, seq::SliceRandom};
-use rand_distr::{Distribution, StandardNormal};
+use rand_distr::{Beta, Distribution, StandardNormal};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +75,12 @@ impl Generator {
     /// A number from the normal distribution of mean 0 and variance 1.
     pub fn normal(&mut self) -> f64 {
         StandardNormal.sample(&mut self.stream)
+    }
+
+    /// A number in [0, 1] from the distribution Beta(`shape`, `shape`): evenly for 1, near the ends for less,
+    /// near the middle for more. ½ for a shape that is no number above 0.
+    pub fn beta(&mut self, shape: f64) -> f64 {
+        Beta::new(shape, shape).map_or(0.5, |beta| beta.sample(&mut self.stream))
     }
 
     /// The numbers 0..`n` in random order.
@@ -169,6 +175,20 @@ mod tests {
         for (moment, expected) in moments.into_iter().zip([0.0, 1.0, 0.0, 3.0]) {
             assert!((moment / n as f64 - expected).abs() < 0.05, "{moments:?}");
         }
+    }
+
+    #[test]
+    fn numbers_of_a_beta_distribution_have_its_variance() {
+        let mut g = Generator::new(5);
+        for shape in [0.2, 1.0, 4.0] {
+            let n = 50_000;
+            let drawn: Vec<f64> = (0..n).map(|_| g.beta(shape)).collect();
+            let mean = drawn.iter().sum::<f64>() / f64::from(n);
+            let variance = drawn.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / f64::from(n);
+            assert!((mean - 0.5).abs() < 0.01, "{mean}");
+            assert!((variance * 4.0 * (2.0 * shape + 1.0) - 1.0).abs() < 0.03, "{variance}");
+        }
+        assert_eq!(g.beta(f64::NAN), 0.5);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Parts of a picture: at random places, and at random sizes.
 
 use residual_tensor::Generator;
+use serde::{Deserialize, Serialize};
 
 use crate::{Interpolation, Picture, Result, resize::Target};
 
@@ -12,7 +13,7 @@ use crate::{Interpolation, Picture, Result, resize::Target};
 /// use residual_tensor::Generator;
 ///
 /// let picture = Picture::new(ImageShape::new(1, 8, 8), vec![255; 64])?;
-/// let shifted = PadAndCrop { padding: 2 }.apply(&picture, &mut Generator::new(3));
+/// let shifted = PadAndCrop::new(2).apply(&picture, &mut Generator::new(3));
 /// assert_eq!(shifted.shape(), picture.shape());
 /// # Ok::<(), residual_data::DataError>(())
 /// ```
@@ -20,9 +21,44 @@ use crate::{Interpolation, Picture, Result, resize::Target};
 pub struct PadAndCrop {
     /// Pixels on each side.
     pub padding: u16,
+    /// What is there.
+    pub mode: PaddingMode,
+}
+
+/// What a picture is padded with; torchvision's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PaddingMode {
+    /// Black; of a standardised picture, its mean.
+    #[default]
+    Constant,
+    /// The picture's mirror image, without repeating the pixels at its edge.
+    Reflect,
+}
+
+impl PaddingMode {
+    /// The pixel in `0..length` that stands at a place, which may lie outside; `None` for one without
+    /// picture.
+    pub fn source(self, place: isize, length: usize) -> Option<usize> {
+        let length = length as isize;
+        match self {
+            _ if (0..length).contains(&place) => Some(place as usize),
+            Self::Constant => None,
+            Self::Reflect => {
+                let period = (2 * (length - 1)).max(1);
+                let place = place.rem_euclid(period);
+                Some(place.min(period - place).min(length - 1) as usize)
+            }
+        }
+    }
 }
 
 impl PadAndCrop {
+    /// Black padding.
+    pub fn new(padding: u16) -> Self {
+        Self { padding, mode: PaddingMode::Constant }
+    }
+
     /// Rows down and columns to the right by which the crop is moved from the middle.
     pub fn draw(&self, generator: &mut Generator) -> [isize; 2] {
         let padding = usize::from(self.padding);
@@ -30,10 +66,14 @@ impl PadAndCrop {
         [shift(), shift()]
     }
 
-    /// The shifted picture. What was outside of it is black.
+    /// The shifted picture.
     pub fn apply(&self, image: &Picture, generator: &mut Generator) -> Picture {
         let [down, right] = self.draw(generator);
-        image.filled_from(|row, column| Some([row as isize + down, column as isize + right]))
+        image.filled_from(|row, column| {
+            let row = self.mode.source(row as isize + down, image.height())?;
+            let column = self.mode.source(column as isize + right, image.width())?;
+            Some([row as isize, column as isize])
+        })
     }
 }
 
@@ -126,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_shift_occurs() {
-        let (mut generator, crop) = (Generator::new(1), PadAndCrop { padding: 4 });
+        let (mut generator, crop) = (Generator::new(1), PadAndCrop::new(4));
         let drawn: Vec<[isize; 2]> = (0..2000).map(|_| crop.draw(&mut generator)).collect();
         for shift in -4..=4 {
             assert!(drawn.iter().any(|s| s[0] == shift) && drawn.iter().any(|s| s[1] == shift));
@@ -139,6 +179,15 @@ mod tests {
         let picture = Picture::new(ImageShape::new(3, 2, 2), (1..13).collect()).unwrap();
         let shifted = picture.filled_from(|row, column| Some([row as isize + 1, column as isize - 1]));
         assert_eq!(shifted.pixels(), [0, 0, 0, 7, 8, 9, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn padding_reflects_as_in_numpy() {
+        // numpy.pad(range(4), 5, 'reflect')
+        let padded: Vec<_> = (-5..9).map(|place| PaddingMode::Reflect.source(place, 4).unwrap()).collect();
+        assert_eq!(padded, [1, 2, 3, 2, 1, 0, 1, 2, 3, 2, 1, 0, 1, 2]);
+        assert_eq!([-1, 0, 1].map(|place| PaddingMode::Reflect.source(place, 1)), [Some(0); 3]);
+        assert_eq!([-1, 0, 4].map(|place| PaddingMode::Constant.source(place, 4)), [None, Some(0), None]);
     }
 
     #[test]

@@ -34,6 +34,33 @@ impl Default for RandomErasing {
     }
 }
 
+/// Takes a square out of the picture, whose middle is any of its pixels; what would lie outside is cut off
+/// (DeVries & Taylor 2017).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cutout {
+    /// Rows and columns of the square.
+    pub side: u16,
+}
+
+impl Cutout {
+    /// What to take out of a picture of this size.
+    pub fn draw(&self, height: usize, width: usize, generator: &mut Generator) -> Rectangle {
+        let side = usize::from(self.side);
+        let mut span = |length: usize| {
+            let middle = generator.below(length.max(1));
+            let start = middle.saturating_sub(side / 2);
+            (start, (middle + side - side / 2).min(length) - start)
+        };
+        let ((top, rows), (left, columns)) = (span(height), span(width));
+        Rectangle { top, left, height: rows, width: columns }
+    }
+
+    /// The picture, in which the square is black.
+    pub fn apply(&self, image: &Picture, generator: &mut Generator) -> Picture {
+        self.draw(image.height(), image.width(), generator).taken_out_of(image)
+    }
+}
+
 /// Rows and columns of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rectangle {
@@ -68,14 +95,19 @@ impl RandomErasing {
 
     /// The picture, in which the rectangle is black.
     pub fn apply(&self, image: &Picture, generator: &mut Generator) -> Picture {
-        let Some(erased) = self.draw(image.height(), image.width(), generator) else { return image.clone() };
-        image.filled_from(|row, column| {
-            (!erased.contains(row, column)).then_some([row as isize, column as isize])
-        })
+        let erased = self.draw(image.height(), image.width(), generator);
+        erased.map_or_else(|| image.clone(), |erased| erased.taken_out_of(image))
     }
 }
 
 impl Rectangle {
+    /// The picture, black here.
+    fn taken_out_of(&self, image: &Picture) -> Picture {
+        image.filled_from(|row, column| {
+            (!self.contains(row, column)).then_some([row as isize, column as isize])
+        })
+    }
+
     fn contains(&self, row: usize, column: usize) -> bool {
         (self.top..self.top + self.height).contains(&row)
             && (self.left..self.left + self.width).contains(&column)
@@ -97,6 +129,20 @@ mod tests {
             let part = (height * width) as f64 / 8000.0;
             assert!((0.015..0.335).contains(&part), "{part}");
         }
+    }
+
+    #[test]
+    fn squares_are_cut_off_at_the_edge() {
+        let mut generator = Generator::new(1);
+        let drawn: Vec<Rectangle> =
+            (0..2000).map(|_| Cutout { side: 5 }.draw(9, 7, &mut generator)).collect();
+        assert!(drawn.iter().all(|r| r.top + r.height <= 9 && r.left + r.width <= 7));
+        // The middle of the square is every pixel equally often: 5 of 9 rows leave it whole.
+        let whole = drawn.iter().filter(|r| r.height == 5).count();
+        assert!((1000..1220).contains(&whole), "{whole} of 2000");
+        assert_eq!(drawn.iter().map(|r| r.height).min(), Some(3));
+        let picture = Picture::new(ImageShape::new(1, 1, 1), vec![7]).unwrap();
+        assert_eq!(Cutout { side: 4 }.apply(&picture, &mut generator).pixels(), [0]);
     }
 
     #[test]

@@ -44,6 +44,18 @@ impl HorizontalFlip {
     }
 }
 
+/// Mirrors each picture in every other epoch: half of them in even epochs, the others in odd ones. Whoever
+/// looks at two epochs has then seen both of every picture (Jordan 2024, section 3.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AlternatingFlip;
+
+impl AlternatingFlip {
+    /// Whether to mirror in this epoch. `lasting` are draws that are the same in all of them.
+    pub fn draw(self, epoch: u64, lasting: &Generator) -> bool {
+        lasting.split("flip").chance(0.5) ^ !epoch.is_multiple_of(2)
+    }
+}
+
 /// Turns the picture around its middle by a random angle. torchvision's `RandomRotation`: each pixel
 /// is the nearest one of the picture, and the corners that turn in are black.
 ///
@@ -70,20 +82,25 @@ impl Rotation {
 }
 
 /// The picture, turned counterclockwise around its middle: the pixels of Pillow's `rotate`.
-fn rotate(image: &Picture, degrees: f64) -> Picture {
-    // Sixteen bits before the point and sixteen behind it.
-    let fixed = |value: f64| (value * 65_536.0 + 0.5).floor() as i64;
+pub(super) fn rotate(image: &Picture, degrees: f64) -> Picture {
     let fifteen_places = |value: f64| (value * 1e15).round() / 1e15;
     let angle = -degrees.rem_euclid(360.0).to_radians();
     let (cos, sin) = (fifteen_places(angle.cos()), fifteen_places(angle.sin()));
     let (x, y) = (image.width() as f64 / 2.0, image.height() as f64 / 2.0);
+    affine(image, [cos, sin, cos * -x + sin * -y + x, -sin, cos, -sin * -x + cos * -y + y])
+}
+
+/// The picture whose pixel at column x and row y is that of this one at `a·x + b·y + c` and `d·x + e·y + f`, or
+/// black outside of it: the pixels of Pillow's `transform` with `NEAREST`.
+pub(super) fn affine(image: &Picture, [a, b, c, d, e, f]: [f64; 6]) -> Picture {
+    // Sixteen bits before the point and sixteen behind it.
+    let fixed = |value: f64| (value * 65_536.0 + 0.5).floor() as i64;
     // Where the middle of the first pixel comes from.
-    let first_x = fixed(cos * -x + sin * -y + x + cos * 0.5 + sin * 0.5);
-    let first_y = fixed(-sin * -x + cos * -y + y + -sin * 0.5 + cos * 0.5);
+    let (first_x, first_y) = (fixed(c + a * 0.5 + b * 0.5), fixed(f + d * 0.5 + e * 0.5));
     image.filled_from(|row, column| {
         let (row, column) = (row as i64, column as i64);
-        let x = first_x + column * fixed(cos) + row * fixed(sin);
-        let y = first_y + column * fixed(-sin) + row * fixed(cos);
+        let x = first_x + column * fixed(a) + row * fixed(b);
+        let y = first_y + column * fixed(d) + row * fixed(e);
         Some([(y >> 16) as isize, (x >> 16) as isize])
     })
 }
@@ -98,6 +115,15 @@ mod tests {
         let mut generator = Generator::new(1);
         let mirrored = (0..2000).filter(|_| HorizontalFlip::default().draw(&mut generator)).count();
         assert!((900..1100).contains(&mirrored), "{mirrored} of 2000");
+    }
+
+    #[test]
+    fn alternating_flips_show_both_sides_in_two_epochs() {
+        let flips =
+            |epoch| (0..2000u64).map(move |n| AlternatingFlip.draw(epoch, &Generator::new(1).split(n)));
+        let mirrored = flips(0).filter(|&flip| flip).count();
+        assert!((900..1100).contains(&mirrored), "{mirrored} of 2000");
+        assert!(flips(0).zip(flips(1)).all(|(a, b)| a != b) && flips(0).eq(flips(2)));
     }
 
     #[test]

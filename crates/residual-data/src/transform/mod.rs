@@ -1,6 +1,7 @@
 //! Image-to-image transforms with torchvision's numbers. Each is a small struct that is of use
 //! alone; a list of them is a way to vary training pictures.
 
+mod automatic;
 mod color;
 mod crop;
 mod erasing;
@@ -10,10 +11,11 @@ use residual_tensor::Generator;
 
 use crate::{Picture, Result};
 
+pub use automatic::Automatic;
 pub use color::ColorJitter;
-pub use crop::{PadAndCrop, RandomResizedCrop};
-pub use erasing::{RandomErasing, Rectangle};
-pub use geometry::{HorizontalFlip, Rotation};
+pub use crop::{PadAndCrop, PaddingMode, RandomResizedCrop};
+pub use erasing::{Cutout, RandomErasing, Rectangle};
+pub use geometry::{AlternatingFlip, HorizontalFlip, Rotation};
 
 /// Any of the transforms.
 ///
@@ -37,14 +39,20 @@ pub enum Transform {
     RandomResizedCrop(RandomResizedCrop),
     /// A turn.
     Rotation(Rotation),
-    /// Another brightness, contrast and saturation.
+    /// Another brightness, contrast, saturation and hue.
     ColorJitter(ColorJitter),
+    /// Operations that are drawn.
+    Automatic(Automatic),
     /// A shift.
     PadAndCrop(PadAndCrop),
     /// A mirror image.
     HorizontalFlip(HorizontalFlip),
+    /// A mirror image in every other epoch; alone, of half of the pictures.
+    AlternatingFlip(AlternatingFlip),
     /// A part without picture.
     RandomErasing(RandomErasing),
+    /// A square without picture.
+    Cutout(Cutout),
 }
 
 impl Transform {
@@ -57,9 +65,12 @@ impl Transform {
             Self::RandomResizedCrop(crop) => crop.apply(&image, generator),
             Self::Rotation(rotation) => Ok(rotation.apply(&image, generator)),
             Self::ColorJitter(jitter) => Ok(jitter.apply(&image, generator)),
+            Self::Automatic(automatic) => Ok(automatic.apply(&image, generator)),
             Self::PadAndCrop(crop) => Ok(crop.apply(&image, generator)),
             Self::HorizontalFlip(flip) => Ok(flip.apply(&image, generator)),
+            Self::AlternatingFlip(_) => Ok(HorizontalFlip::default().apply(&image, generator)),
             Self::RandomErasing(erasing) => Ok(erasing.apply(&image, generator)),
+            Self::Cutout(cutout) => Ok(cutout.apply(&image, generator)),
         }
     }
 
@@ -73,7 +84,12 @@ impl Transform {
 
     /// Whether it only says which pixels go where, so that the pixels need not be copied for it.
     pub(crate) fn is_placement(&self) -> bool {
-        matches!(self, Self::PadAndCrop(_) | Self::HorizontalFlip(_) | Self::RandomErasing(_))
+        match self {
+            Self::PadAndCrop(_) | Self::HorizontalFlip(_) | Self::AlternatingFlip(_) => true,
+            Self::RandomErasing(_) | Self::Cutout(_) => true,
+            Self::RandomResizedCrop(_) | Self::Rotation(_) => false,
+            Self::ColorJitter(_) | Self::Automatic(_) => false,
+        }
     }
 }
 
@@ -86,4 +102,14 @@ macro_rules! from_each {
         })*
     };
 }
-from_each!(RandomResizedCrop, Rotation, ColorJitter, PadAndCrop, HorizontalFlip, RandomErasing);
+from_each!(
+    RandomResizedCrop,
+    Rotation,
+    ColorJitter,
+    Automatic,
+    PadAndCrop,
+    HorizontalFlip,
+    AlternatingFlip,
+    RandomErasing,
+    Cutout
+);

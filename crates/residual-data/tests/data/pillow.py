@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes small pictures of every kind, and what Pillow makes of them.
 
-    pip install pillow numpy
+    pip install pillow numpy torchvision
     python3 pillow.py            # writes files/ and pillow.json beside itself
 
 `files` are pictures as they are on disk; `resized` and `varied` start from `noise`.
@@ -108,7 +108,14 @@ def resized():
 
 
 def varied():
-    """Single steps of torchvision's ColorJitter and RandomRotation, which are Pillow's."""
+    """Single steps of torchvision's ColorJitter, RandomRotation and RandAugment, most of which are Pillow's."""
+    from torchvision.transforms.autoaugment import _apply_op
+    from torchvision.transforms.functional import InterpolationMode, adjust_hue
+    named = [("shear_x", "ShearX"), ("shear_y", "ShearY"), ("translate_x", "TranslateX"), ("translate_y", "TranslateY"),
+             ("rotate", "Rotate"), ("sharpness", "Sharpness"), ("posterize", "Posterize"), ("solarize", "Solarize"),
+             ("auto_contrast", "AutoContrast"), ("equalize", "Equalize")]
+    amounts = {"shear_x": (0.33, -0.99), "shear_y": (0.1, -0.5), "translate_x": (3.7, -2.0), "translate_y": (-1.9, 4.0), "rotate": (20.0, -135.0),
+               "sharpness": (0.7, -0.6), "posterize": (2.0, 5.0, 8.0), "solarize": (0.0, 100.3, 255.0), "auto_contrast": (0.0,), "equalize": (0.0,)}
     cases = []
     for channels in (3, 1):
         image = picture(channels, 6, 9)
@@ -117,6 +124,13 @@ def varied():
                 cases.append({"kind": kind, "amount": amount, **described(enhance(image).enhance(amount))})
         for degrees in (-30.0, 10.0, 77.5, 180.0):
             cases.append({"kind": "rotation", "amount": degrees, **described(image.rotate(degrees, Image.NEAREST))})
+        for turns in (0.0, 0.11, -0.3, 0.5):
+            cases.append({"kind": "hue", "amount": turns, **described(adjust_hue(image, turns))})
+        small, large = picture(channels, 11, 14), picture(channels, 24, 31)
+        for kind, name in named:
+            for amount in amounts[kind]:
+                varied = _apply_op(large if kind == "equalize" else small, name, amount, InterpolationMode.NEAREST, None)
+                cases.append({"kind": kind, "amount": amount, **described(varied)})
     return cases
 
 
