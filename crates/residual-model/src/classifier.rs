@@ -10,7 +10,7 @@ use residual_nn::Error;
 use residual_tensor::{Layout, Tensor};
 use residual_weights::onnx;
 
-use crate::{Model, OpenOptions, Prediction, Result};
+use crate::{Model, OpenOptions, Prediction, Result, Views};
 
 /// A trained network that classifies pictures. Any number of threads can ask it at once: they share its
 /// weights, and each has memory of its own for what is between.
@@ -29,6 +29,9 @@ pub struct Classifier {
     model: Model<f32>,
     classes: Arc<[String]>,
     compiled: Compiled,
+    views: Views,
+    /// How pictures are prepared for the views.
+    preprocess: Preprocess,
 }
 
 /// How many pictures go through the network at once.
@@ -54,7 +57,22 @@ impl Classifier {
     /// train them from then on.
     pub fn new(model: Model<f32>) -> Self {
         let (classes, compiled) = (model.classes.clone().into(), Compiled::new(&model.net));
-        Self { model, classes, compiled }
+        let preprocess = model.preprocess.clone();
+        Self { model, classes, compiled, views: Views::One, preprocess }
+    }
+
+    /// The same, answering with the mean over these views of each picture.
+    ///
+    /// # Errors
+    /// [`ModelError::Views`](crate::ModelError::Views) if the network cannot have them.
+    pub fn with_views(self, views: Views) -> Result<Self> {
+        Ok(Self { preprocess: views.preprocess(&self.model.preprocess)?, views, ..self })
+    }
+
+    /// What is done to a picture before [`logits`](Self::logits) gets it: what the model does, and the margin
+    /// that the views need.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
     }
 
     /// The network, its classes, and what is done to a picture before the network sees it.
@@ -78,7 +96,7 @@ impl Classifier {
     pub fn predict_batch(&self, pictures: &[Picture]) -> Result<Vec<Prediction>> {
         let mut predictions = Vec::with_capacity(pictures.len());
         for pictures in pictures.chunks(BATCH) {
-            let logits = self.logits(&prepared(pictures, &self.model.preprocess)?)?;
+            let logits = self.logits(&prepared(pictures, &self.preprocess)?)?;
             let probabilities = softmax::forward(&logits).map_err(Error::from)?;
             let rows = probabilities.as_slice().chunks_exact(self.classes.len());
             predictions.extend(rows.map(|row| Prediction::new(row.to_vec(), self.classes.clone())));
@@ -86,7 +104,8 @@ impl Classifier {
         Ok(predictions)
     }
 
-    /// The network's answer to pictures that are prepared already.
+    /// The network's answer to pictures that are prepared already, as [`preprocess`](Self::preprocess) says;
+    /// the mean over the views, if there are several.
     ///
     /// # Shapes
     /// `[n, channels, height, width]` → `[n, classes]`.
@@ -94,7 +113,7 @@ impl Classifier {
     /// # Errors
     /// If the network cannot take pictures of that shape, with the layer that would refuse them.
     pub fn logits(&self, images: &Tensor<f32>) -> residual_nn::Result<Tensor<f32>> {
-        self.compiled.run(images)
+        self.views.logits(images, |view| self.compiled.run(view))
     }
 
     /// Writes the model to a file that says everything about it. A file that is there is replaced only

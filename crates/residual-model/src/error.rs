@@ -32,6 +32,14 @@ pub enum ModelError {
     /// The description of a network cannot be understood.
     #[error(transparent)]
     Toml(#[from] TomlError),
+    /// Views of pictures that do not exist, or not for this network.
+    #[error("cannot average over the views '{}': {reason}", .text.escape_debug())]
+    Views {
+        /// What was asked for.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Weights of which nobody says to which network they belong.
     #[error(
         "{} does not say which network its weights belong to, and they are not those of one that is known by name; \

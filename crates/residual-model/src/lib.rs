@@ -43,6 +43,7 @@ mod options;
 mod prediction;
 mod recognize;
 mod spec;
+mod views;
 mod weights;
 
 pub use classifier::Classifier;
@@ -53,6 +54,7 @@ pub use options::{Description, OpenOptions, Opened};
 pub use prediction::{Guess, Prediction};
 pub use residual_data::{Picture, Preprocess};
 pub use spec::ModelSpec;
+pub use views::Views;
 pub use weights::{fill, load_weights};
 
 /// Result with this crate's error.

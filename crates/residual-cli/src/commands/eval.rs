@@ -4,7 +4,7 @@ use std::{ops::ControlFlow, path::PathBuf};
 
 use owo_colors::OwoColorize;
 use residual_data::{Corrupt, DataSpec, Split};
-use residual_model::Classifier;
+use residual_model::{Classifier, Views};
 use residual_nn::Module;
 use residual_train::{Evaluation, evaluate, loader};
 use serde::Serialize;
@@ -22,6 +22,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   residual eval runs/faces-cifar_resnet8-1/best.safetensors --data faces
+  residual eval last.safetensors --data cifar10:DIR --tta flip-shift
   residual eval resnet20.pth --model cifar_resnet20 --data cifar10:DIR \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --rename linear=fc")]
 pub(crate) struct Args {
@@ -37,6 +38,10 @@ pub(crate) struct Args {
     /// Pictures in a batch.
     #[arg(long, value_name = "N", default_value_t = 64)]
     batch: usize,
+    /// Average over views of each picture: flip, flip-shift (its mirror image, and both moved by a pixel) or
+    /// ten-crop:N (the middle and the corners of a picture with N pixels more on each side).
+    #[arg(long, value_name = "VIEWS", default_value_t = Views::One)]
+    tta: Views,
     /// Leave out pictures that cannot be read, instead of refusing to start.
     #[arg(long)]
     skip_corrupt: bool,
@@ -48,6 +53,7 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Answer<'a> {
     model: &'a str,
+    tta: String,
     #[serde(flatten)]
     evaluation: &'a Evaluation,
 }
@@ -74,8 +80,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     } else {
         model.classes.clone()
     };
-    let loader = loader(&names, &model.preprocess, data, args.batch)?;
-    let classifier = Classifier::new(model);
+    let classifier = Classifier::new(model).with_views(args.tta)?;
+    let loader = loader(&names, classifier.preprocess(), data, args.batch)?;
     let progress = Pictures::new("evaluating", loader.samples().dataset().len());
     let evaluation = evaluate(
         |images| classifier.logits(&images),
@@ -90,7 +96,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let net = &classifier.model().net;
     let model = &net.config().name;
     if context.json {
-        output::json(&Answer { model, evaluation: &evaluation });
+        output::json(&Answer { model, tta: args.tta.to_string(), evaluation: &evaluation });
     } else {
         print(model, net.parameter_count(), loader.samples().dataset().name(), &evaluation);
     }

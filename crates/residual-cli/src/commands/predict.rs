@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use owo_colors::OwoColorize;
 use rayon::prelude::*;
 use residual_data::{Picture, PictureFiles};
-use residual_model::{Classifier, Guess};
+use residual_model::{Classifier, Guess, Views};
 use residual_weights::shown;
 use serde::Serialize;
 
@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// How many classes to name for each picture.
     #[arg(long, value_name = "K", default_value_t = 3)]
     top: usize,
+    /// Average over views of each picture: flip, flip-shift or ten-crop:N, as in `residual eval`.
+    #[arg(long, value_name = "VIEWS", default_value_t = Views::One)]
+    tta: Views,
     /// Print rows of path, rank, class and probability.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
@@ -67,7 +70,7 @@ const BATCH: usize = 32;
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let opened = args.opening.options()?.read(&args.checkpoint)?;
     args.opening.tell(&opened.about, &args.checkpoint);
-    let classifier = Classifier::new(opened.model(&args.checkpoint)?);
+    let classifier = Classifier::new(opened.model(&args.checkpoint)?).with_views(args.tta)?;
     let mut paths = Vec::new();
     for path in &args.paths {
         match path.is_dir() {
