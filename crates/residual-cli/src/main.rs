@@ -65,6 +65,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Train(Box<train::Args>),
+    Recipes(recipes::Args),
     Eval(eval::Args),
     Predict(predict::Args),
     Summary(summary::Args),
@@ -126,6 +127,7 @@ fn run(command: Command, context: &Context) -> Result<()> {
     residual_kernels::check_environment()?;
     match command {
         Command::Train(args) => train::run(*args, context),
+        Command::Recipes(args) => recipes::run(args, context),
         Command::Eval(args) => eval::run(args, context),
         Command::Predict(args) => predict::run(args, context),
         Command::Summary(args) => summary::run(args, context),

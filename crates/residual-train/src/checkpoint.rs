@@ -9,16 +9,21 @@ use residual_tensor::Float;
 use residual_weights::{Entry, Weights, safetensors};
 use serde::{Deserialize, Serialize};
 
-use crate::{EpochRecord, Result, RunConfig, Sgd, Tally, TrainConfig, TrainError, Trainable};
+use crate::{
+    EpochRecord, Optimizer, Result, RunConfig, Tally, TrainConfig, TrainError, Trainable, average::Average,
+};
 
 /// A network with all that is needed to use it and to train it further. Its file is that of its
 /// [`model`](Self::model), with more in it: whoever wants to use the network alone opens that.
 #[derive(Debug)]
 pub struct Checkpoint<T: Float, N = Model<T>, C = TrainConfig> {
-    /// The network; of those of `residual-zoo` with its classes and what is done to a picture before.
+    /// The network; of those of `residual-zoo` with its classes and what is done to a picture before. Where
+    /// weights are averaged, it holds the average.
     pub model: N,
     /// What trains it.
-    pub optimizer: Sgd<T>,
+    pub optimizer: Optimizer<T>,
+    /// The weights that the steps move, where others are used.
+    pub(crate) average: Option<Average<T>>,
     /// How it is trained, and how far that is.
     pub training: Training<C>,
 }
@@ -66,17 +71,26 @@ impl<C> Training<C> {
     }
 }
 
-/// In front of the velocity of a parameter.
-const VELOCITY: &str = "optimizer.velocity.";
+/// In front of what is there for the training alone.
+const OPTIMIZER: &str = "optimizer.";
+/// And, behind it, of the weights that the steps move, where others are used.
+const TRAINED: &str = "trained";
 /// Where the metadata has the [`Training`].
 const TRAINING: &str = "training";
 
 impl<T: Float, N: Trainable<T>, C: RunConfig> Checkpoint<T, N, C> {
     /// A network that has not been trained yet.
     pub fn new(model: N, config: C) -> Self {
-        let settings = config.fit().optimizer;
-        let optimizer = Sgd::new(settings.rule()).decay_on(settings.decay_on);
-        Self { model, optimizer, training: Training::new(config) }
+        let fit = config.fit();
+        let average = fit.average.map(|how| Average::new(how, model.module()));
+        Self { model, optimizer: Optimizer::new(&fit.optimizer), average, training: Training::new(config) }
+    }
+
+    /// Exchanges the average with the weights that the steps move, if there is an average.
+    pub(crate) fn exchange(&mut self) {
+        if let Some(average) = &mut self.average {
+            average.exchange(self.model.module());
+        }
     }
 
     /// Writes the checkpoint, replacing a file that is there only when the new one is complete.
@@ -85,8 +99,11 @@ impl<T: Float, N: Trainable<T>, C: RunConfig> Checkpoint<T, N, C> {
     /// [`WeightsError`](residual_weights::WeightsError) with the path.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let mut weights = self.model.to_weights();
-        for (path, velocity) in self.optimizer.velocity() {
-            weights.insert(format!("{VELOCITY}{path}"), Entry::from_float(velocity));
+        for (name, tensor) in self.optimizer.tensors() {
+            weights.insert(format!("{OPTIMIZER}{name}"), Entry::from_float(tensor));
+        }
+        for (path, tensor) in self.average.iter().flat_map(Average::other) {
+            weights.insert(format!("{OPTIMIZER}{TRAINED}.{path}"), Entry::from_float(tensor));
         }
         let training = serde_json::to_string(&self.training).expect("names, numbers and lists");
         weights.metadata.insert(TRAINING.to_owned(), training);
@@ -121,16 +138,16 @@ impl<T: Float> Checkpoint<T> {
 
 /// What a checkpoint's file holds beside the network.
 struct Parts {
-    velocity: Weights,
+    optimizer: Weights,
     training: Option<String>,
 }
 
 impl Parts {
     /// Takes them out of the content of a file, and returns the rest, too.
     fn take(mut weights: Weights) -> (Weights, Self) {
-        let velocity = take_velocity(&mut weights);
+        let optimizer = take_optimizer(&mut weights);
         let training = weights.metadata.remove(TRAINING);
-        (weights, Self { velocity, training })
+        (weights, Self { optimizer, training })
     }
 
     fn with<T: Float, N: Trainable<T>, C: RunConfig>(
@@ -143,21 +160,28 @@ impl Parts {
         let training: Training<C> =
             serde_json::from_str(&training).map_err(|error| refuse(error.to_string()))?;
         let shapes: BTreeMap<_, _> =
-            model.module().parameters().into_iter().map(|(path, state)| (path, state.shape())).collect();
-        let known = self.velocity.names().filter_map(|name| Some((name, shapes.get(name)?)));
-        self.velocity.check(known).map_err(|mismatch| ModelError::mismatch(path, mismatch))?;
+            model.module().states().into_iter().map(|(path, state)| (path, state.shape())).collect();
+        let of_state = |name: &str| shapes.get(name.split_once('.')?.1);
+        let known = self.optimizer.names().filter_map(|name| Some((name, of_state(name)?)));
+        self.optimizer.check(known).map_err(|mismatch| ModelError::mismatch(path, mismatch))?;
 
-        let Checkpoint { model, mut optimizer, .. } = Checkpoint::new(model, training.config.clone());
-        optimizer
-            .set_velocity(self.velocity.iter().map(|(path, v)| (path.to_owned(), v.to_float())).collect());
-        Ok(Checkpoint { model, optimizer, training })
+        let new = Checkpoint::new(model, training.config.clone());
+        let Checkpoint { model, mut optimizer, mut average, .. } = new;
+        let tensors = self.optimizer.iter().map(|(name, tensor)| (name.to_owned(), tensor.to_float::<T>()));
+        let (trained, collected): (Vec<_>, Vec<_>) = tensors.partition(|(name, _)| name.starts_with(TRAINED));
+        optimizer.restore(collected, training.position.iterations());
+        if let Some(average) = &mut average {
+            let path_of = |name: String| name[TRAINED.len() + 1..].to_owned();
+            average.restore(trained.into_iter().map(|(name, tensor)| (path_of(name), tensor)));
+        }
+        Ok(Checkpoint { model, optimizer, average, training })
     }
 }
 
-/// Takes the velocities out of the weights of a file.
-fn take_velocity(weights: &mut Weights) -> Weights {
+/// Takes what is there for the training out of the weights of a file.
+fn take_optimizer(weights: &mut Weights) -> Weights {
     let names: Vec<String> =
-        weights.names().filter(|name| name.starts_with(VELOCITY)).map(str::to_owned).collect();
-    let taken = |name: &String| Some((name[VELOCITY.len()..].to_owned(), weights.remove(name)?));
+        weights.names().filter(|name| name.starts_with(OPTIMIZER)).map(str::to_owned).collect();
+    let taken = |name: &String| Some((name[OPTIMIZER.len()..].to_owned(), weights.remove(name)?));
     names.iter().filter_map(taken).collect()
 }

@@ -1,14 +1,17 @@
 //! A run as data: everything that decides about its result, in a TOML file. Nothing here opens a
 //! data set or builds a network.
 
-use std::{fmt, fs, path::Path, str::FromStr};
+use std::{fmt, fs, path::Path};
 
-use residual_data::{Augment, Corrupt, DataSpec, Dataset, ImageShape, Standardise};
+use residual_data::{Augment, Corrupt, DataSpec, Dataset, ImageShape, Preprocess, Standardise};
 use residual_model::{ModelSpec, TomlError};
 use residual_zoo::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::{Decay, DecayOn, FitConfig, InitConfig, Result, RunConfig, Schedule, SgdRule, Span, TrainError};
+use crate::{
+    Averaging, Decay, FitConfig, InitConfig, Mix, OptimizerConfig, Recipe, Result, RunConfig, Schedule, Span,
+    TrainError,
+};
 
 /// Everything that a run follows from; with the same configuration and data, every run gives the
 /// same bits.
@@ -16,7 +19,7 @@ use crate::{Decay, DecayOn, FitConfig, InitConfig, Result, RunConfig, Schedule, 
 /// ```
 /// use residual_train::{Recipe, TrainConfig};
 ///
-/// let mut config = TrainConfig::of(Recipe::Paper);
+/// let mut config = TrainConfig::of(Recipe::CifarPaper);
 /// config.data = "cifar10:data".parse()?;
 /// let text = config.to_toml();
 /// assert!(text.contains("learning_rate = 0.1"));
@@ -41,12 +44,25 @@ pub struct TrainConfig {
     pub length: Span,
     /// Images in a batch.
     pub batch: usize,
+    /// Images that go through the network at once, if not the whole batch: it is divided into parts of so
+    /// many, whose gradients are added up. Less memory, which caches hold more of; normalization takes its
+    /// statistics from a part ("ghost batch norm", Hoffer et al. 2017).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// What first weights, order and variation of the pictures follow from.
     pub seed: u64,
     /// Height and width that pictures are brought to. If absent, pictures of one size up to 96
     /// pixels are taken as they are, others are brought to the size that the network is made for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<[usize; 2]>,
+    /// What the shorter side of pictures is brought to before their middle is cropped to the input; if absent,
+    /// they are made just large enough to cover it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resize: Option<usize>,
+    /// Height and width of training pictures, if not those of the input: smaller ones are learned from faster,
+    /// and parts of pictures that are cropped at random look larger than what is validated (Touvron et al. 2019).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_input: Option<[usize; 2]>,
     /// What is subtracted from pictures and divides them, measured on the training pictures; but what
     /// the weights in `init` were trained with, if that is known.
     pub standardise: Standardise,
@@ -54,99 +70,68 @@ pub struct TrainConfig {
     pub corrupt: Corrupt,
     /// How much of the target is spread over all classes (Szegedy et al. 2016).
     pub label_smoothing: f64,
+    /// How much each class counts.
+    pub class_weights: ClassWeights,
     /// Whether blocks keep their input only and run again in the backward pass: very deep networks
     /// fit the memory then, for about a third more time. Does not change the result.
     pub checkpoint_gradients: bool,
     /// Whether blocks start as their shortcut: the last γ of each at 0 (Goyal et al. 2017).
     pub zero_init: bool,
+    /// On how many training pictures the statistics of normalizations are measured again when the run ends,
+    /// with the weights that it ends with; 0 to keep those that were collected on the way.
+    pub exact_statistics: usize,
+    /// Epochs without a better one after which a run ends, if it is to end early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
     /// How training pictures are varied.
     pub augment: Augment,
+    /// How pictures are mixed with others of their batch.
+    pub mix: Mix,
+    /// How weights are averaged over the steps, if they are: the average is what is validated and saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average: Option<Averaging>,
     /// How a step is made.
     pub optimizer: OptimizerConfig,
     /// How the learning rate changes.
     pub schedule: Schedule,
 }
 
-/// How a step is made.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OptimizerConfig {
-    /// The largest learning rate.
-    pub learning_rate: f64,
-    /// The part of the velocity that remains from step to step.
-    pub momentum: f64,
-    /// How strongly parameters are pulled towards zero.
-    pub weight_decay: f64,
-    /// Whether to step as if the velocity had been applied already.
-    pub nesterov: bool,
-    /// Which parameters the weight decay applies to.
-    pub decay_on: DecayOn,
-}
-
-impl OptimizerConfig {
-    /// The coefficients of a step at the largest rate.
-    pub fn rule(&self) -> SgdRule {
-        let &Self { learning_rate, momentum, weight_decay, nesterov, .. } = self;
-        SgdRule { learning_rate, momentum, weight_decay, nesterov }
-    }
-}
-
-impl Default for OptimizerConfig {
-    /// Those of He et al. 2015.
-    fn default() -> Self {
-        Self {
-            learning_rate: 0.1,
-            momentum: 0.9,
-            weight_decay: 1e-4,
-            nesterov: false,
-            decay_on: DecayOn::All,
-        }
-    }
-}
-
-/// A configuration that has a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Recipe {
-    /// A small network, few epochs, warm-up and cosine: the built-in faces in about two minutes.
+/// How much each class counts while a network learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClassWeights {
+    /// By its pictures.
     #[default]
-    Quick,
-    /// He et al. 2015, section 4.2: ResNet-20 on CIFAR-10, 64k iterations.
-    Paper,
+    Equal,
+    /// As all others: a picture by the inverse of how many its class has. Rare classes are found more often,
+    /// and fewer pictures are right.
+    Balanced,
+    /// By the root of its pictures, half way between.
+    Root,
 }
 
-impl Recipe {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Quick, Self::Paper];
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Quick => "quick",
-            Self::Paper => "paper",
+impl ClassWeights {
+    /// The weight of a picture of each class that has so many; nothing if all are 1. Their mean over the
+    /// pictures is 1.
+    pub(crate) fn of(self, counts: &[usize]) -> Vec<f64> {
+        let weight = |count: usize| match self {
+            Self::Equal => 1.0,
+            Self::Balanced => (count.max(1) as f64).recip(),
+            Self::Root => (count.max(1) as f64).sqrt().recip(),
+        };
+        if self == Self::Equal {
+            return Vec::new();
         }
-    }
-}
-
-impl fmt::Display for Recipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Recipe {
-    type Err = TrainError;
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|recipe| recipe.name() == text).ok_or_else(|| TrainError::Recipe {
-            name: text.to_owned(),
-            known: Self::ALL.map(Self::name).join(" and "),
-        })
+        let whole: f64 = counts.iter().map(|&count| weight(count) * count as f64).sum();
+        let scale = counts.iter().sum::<usize>() as f64 / whole;
+        counts.iter().map(|&count| scale * weight(count)).collect()
     }
 }
 
 impl Default for TrainConfig {
     /// The [quick](Recipe::Quick) recipe.
     fn default() -> Self {
-        Self::of(Recipe::Quick)
+        Self::base()
     }
 }
 
@@ -155,39 +140,40 @@ const LARGEST_OWN_SIDE: usize = 96;
 
 impl TrainConfig {
     /// The configuration of a recipe.
+    ///
+    /// # Panics
+    /// Never: the recipes are valid files.
     pub fn of(recipe: Recipe) -> Self {
-        let quick = Self {
+        Self::base().merged(recipe.toml(), Path::new(recipe.name())).expect("a valid recipe")
+    }
+
+    /// What recipes begin with: the quick one.
+    fn base() -> Self {
+        Self {
             model: ModelSpec::Named("cifar_resnet8".to_owned()),
             data: DataSpec::default(),
             init: None,
             freeze_until: None,
             length: Span::Epochs(8.0),
             batch: 64,
+            micro_batch: None,
             seed: 0,
             input: None,
+            resize: None,
+            train_input: None,
             standardise: Standardise::Channel,
             corrupt: Corrupt::Refuse,
             label_smoothing: 0.0,
+            class_weights: ClassWeights::Equal,
             checkpoint_gradients: false,
             zero_init: false,
+            exact_statistics: 0,
+            patience: None,
             augment: Augment::CIFAR,
+            mix: Mix::default(),
+            average: None,
             optimizer: OptimizerConfig { nesterov: true, weight_decay: 5e-4, ..OptimizerConfig::default() },
             schedule: Schedule::new(Decay::Cosine { floor: 0.0 }).warm_up(Span::Epochs(1.0)),
-        };
-        match recipe {
-            Recipe::Quick => quick,
-            Recipe::Paper => Self {
-                model: ModelSpec::Named("cifar_resnet20".to_owned()),
-                length: Span::Iterations(64_000),
-                batch: 128,
-                standardise: Standardise::PixelMean,
-                optimizer: OptimizerConfig::default(),
-                schedule: Schedule::new(Decay::MultiStep {
-                    at: vec![Span::Iterations(32_000), Span::Iterations(48_000)],
-                    factor: 0.1,
-                }),
-                ..quick
-            },
         }
     }
 
@@ -295,10 +281,13 @@ impl TrainConfig {
         let pairs = [
             ("seed", shown(&self.seed), shown(&wanted.seed)),
             ("input", shown(&self.input), shown(&wanted.input)),
+            ("resize", shown(&self.resize), shown(&wanted.resize)),
             ("standardise", shown(&self.standardise), shown(&wanted.standardise)),
             ("init", shown(&self.init), shown(&wanted.init)),
             ("zero_init", shown(&self.zero_init), shown(&wanted.zero_init)),
             ("batch", shown(&self.batch), shown(&wanted.batch)),
+            ("optimizer.kind", shown(&self.optimizer.kind), shown(&wanted.optimizer.kind)),
+            ("average", shown(&self.average), shown(&wanted.average)),
         ];
         match pairs.into_iter().find(|(_, from, to)| from != to) {
             Some((key, from, to)) => Err(TrainError::Fixed { key, from, to }),
@@ -319,6 +308,24 @@ impl TrainConfig {
         ImageShape::new(channels, height, width)
     }
 
+    /// What is done to training pictures, where that is not what is done to others.
+    ///
+    /// # Errors
+    /// [`TrainError::TrainInput`] if every pixel has a mean of its own.
+    pub(crate) fn train_preprocess(&self, preprocess: &Preprocess) -> Result<Preprocess> {
+        let Some([height, width]) = self.train_input else { return Ok(preprocess.clone()) };
+        let input = ImageShape { height, width, ..preprocess.input };
+        if input == preprocess.input {
+            return Ok(preprocess.clone());
+        }
+        if preprocess.pixel_mean.is_some() {
+            return Err(TrainError::TrainInput);
+        }
+        let scaled = |side: usize| (side * height.max(width)).div_ceil(preprocess.input.height.max(1));
+        let shorter_side = preprocess.shorter_side.map(|side| scaled(side).max(height.max(width)));
+        Ok(Preprocess { input, shorter_side, ..preprocess.clone() })
+    }
+
     /// The network for this many classes and channels.
     pub(crate) fn network(&self, classes: usize, channels: usize) -> Result<NetworkConfig> {
         let mut network = self.model.config()?.classes(classes).input_channels(channels);
@@ -332,8 +339,13 @@ impl RunConfig for TrainConfig {
         FitConfig {
             length: self.length,
             batch: self.batch,
+            micro_batch: self.micro_batch,
             seed: self.seed,
             checkpoint_gradients: self.checkpoint_gradients,
+            exact_statistics: self.exact_statistics,
+            patience: self.patience,
+            mix: self.mix,
+            average: self.average,
             optimizer: self.optimizer,
             schedule: self.schedule.clone(),
         }
@@ -365,12 +377,34 @@ mod tests {
 
     #[test]
     fn every_recipe_survives_its_file() {
-        for recipe in Recipe::ALL {
+        for &recipe in Recipe::ALL {
             let config = TrainConfig::of(recipe);
             let text = config.to_toml();
             assert_eq!(TrainConfig::from_toml(&text, "config.toml").unwrap(), config, "{text}");
             assert_eq!(recipe.name().parse::<Recipe>().unwrap(), recipe);
         }
+    }
+
+    #[test]
+    fn an_optimizer_brings_its_usual_settings() {
+        let config =
+            TrainConfig::from_toml("[optimizer]\nkind = 'adamw'\nweight_decay = 0.05", "c.toml").unwrap();
+        let expected =
+            OptimizerConfig { weight_decay: 0.05, ..OptimizerConfig::of(crate::OptimizerKind::Adamw) };
+        assert_eq!(config.optimizer, expected);
+        assert_eq!(TrainConfig::of(Recipe::Quick), TrainConfig::default());
+    }
+
+    #[test]
+    fn weights_of_classes_follow_from_their_pictures() {
+        assert!(ClassWeights::Equal.of(&[1, 3]).is_empty());
+        // sklearn.utils.class_weight.compute_class_weight("balanced")
+        let balanced = ClassWeights::Balanced.of(&[10, 30]);
+        assert!((balanced[0] - 2.0).abs() < 1e-12 && (balanced[1] - 2.0 / 3.0).abs() < 1e-12);
+        let root = ClassWeights::Root.of(&[16, 4]);
+        assert!(
+            (root[1] / root[0] - 2.0).abs() < 1e-12 && (16.0 * root[0] + 4.0 * root[1] - 20.0).abs() < 1e-12
+        );
     }
 
     #[test]
@@ -390,6 +424,10 @@ mod tests {
             ("model = 7", "a model's name or a table"),
             ("batch = 0", "batch must be between 1 and 1000000, but is 0"),
             ("[optimizer]\nmomentum = 1.5", "optimizer.momentum must be between 0 and 1, but is 1.5"),
+            ("[average]\nkind = 'ema'\ndecay = 1.5", "average.decay must be between 0 and 1, but is 1.5"),
+            ("[mix]\nmixup = -1.0", "mix.mixup must be between 0 (none) and 100"),
+            ("[optimizer]\nkind = 'adam'", "unknown variant `adam`"),
+            ("[optimizer]\nnestrov = true", "unknown field `nestrov`"),
             ("[schedule.decay]\nkind = 'cosinus'", "unknown variant `cosinus`"),
             ("length = '0 epochs'", "length must be more than nothing"),
             ("[augment]\nerasing = 2.0", "augment.erasing must be a probability of 0 to 1, but is 2"),
@@ -403,7 +441,7 @@ mod tests {
     fn a_table_with_one_key_keeps_the_others() {
         let text =
             "[optimizer]\nlearning_rate = 0.05\n[augment]\nflip = false\n[schedule]\nwarm_up = '2 epochs'";
-        for recipe in Recipe::ALL {
+        for &recipe in Recipe::ALL {
             let base = TrainConfig::of(recipe);
             let mut expected = base.clone();
             expected.optimizer.learning_rate = 0.05;

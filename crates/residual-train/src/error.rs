@@ -47,6 +47,14 @@ pub enum TrainError {
         /// Those that exist.
         known: String,
     },
+    /// An optimizer that does not exist.
+    #[error("there is no optimizer '{}'; the optimizers are {known}", .name.escape_debug())]
+    Optimizer {
+        /// The name asked for.
+        name: String,
+        /// Those that exist.
+        known: String,
+    },
     /// A number outside the range where it means something.
     #[error("{name} must be {range}, but is {value}")]
     Setting {
@@ -57,6 +65,11 @@ pub enum TrainError {
         /// What would be right.
         range: &'static str,
     },
+    /// Training pictures of another size, where every pixel has a mean of its own.
+    #[error(
+        "pictures of another size (train_input) have no mean for each of their pixels; set standardise to channel"
+    )]
+    TrainInput,
     /// A run that would train nothing.
     #[error("a run of {length} with {per_epoch} steps an epoch trains nothing; make it longer")]
     NoSteps {

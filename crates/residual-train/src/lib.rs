@@ -3,7 +3,7 @@
 //! - [`Trainer`] runs what a [`TrainConfig`] says and tells an [`Observer`] about it.
 //! - [`Checkpoint`] is all that a run changes, in one file: to use the network
 //!   (its file opens as a [`Model`](residual_model::Model), too) and to go on training it.
-//! - [`Sgd`] and [`Schedule`] serve a training loop of one's own, too; [`Profile`] tells where the
+//! - [`Sgd`], [`AdamW`], [`Muon`] and [`Schedule`] serve a training loop of one's own, too; [`Profile`] tells where the
 //!   time of a step goes.
 //!
 //! **Decision.** The trainer's state *is* the checkpoint, and everything else is a pure function of
@@ -35,6 +35,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod average;
 mod checkpoint;
 mod config;
 mod error;
@@ -42,33 +43,48 @@ mod evaluate;
 mod folder;
 mod init;
 mod metrics;
+mod mix;
 mod objective;
 mod observer;
 mod optimizer;
 mod pace;
 mod pictures;
 pub mod profile;
+mod recipe;
 mod run_config;
 mod schedule;
+mod statistics;
+mod step;
+mod tensorboard;
 mod trainable;
 mod trainer;
+mod trial;
+mod whitening;
 
+pub use average::Averaging;
 pub use checkpoint::{Checkpoint, Position, Training};
-pub use config::{OptimizerConfig, Recipe, TrainConfig};
+pub use config::{ClassWeights, TrainConfig};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Mistake, evaluate, layer_by_layer, loader};
 pub use folder::RunFolder;
 pub use init::{InitConfig, Loaded};
 pub use metrics::{ClassScore, Confusion, Tally, predicted};
+pub use mix::Mix;
 pub use objective::{CrossEntropy, MeanSquaredError, Objective};
 pub use observer::{EpochRecord, Observer, Start, Step};
-pub use optimizer::{DecayOn, Sgd, SgdRule};
+pub use optimizer::{
+    AdamW, AdamWRule, DecayOn, GradientSource, GradientSum, Groups, Muon, MuonRule, Optimizer,
+    OptimizerConfig, OptimizerKind, Sgd, SgdRule,
+};
 pub use pictures::Data;
 pub use profile::Profile;
+pub use recipe::Recipe;
 pub use run_config::{FitConfig, RunConfig};
-pub use schedule::{Decay, RunLength, Schedule, Span};
+pub use schedule::{Curve, Decay, RunLength, Schedule, Span, WarmUp};
+pub use tensorboard::TensorBoard;
 pub use trainable::Trainable;
 pub use trainer::{Outcome, Trainer};
+pub use trial::{RateTrial, Rehearsal};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, TrainError>;

@@ -38,6 +38,34 @@ pub trait Observer {
 /// An observer that ignores everything.
 impl Observer for () {}
 
+/// Two observers that are told the same.
+impl<A: Observer, B: Observer> Observer for (&mut A, &mut B) {
+    fn start(&mut self, start: &Start<'_>) {
+        self.0.start(start);
+        self.1.start(start);
+    }
+
+    fn step(&mut self, step: &Step) {
+        self.0.step(step);
+        self.1.step(step);
+    }
+
+    fn validation(&mut self, done: usize, images: usize) {
+        self.0.validation(done, images);
+        self.1.validation(done, images);
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, is_best: bool) {
+        self.0.epoch(record, is_best);
+        self.1.epoch(record, is_best);
+    }
+
+    fn checkpoint(&mut self, path: &Path) {
+        self.0.checkpoint(path);
+        self.1.checkpoint(path);
+    }
+}
+
 /// What is going to happen.
 #[derive(Debug)]
 pub struct Start<'a> {

@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
-use residual_data::{Corrupt, DataSpec, Dataset, Pictures, Preprocess, Split};
+use residual_data::{
+    Corrupt, DataSpec, Dataset, Loader, LoaderConfig, Pictures, Preprocess, Split, class_counts,
+};
 use residual_model::Model;
 use residual_nn::Module;
 use residual_tensor::{Float, Generator};
+use residual_zoo::Stem;
 
 use crate::{
-    Checkpoint, CrossEntropy, Loaded, Result, TrainConfig, TrainError, Trainable, Trainer, evaluate::FirstFew,
+    Checkpoint, CrossEntropy, Loaded, Result, TrainConfig, TrainError, Trainable, Trainer,
+    evaluate::FirstFew, whitening::whiten,
 };
 
 /// The pictures that a run uses.
@@ -34,6 +38,15 @@ impl Data {
 /// Of pictures that have to be decoded, so many are looked at for mean and deviation.
 const MEASURED_PICTURES: usize = 4096;
 
+/// Pictures that filters which whiten them are computed from: 5,000, as in Jordan 2024.
+const WHITENING_BATCH: usize = 250;
+const WHITENING_BATCHES: usize = 20;
+
+/// Whether the first convolution is computed from the pictures, and not trained.
+fn is_whitening<T: Float>(model: &Model<T>) -> bool {
+    model.net.config().stem == Stem::Whitening
+}
+
 impl<T: Float> Trainer<T> {
     /// A new run.
     ///
@@ -56,21 +69,28 @@ impl<T: Float> Trainer<T> {
                 return Err(TrainError::FrozenNew { stage: stage.clone(), path });
             }
         }
+        let unmeasured = || Preprocess { shorter_side: config.resize, ..Preprocess::new(input) };
         // A network that was trained before goes on with the numbers that it knows.
         let known = loaded.as_ref().and_then(|loaded| loaded.preprocess.as_ref());
         let preprocess = match known.filter(|known| known.mean.len() == input.channels) {
             Some(known) => {
                 let pixel_mean = known.pixel_mean.clone().filter(|_| known.input == input);
                 let interpolation = known.interpolation;
-                let standardised = Preprocess::new(input).normalise(&known.mean, &known.std);
+                let standardised = unmeasured().normalise(&known.mean, &known.std);
                 Preprocess { pixel_mean, interpolation, ..standardised }
             }
             None => {
                 let measured = if data.train.is_in_memory() { data.train.len() } else { MEASURED_PICTURES };
-                Preprocess::new(input).fit(&*data.train, config.standardise, measured)?
+                unmeasured().fit(&*data.train, config.standardise, measured)?
             }
         };
-        let checkpoint = Checkpoint::new(Model { preprocess, ..model }, config);
+        let model = Model { preprocess, ..model };
+        if is_whitening(&model) && loaded.is_none() {
+            let pictures = Pictures::new(data.train.clone(), model.preprocess.clone())?;
+            let batches = Loader::new(pictures, LoaderConfig::eval(WHITENING_BATCH))?.epoch(0)?;
+            whiten(&model, batches.take(WHITENING_BATCHES).map(|batch| Ok(batch?.inputs)))?;
+        }
+        let checkpoint = Checkpoint::new(model, config);
         Self::on_pictures(checkpoint, data, loaded)
     }
 
@@ -109,12 +129,19 @@ impl<T: Float> Trainer<T> {
         if let Some(stage) = &config.freeze_until {
             state.model.freeze_until(stage)?;
         }
+        if is_whitening(&state.model) {
+            let first = format!("{}.weight", state.model.net.config().first_convolution());
+            let states = state.model.net.states();
+            states.iter().filter(|(path, _)| *path == first).for_each(|(_, state)| state.set_frozen(true));
+        }
         let preprocess = &state.model.preprocess;
         let skipped = data.train.skipped().iter().chain(data.val.skipped()).cloned().collect();
-        let train =
-            Pictures::new(data.train, preprocess.clone())?.varied(config.augment.transforms(preprocess))?;
+        let seen = config.train_preprocess(preprocess)?;
+        let vary = config.augment.transforms(&seen);
+        let train = Pictures::new(data.train, seen)?.varied(vary)?;
         let val = Pictures::new(data.val, preprocess.clone())?;
-        let objective = CrossEntropy { label_smoothing: config.label_smoothing };
+        let weights = config.class_weights.of(&class_counts(&**train.dataset())?);
+        let objective = CrossEntropy { label_smoothing: config.label_smoothing, weights };
         Ok(Self::going_on(state, train, val, objective)?.telling(loaded, skipped))
     }
 }

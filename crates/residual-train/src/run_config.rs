@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Decay, OptimizerConfig, Result, RunLength, Schedule, Span, TrainError};
+use crate::{Averaging, Decay, Mix, OptimizerConfig, Result, RunLength, Schedule, Span, TrainError};
 
 /// How a network of one's own is trained.
 ///
@@ -19,11 +19,27 @@ pub struct FitConfig {
     pub length: Span,
     /// Samples in a batch.
     pub batch: usize,
+    /// Samples that go through the network at once, if not the whole batch: it is divided into parts of so
+    /// many, whose gradients are added up. Less memory, which caches hold more of; normalization takes its
+    /// statistics from a part ("ghost batch norm", Hoffer et al. 2017).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
     /// What order and variation of the samples follow from.
     pub seed: u64,
     /// Whether blocks keep their input only and run again in the backward pass: very deep networks
     /// fit the memory then, for about a third more time. Does not change the result.
     pub checkpoint_gradients: bool,
+    /// On how many training samples the statistics of normalizations are measured again when the run ends,
+    /// with the weights that it ends with; 0 to keep those that were collected on the way.
+    pub exact_statistics: usize,
+    /// Epochs without a better one after which a run ends, if it is to end early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<u64>,
+    /// How samples are mixed with others of their batch.
+    pub mix: Mix,
+    /// How weights are averaged over the steps, if they are: the average is what is validated and saved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub average: Option<Averaging>,
     /// How a step is made.
     pub optimizer: OptimizerConfig,
     /// How the learning rate changes.
@@ -37,7 +53,12 @@ impl Default for FitConfig {
             length: Span::Epochs(10.0),
             batch: 64,
             seed: 0,
+            micro_batch: None,
             checkpoint_gradients: false,
+            exact_statistics: 0,
+            patience: None,
+            mix: Mix::default(),
+            average: None,
             optimizer: OptimizerConfig { nesterov: true, weight_decay: 5e-4, ..OptimizerConfig::default() },
             schedule: Schedule::new(Decay::Cosine { floor: 0.0 }).warm_up(Span::Epochs(1.0)),
         }
@@ -57,20 +78,22 @@ impl FitConfig {
     /// [`TrainError::Setting`] naming a number that makes no sense.
     pub fn check(&self) -> Result<()> {
         let within = TrainError::unless_within;
-        let optimizer = &self.optimizer;
         within("batch", self.batch as f64, 1.0..=1e6, "between 1 and 1000000")?;
         let length = match self.length {
             Span::Epochs(epochs) => epochs,
             Span::Iterations(iterations) => iterations as f64,
         };
         within("length", length, f64::MIN_POSITIVE..=1e12, "more than nothing, and at most 1e12")?;
-        within("optimizer.learning_rate", optimizer.learning_rate, 0.0..=1e6, "a rate such as 0.1")?;
-        within("optimizer.momentum", optimizer.momentum, 0.0..=1.0, "between 0 and 1")?;
-        within("optimizer.weight_decay", optimizer.weight_decay, 0.0..=1.0, "between 0 and 1")?;
+        let part = self.micro_batch.unwrap_or(1);
+        within("micro_batch", part as f64, 1.0..=1e6, "between 1 and 1000000")?;
+        self.mix.check()?;
+        self.average.map_or(Ok(()), |average| average.check())?;
+        self.optimizer.check()?;
         self.schedule.check()
     }
 
-    /// The learning rate of an iteration, counted from 0.
+    /// The learning rate of an iteration, counted from 0. Where it follows from the epochs that have ended,
+    /// [`Schedule::plateau`] says by which factor it is smaller.
     pub fn learning_rate(&self, iteration: u64, length: &RunLength) -> f64 {
         self.optimizer.learning_rate * self.schedule.factor(iteration, length)
     }

@@ -3,23 +3,21 @@
 //! `residual-zoo` need beyond others.
 
 use std::{
-    cell::OnceCell,
     path::PathBuf,
-    rc::Rc,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use residual_autograd::Tape;
-use residual_data::{Batch, ImageShape, Loader, LoaderConfig, Pictures, Samples};
+use residual_data::{ImageShape, Loader, LoaderConfig, Pictures, Samples};
 use residual_model::Model;
-use residual_nn::{Mode, Module, State};
-use residual_tensor::{Float, Tensor};
+use residual_nn::{Mode, State};
+use residual_tensor::{Float, Generator};
 
 use crate::{
     Checkpoint, EpochRecord, FitConfig, Loaded, Objective, Observer, Position, Result, RunConfig, RunFolder,
-    RunLength, SgdRule, Start, Step, Tally, TrainConfig, TrainError, Trainable, Training,
-    evaluate::in_precision, pace::Pace,
+    RunLength, Start, Step, Tally, TrainConfig, TrainError, Trainable, Training, evaluate::in_precision,
+    pace::Pace, statistics, step,
 };
 
 /// How a call of [`Trainer::fit`] ended.
@@ -71,12 +69,16 @@ pub enum Outcome {
 /// # Ok::<(), residual_train::TrainError>(())
 /// ```
 pub struct Trainer<T: Float, N = Model<T>, S: Samples = Pictures, C = TrainConfig> {
-    state: Checkpoint<T, N, C>,
-    fit: FitConfig,
-    length: RunLength,
+    pub(crate) state: Checkpoint<T, N, C>,
+    pub(crate) fit: FitConfig,
+    pub(crate) length: RunLength,
     train: Loader<S>,
     val: Loader<S>,
-    objective: Box<dyn Objective<T, S::Target>>,
+    pub(crate) objective: Box<dyn Objective<T, S::Target>>,
+    /// What samples are mixed by.
+    pub(crate) mixing: Generator,
+    /// A part of the largest rate that stands for the schedule's, in trials.
+    pub(crate) fixed_rate: Option<f64>,
     loaded: Option<Loaded>,
     skipped: Vec<PathBuf>,
     pace: Pace,
@@ -119,7 +121,7 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             let shape = residual_tensor::Shape::new([fit.batch, channels, height, width]);
             state.model.module().trace(&shape.map_err(residual_nn::Error::from)?)?;
         }
-        state.optimizer.decay_on = fit.optimizer.decay_on;
+        state.optimizer.configure(&fit.optimizer);
         let train = Loader::new(train, LoaderConfig::train(fit.batch, fit.seed))?;
         let val = Loader::new(val, LoaderConfig::eval(fit.batch))?;
         let per_epoch = train.batches() as u64;
@@ -135,7 +137,7 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             return Err(TrainError::Resume { checkpoint, run });
         }
         position.batches_per_epoch = per_epoch;
-        let objective = Box::new(objective);
+        let (objective, mixing) = (Box::new(objective), Generator::new(fit.seed).split("mix"));
         Ok(Self {
             state,
             fit,
@@ -143,6 +145,8 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             train,
             val,
             objective,
+            mixing,
+            fixed_rate: None,
             loaded: None,
             skipped: Vec::new(),
             pace: Pace::default(),
@@ -217,13 +221,29 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             observer.epoch(&record, is_best);
             self.close_epoch(record);
             self.save(folder, is_best, observer)?;
+            if self.has_waited_enough() {
+                break;
+            }
         }
         Ok(Outcome::Finished)
+    }
+
+    /// Whether no epoch has been better than the best one for as many as the configuration waits for.
+    fn has_waited_enough(&self) -> bool {
+        let Training { history, .. } = &self.state.training;
+        let best = self.state.training.best().map_or(0, |best| best.epoch);
+        let waited = history.last().map_or(0, |last| last.epoch - best);
+        self.fit.patience.is_some_and(|patience| waited >= patience.max(1))
     }
 
     /// The samples that decide which epoch is best, as the network sees them.
     pub fn validation(&self) -> &Loader<S> {
         &self.val
+    }
+
+    /// The training batches of the first epoch, for trials.
+    pub(crate) fn train_epoch(&self, epoch: u64) -> Result<residual_data::Epoch<S>> {
+        Ok(self.train.epoch(epoch)?)
     }
 
     fn announce(&self, observer: &mut dyn Observer) {
@@ -246,7 +266,8 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         });
     }
 
-    /// The rest of an epoch with its validation, or nothing if it was stopped.
+    /// The rest of an epoch with its validation, or nothing if it was stopped. Where weights are averaged, the
+    /// network holds those that the steps move only in between.
     fn epoch(
         &mut self,
         folder: Option<&RunFolder>,
@@ -254,6 +275,40 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         stop: &AtomicBool,
     ) -> Result<Option<EpochRecord>> {
         let started = Instant::now();
+        self.state.exchange();
+        let made = self.steps(folder, observer, stop);
+        self.state.exchange();
+        let Some((images, waited)) = made? else { return Ok(None) };
+        self.measure_statistics()?;
+        let training_seconds = started.elapsed().as_secs_f64();
+        let Some(validation) = self.validate(observer, stop)? else { return Ok(None) };
+        if !validation.loss().is_finite() {
+            return Err(self.diverged(format!("the validation loss is {}", validation.loss()), folder));
+        }
+        let Training { tally, position, .. } = &self.state.training;
+        Ok(Some(EpochRecord {
+            epoch: position.epoch + 1,
+            iteration: position.iterations(),
+            learning_rate: self.learning_rate(position.iterations().saturating_sub(1)),
+            train_loss: tally.loss(),
+            train_accuracy: tally.accuracy(),
+            val_loss: validation.loss(),
+            val_accuracy: validation.accuracy(),
+            val_top5_accuracy: validation.top5_accuracy(),
+            seconds: started.elapsed().as_secs_f64(),
+            images_per_second: images as f64 / training_seconds,
+            data_wait: waited.as_secs_f64() / training_seconds,
+        }))
+    }
+
+    /// The steps that are left of an epoch: how many images that were, and how long they were waited for.
+    /// Nothing if they were stopped.
+    fn steps(
+        &mut self,
+        folder: Option<&RunFolder>,
+        observer: &mut dyn Observer,
+        stop: &AtomicBool,
+    ) -> Result<Option<(usize, Duration)>> {
         let Position { epoch, batch: first, .. } = self.state.training.position;
         let steps = self.length.iterations_of(epoch);
         let batches = self.train.epoch_from(epoch, first as usize)?;
@@ -272,7 +327,10 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             let in_batch = batch.targets.len();
             self.step(batch, folder)?;
             if self.saved.elapsed() > self.checkpoint_every {
-                self.save(folder, false, observer)?;
+                self.state.exchange();
+                let saved = self.save(folder, false, observer);
+                self.state.exchange();
+                saved?;
             }
             self.pace.add(in_batch);
             images += in_batch;
@@ -288,60 +346,42 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
                 seconds_left: self.pace.seconds_for(self.length.iterations - position.iterations()),
             });
         }
-        let training_seconds = started.elapsed().as_secs_f64();
-        let Some(validation) = self.validate(observer, stop)? else { return Ok(None) };
-        if !validation.loss().is_finite() {
-            return Err(self.diverged(format!("the validation loss is {}", validation.loss()), folder));
+        Ok(Some((images, waited)))
+    }
+
+    /// When the run ends, the statistics of normalizations for the weights that it ends with: over batches of
+    /// an epoch that there is not any more.
+    fn measure_statistics(&self) -> Result<()> {
+        let batches = self.fit.exact_statistics.div_ceil(self.fit.batch.min(self.train.samples().len()));
+        if batches == 0 || self.state.training.position.iterations() < self.length.iterations {
+            return Ok(());
         }
-        let Training { tally, position, .. } = &self.state.training;
-        Ok(Some(EpochRecord {
-            epoch: epoch + 1,
-            iteration: position.iterations(),
-            learning_rate: self.learning_rate(position.iterations().saturating_sub(1)),
-            train_loss: tally.loss(),
-            train_accuracy: tally.accuracy(),
-            val_loss: validation.loss(),
-            val_accuracy: validation.accuracy(),
-            val_top5_accuracy: validation.top5_accuracy(),
-            seconds: started.elapsed().as_secs_f64(),
-            images_per_second: images as f64 / training_seconds,
-            data_wait: waited.as_secs_f64() / training_seconds,
-        }))
+        let epoch = self.train.epoch_from(self.length.epochs(), 0)?;
+        let size = self.fit.micro_batch.unwrap_or(self.fit.batch);
+        let parts = epoch.take(batches).flat_map(|batch| match batch {
+            Ok(batch) => step::parts(batch.inputs, size).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        });
+        let parts = parts.map(|part| Ok(in_precision(part?)));
+        statistics::measure(self.state.model.module(), parts)
     }
 
     /// The learning rate of an iteration, counted from 0.
     fn learning_rate(&self, iteration: u64) -> f64 {
-        self.fit.learning_rate(iteration, &self.length)
+        self.fit.optimizer.learning_rate * self.rate(iteration)
     }
 
-    fn step(&mut self, batch: Batch<S::Target>, folder: Option<&RunFolder>) -> Result<()> {
-        let learning_rate = self.learning_rate(self.state.training.position.iterations());
-        let Checkpoint { model, optimizer, training } = &mut self.state;
-        let gradients = {
-            let tape = if self.fit.checkpoint_gradients { Tape::checkpointing() } else { Tape::new() };
-            let inputs = tape.input(in_precision(batch.inputs));
-            let outputs = model.module().forward(&inputs, Mode::Train)?;
-            let loss = self.objective.loss(&outputs, &batch.targets, Mode::Train)?;
-            let value = loss.value().as_slice()[0].to_f64();
-            if !value.is_finite() {
-                let first = first_not_finite(model.module(), inputs.value())?;
-                let first = first.map_or_else(
-                    || "the network's outputs are finite".to_owned(),
-                    |path| format!("the first value that is not finite comes from {path}"),
-                );
-                return Err(self.diverged(format!("the loss is {value} and {first}"), folder));
-            }
-            self.objective.count(outputs.value(), &batch.targets, value, &mut training.tally);
-            loss.backward()?
-        }; // The tape is gone: parameters change in place.
-        optimizer.rule = SgdRule { learning_rate, ..self.fit.optimizer.rule() };
-        optimizer.step(model.module(), &gradients)?;
-        training.position.batch += 1;
-        Ok(())
+    /// The same as a part of the largest rate.
+    pub(crate) fn rate(&self, iteration: u64) -> f64 {
+        if let Some(fixed) = self.fixed_rate {
+            return fixed;
+        }
+        let accuracies = self.state.training.history.iter().map(|record| record.val_accuracy);
+        self.fit.schedule.factor(iteration, &self.length) * self.fit.schedule.plateau(accuracies)
     }
 
     /// The error for numbers that are infinite or none.
-    fn diverged(&self, what: String, folder: Option<&RunFolder>) -> TrainError {
+    pub(crate) fn diverged(&self, what: String, folder: Option<&RunFolder>) -> TrainError {
         let kept = match folder.map(RunFolder::last).filter(|last| last.exists()) {
             Some(last) => format!("The last good state is in {}", last.display()),
             None => "Nothing had been saved yet".to_owned(),
@@ -400,22 +440,4 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         folder.write_metrics(&self.state.training.history)?;
         folder.write_config(&self.state.training.config.to_toml())
     }
-}
-
-/// The path of the layer whose output is the first that holds an infinite value or none.
-fn first_not_finite<T: Float>(net: &dyn Module<T>, inputs: &Tensor<T>) -> Result<Option<String>> {
-    let finite = |value: &Tensor<T>| value.as_slice().iter().all(|x| x.is_finite());
-    if !finite(inputs) {
-        return Ok(Some("the pictures".to_owned()));
-    }
-    let first = Rc::new(OnceCell::new());
-    let tape = Tape::without_recording();
-    let found = first.clone();
-    tape.observe(move |path, y| {
-        if found.get().is_none() && !finite(y.value()) {
-            let _ = found.set(path.to_owned());
-        }
-    });
-    net.forward(&tape.input(inputs.clone()), Mode::Train)?;
-    Ok(first.get().cloned())
 }

@@ -78,7 +78,7 @@ fn trained<S: Samples + Clone>(
 
 #[test]
 fn a_network_of_ones_own_learns_classes_of_arrays() {
-    let trainer = trained(3, classes(), CrossEntropy { label_smoothing: 0.1 });
+    let trainer = trained(3, classes(), CrossEntropy { label_smoothing: 0.1, ..CrossEntropy::default() });
     let best = trainer.checkpoint().training.best().unwrap();
     assert!(best.val_accuracy > 0.95, "{best:?}");
 }

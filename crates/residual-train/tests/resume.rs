@@ -13,8 +13,8 @@ use std::{
 use residual_model::ModelSpec;
 use residual_nn::{BlockKind, Module};
 use residual_train::{
-    Checkpoint, Data, Decay, EpochRecord, Observer, Outcome, RunFolder, Schedule, Span, Step, TrainConfig,
-    TrainError, Trainer,
+    Averaging, Checkpoint, Data, Decay, EpochRecord, Mix, Observer, OptimizerConfig, OptimizerKind, Outcome,
+    RunFolder, Schedule, Span, Step, TrainConfig, TrainError, Trainer,
 };
 use residual_zoo::{NetworkConfig, Stem};
 
@@ -64,8 +64,11 @@ impl Observer for StopAfter {
 
 /// Runs from the start, or from the folder's last checkpoint, until stopped or finished.
 fn run(folder: &Path, resume: bool, stop_after: Option<(usize, bool)>) -> Outcome {
+    run_of(config(), folder, resume, stop_after)
+}
+
+fn run_of(config: TrainConfig, folder: &Path, resume: bool, stop_after: Option<(usize, bool)>) -> Outcome {
     let folder = RunFolder::open(folder);
-    let config = config();
     let data = data(&config);
     let mut trainer = match resume {
         true => Trainer::<f32>::resume(config, data, Checkpoint::open(folder.last()).unwrap()).unwrap(),
@@ -90,8 +93,8 @@ fn contents(path: impl AsRef<Path>) -> Contents {
     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
     let states =
         checkpoint.model.net.states().into_iter().map(|(path, state)| (path, bits(state.value().to_vec())));
-    let velocity = checkpoint.optimizer.velocity().iter();
-    let velocity = velocity.map(|(path, velocity)| (format!("velocity {path}"), bits(velocity.to_vec())));
+    let velocity = checkpoint.optimizer.tensors().into_iter();
+    let velocity = velocity.map(|(name, tensor)| (name, bits(tensor.to_vec()))).collect::<Vec<_>>();
     let mut training = checkpoint.training;
     for record in &mut training.history {
         (record.seconds, record.images_per_second, record.data_wait) = (0.0, 0.0, 0.0);
@@ -142,6 +145,66 @@ fn a_resumed_run_ends_with_the_same_bits() {
         assert_same(&contents(RunFolder::open(&parts).best()), &best, &what);
         let rows = std::fs::read_to_string(RunFolder::open(&parts).metrics()).unwrap();
         assert_eq!(rows.lines().count(), 1 + 3);
+    }
+}
+
+/// Configurations in which there is more to keep than weights and velocities.
+fn elaborate() -> [(&'static str, TrainConfig); 3] {
+    let base = config();
+    let mut varied = base.augment;
+    (varied.alternating_flip, varied.cutout) = (true, 4);
+    let lookahead = TrainConfig {
+        average: Some(Averaging::Lookahead { decay: 0.9, every: 3 }),
+        micro_batch: Some(6), // 6, 6 and 4 of 16
+        mix: Mix { mixup: 0.4, cutmix: 1.0, probability: 0.7 },
+        augment: varied,
+        exact_statistics: 40,
+        ..base.clone()
+    };
+    let ema = Averaging::Ema { decay: 0.8, every: 1, warm_up: true };
+    let adamw = TrainConfig {
+        optimizer: OptimizerConfig { clip_norm: Some(1.0), ..OptimizerConfig::of(OptimizerKind::Adamw) },
+        average: Some(ema),
+        schedule: Schedule::new(Decay::one_cycle()),
+        ..base.clone()
+    };
+    let muon = TrainConfig {
+        optimizer: OptimizerConfig { bias_rate: 8.0, ..OptimizerConfig::of(OptimizerKind::Muon) },
+        schedule: Schedule::new(Decay::Plateau { factor: 0.5, patience: 0, threshold: 1.0 }),
+        ..base
+    };
+    [("lookahead", lookahead), ("adamw", adamw), ("muon", muon)]
+}
+
+#[test]
+fn averages_and_moments_are_resumed_with_the_same_bits() {
+    let place = tempfile::tempdir().unwrap();
+    for (name, config) in elaborate() {
+        let [whole, parts] = ["whole", "parts"].map(|part| place.path().join(format!("{name}-{part}")));
+        [&whole, &parts].iter().for_each(|folder| fs::create_dir(folder).unwrap());
+        assert_eq!(with_threads(1, || run_of(config.clone(), &whole, false, None)), Outcome::Finished);
+        let expected = contents(RunFolder::open(&whole).last());
+        assert_eq!(
+            with_threads(2, || run_of(config.clone(), &parts, false, Some((6, false)))),
+            Outcome::Stopped
+        );
+        assert!(contents(RunFolder::open(&parts).last()).tensors != expected.tensors, "it did stop");
+        assert_eq!(
+            with_threads(2, || run_of(config.clone(), &parts, true, Some((1, true)))),
+            Outcome::Stopped
+        );
+        assert_eq!(with_threads(1, || run_of(config.clone(), &parts, true, None)), Outcome::Finished);
+        assert_same(&contents(RunFolder::open(&parts).last()), &expected, name);
+        let files = [&whole, &parts].map(|folder| {
+            let weights = residual_weights::load(RunFolder::open(folder).last()).unwrap();
+            weights
+                .iter()
+                .map(|(name, tensor)| (name.to_owned(), tensor.to_float::<f32>().to_vec()))
+                .collect::<Vec<_>>()
+        });
+        let averaged = files[0].iter().filter(|(name, _)| name.starts_with("optimizer.trained.")).count();
+        assert_eq!(averaged > 0, config.average.is_some());
+        assert!(files[0] == files[1], "{name}: what the steps move differs");
     }
 }
 
@@ -224,6 +287,14 @@ fn what_has_had_its_effect_cannot_change() {
         (TrainConfig { seed: 6, ..config() }, "seed was 5"),
         (TrainConfig { input: Some([20, 20]), ..config() }, "input was Some([16, 16])"),
         (TrainConfig { zero_init: true, ..config() }, "zero_init was false"),
+        (
+            TrainConfig { optimizer: OptimizerConfig::of(OptimizerKind::Adamw), ..config() },
+            "optimizer.kind was Sgd",
+        ),
+        (
+            TrainConfig { average: Some(Averaging::Lookahead { decay: 0.9, every: 5 }), ..config() },
+            "average was None",
+        ),
     ] {
         let error = resumed(config).err().expect("a refusal");
         assert!(matches!(error, TrainError::Fixed { .. }) && error.to_string().contains(expected), "{error}");
@@ -261,7 +332,7 @@ fn files_of_a_run_follow_its_checkpoint() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, ["best.safetensors", "config.toml", "last.safetensors", "metrics.csv"]);
+    assert_eq!(names, [".lock", "best.safetensors", "config.toml", "last.safetensors", "metrics.csv"]);
 }
 
 #[test]

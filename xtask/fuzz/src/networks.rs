@@ -77,7 +77,7 @@ pub(crate) const CONFIG: Target = Target {
         let text = String::from_utf8_lossy(bytes);
         settings(&TrainConfig::from_toml(&text, "config.toml").map_err(say)?)
     },
-    seeds: || Recipe::ALL.map(|recipe| TrainConfig::of(recipe).to_toml().into_bytes()).to_vec(),
+    seeds: || Recipe::ALL.iter().map(|&recipe| TrainConfig::of(recipe).to_toml().into_bytes()).collect(),
     fixtures: None,
     most_memory: few_times_the_file,
 };

@@ -13,7 +13,9 @@ use residual_data::{Dataset, ImageShape, InMemory};
 use residual_model::ModelSpec;
 use residual_nn::Module;
 use residual_tensor::{Float, Generator};
-use residual_train::{Checkpoint, Data, Observer, RunFolder, Span, Step, TrainConfig, Trainer};
+use residual_train::{
+    Averaging, Checkpoint, Data, Mix, Observer, RunFolder, Span, Step, TrainConfig, Trainer,
+};
 use residual_zoo::NetworkConfig;
 
 use super::{Difference, Failure, Outcome, Settings, recorder::Recorder};
@@ -49,6 +51,10 @@ fn config(description: &str) -> Result<TrainConfig, Failure> {
         batch: 16,
         length: Span::Iterations(8),
         label_smoothing: 0.1,
+        micro_batch: Some(10),
+        mix: Mix { mixup: 0.2, cutmix: 1.0, probability: 0.8 },
+        average: Some(Averaging::Ema { decay: 0.9, every: 1, warm_up: true }),
+        exact_statistics: 32,
         ..TrainConfig::default()
     })
 }
@@ -74,10 +80,8 @@ fn bits<T: Float>(checkpoint: &Checkpoint<T>) -> Vec<(String, Vec<u64>)> {
     let bits = |values: Vec<T>| values.into_iter().map(|value| value.to_f64().to_bits()).collect();
     let states =
         checkpoint.model.net.states().into_iter().map(|(path, state)| (path, bits(state.value().to_vec())));
-    let velocity = checkpoint.optimizer.velocity().iter();
-    states
-        .chain(velocity.map(|(path, velocity)| (format!("velocity of {path}"), bits(velocity.to_vec()))))
-        .collect()
+    let collected = checkpoint.optimizer.tensors().into_iter();
+    states.chain(collected.map(|(name, tensor)| (name, bits(tensor.to_vec())))).collect()
 }
 
 /// Trains in a pool of so many threads.

@@ -9,9 +9,11 @@ pub(crate) mod inspect;
 pub(crate) mod man;
 mod opening;
 pub(crate) mod predict;
+pub(crate) mod recipes;
 pub(crate) mod run;
 pub(crate) mod summary;
 pub(crate) mod train;
+mod trial;
 
 use residual_data::Split;
 

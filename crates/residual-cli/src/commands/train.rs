@@ -13,10 +13,14 @@ use std::{
 use owo_colors::OwoColorize;
 use residual_data::{Corrupt, DataSpec};
 use residual_model::ModelSpec;
-use residual_train::{Checkpoint, Data, InitConfig, Outcome, Recipe, RunFolder, Span, TrainConfig, Trainer};
+use residual_train::{
+    Averaging, Checkpoint, Data, InitConfig, OptimizerConfig, OptimizerKind, Outcome, Recipe, RunFolder,
+    Span, TensorBoard, TrainConfig, Trainer,
+};
 use residual_weights::Rename;
 use serde_json::json;
 
+use super::trial;
 use crate::{
     Context,
     error::{Error, Result},
@@ -25,6 +29,7 @@ use crate::{
 };
 
 const FINE_TUNING: &str = "Fine-tuning";
+const TRYING: &str = "Before a run";
 
 /// Train a network. Without options: the built-in faces, in about two minutes on two cores.
 #[derive(clap::Args)]
@@ -32,10 +37,12 @@ const FINE_TUNING: &str = "Fine-tuning";
 Examples:
   residual train
   residual train --data folder:pets --model resnet18 --epochs 30
-  residual train --recipe paper --data cifar10:DIR
+  residual train --recipe cifar-paper --data cifar10:DIR
   residual train --data folder:pets --model resnet18 --init resnet18.pth --replace-head \\
       --freeze-until layer4 --learning-rate 0.01
   residual train --resume runs/faces-cifar_resnet8-1 --epochs 20
+  residual train --data folder:pets --lr-find
+  residual train --data folder:pets --dry-run
   residual train --print-config > config.toml
 
 A folder of pictures has a folder per class in each of train, val (and test): pets/train/cat/1.png.
@@ -48,7 +55,7 @@ pub(crate) struct Args {
     /// The pictures: faces, cifar10:DIR, cifar100:DIR, fer2013:PATH, folder:DIR or idx:DIR.
     #[arg(long, value_name = "SPEC")]
     data: Option<DataSpec>,
-    /// The settings to begin from: quick, or paper (He et al. 2015, on CIFAR-10) [default: quick].
+    /// The settings to begin from: a name (`residual recipes` lists all) [default: quick].
     #[arg(long, value_name = "NAME")]
     recipe: Option<Recipe>,
     /// How many times to go through the pictures.
@@ -60,6 +67,12 @@ pub(crate) struct Args {
     /// Pictures in a step.
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
+    /// Pictures that go through the network at once, if not all of a step.
+    #[arg(long, value_name = "N")]
+    micro_batch: Option<usize>,
+    /// What makes the steps: sgd, adamw or muon, with its usual settings.
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<OptimizerKind>,
     /// The largest learning rate.
     #[arg(long, visible_alias = "lr", value_name = "RATE")]
     learning_rate: Option<f64>,
@@ -72,6 +85,18 @@ pub(crate) struct Args {
     /// How long the learning rate rises at first, such as '1 epoch' or '500 iterations'.
     #[arg(long, value_name = "SPAN")]
     warm_up: Option<Span>,
+    /// The largest length of all gradients together.
+    #[arg(long, value_name = "LENGTH")]
+    clip_norm: Option<f64>,
+    /// Average the weights over the steps, of which this part remains at each, such as 0.999.
+    #[arg(long, value_name = "0..1")]
+    ema: Option<f64>,
+    /// Mix pictures of a batch: the α of Beta(α, α), such as 0.2.
+    #[arg(long, value_name = "ALPHA")]
+    mixup: Option<f64>,
+    /// Replace parts of pictures by those of others, such as 1.0.
+    #[arg(long, value_name = "ALPHA")]
+    cutmix: Option<f64>,
     /// The part of the target that is spread over all classes.
     #[arg(long, value_name = "0..1")]
     label_smoothing: Option<f64>,
@@ -121,9 +146,25 @@ pub(crate) struct Args {
     /// Write a checkpoint after so many minutes at the latest, beside the end of each epoch.
     #[arg(long, value_name = "MINUTES", default_value = "10", value_parser = minutes)]
     checkpoint_every: Duration,
-    /// Print the settings as a config.toml, and do nothing.
+    /// End the run when so many epochs brought no better one.
+    #[arg(long, value_name = "EPOCHS")]
+    patience: Option<u64>,
+    /// Write an event file for TensorBoard into the run's folder, too.
     #[arg(long)]
+    tensorboard: bool,
+    /// Print the settings as a config.toml, and do nothing.
+    #[arg(long, help_heading = TRYING)]
     print_config: bool,
+    /// Open the data, make a few steps, tell how long the run would take, and write nothing.
+    #[arg(long, help_heading = TRYING, conflicts_with_all = ["overfit_batch", "lr_find"])]
+    dry_run: bool,
+    /// Make so many steps with one batch, to see whether the network can learn it by heart, and write nothing.
+    #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "200",
+        help_heading = TRYING, conflicts_with = "lr_find")]
+    overfit_batch: Option<u64>,
+    /// Try learning rates from 1e-7 to 10, suggest one, and write nothing.
+    #[arg(long, help_heading = TRYING)]
+    lr_find: bool,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
@@ -142,6 +183,15 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         Some(checkpoint) => Trainer::resume(config, data, checkpoint)?,
         None => Trainer::new(config, data)?,
     };
+    if args.dry_run {
+        return trial::dry_run(&mut trainer, context);
+    }
+    if let Some(steps) = args.overfit_batch {
+        return trial::overfit_batch(&mut trainer, steps, context);
+    }
+    if args.lr_find {
+        return trial::lr_find(&mut trainer, context);
+    }
     let folder = match (&args.resume, &args.out) {
         (Some(folder), _) => RunFolder::open(folder),
         (None, Some(folder)) => RunFolder::create(folder)?,
@@ -153,7 +203,16 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
 
     trainer = trainer.checkpoint_every(args.checkpoint_every);
     let stop = stop_on_interrupt();
-    let outcome = trainer.fit(Some(&folder), &mut TrainingProgress::default(), &stop)?;
+    let mut events = args.tensorboard.then(|| TensorBoard::create(folder.path())).transpose()?;
+    let mut progress = TrainingProgress::default();
+    let outcome = match &mut events {
+        Some(events) => trainer.fit(Some(&folder), &mut (&mut progress, &mut *events), &stop)?,
+        None => trainer.fit(Some(&folder), &mut progress, &stop)?,
+    };
+    drop(progress);
+    if let Some(Err(error)) = events.as_mut().map(TensorBoard::finish) {
+        output::warning(format_args!("the event file is not complete: {error}"));
+    }
     let training = &trainer.checkpoint().training;
     if outcome == Outcome::Stopped {
         return Err(Error::Stopped { epoch: training.position.epoch + 1, folder: folder.path().into() });
@@ -240,12 +299,23 @@ impl Args {
         if self.skip_corrupt {
             config.corrupt = Corrupt::Skip;
         }
+        config.patience = self.patience.or(config.patience);
         config.checkpoint_gradients |= self.checkpoint_gradients;
         config.batch = self.batch.unwrap_or(config.batch);
+        config.micro_batch = self.micro_batch.or(config.micro_batch);
+        if let Some(kind) = self.optimizer.filter(|&kind| kind != config.optimizer.kind) {
+            config.optimizer = OptimizerConfig::of(kind);
+        }
+        if let Some(decay) = self.ema {
+            config.average = Some(Averaging::Ema { decay, every: 1, warm_up: true });
+        }
+        config.mix.mixup = self.mixup.unwrap_or(config.mix.mixup);
+        config.mix.cutmix = self.cutmix.unwrap_or(config.mix.cutmix);
         let optimizer = &mut config.optimizer;
         optimizer.learning_rate = self.learning_rate.unwrap_or(optimizer.learning_rate);
         optimizer.momentum = self.momentum.unwrap_or(optimizer.momentum);
         optimizer.weight_decay = self.weight_decay.unwrap_or(optimizer.weight_decay);
+        optimizer.clip_norm = self.clip_norm.or(optimizer.clip_norm);
         config.schedule.warm_up = self.warm_up.unwrap_or(config.schedule.warm_up);
         config.label_smoothing = self.label_smoothing.unwrap_or(config.label_smoothing);
         config.input = self.input.or(config.input);

@@ -1,28 +1,15 @@
 //! Stochastic gradient descent over the parameters of a network. How one parameter moves is
-//! computed in `residual_kernels::sgd`; when the rate changes is the [schedule](crate::Schedule)'s
-//! business.
+//! computed in `residual_kernels::sgd`.
 
 use std::collections::BTreeMap;
 
-use residual_autograd::Gradients;
 use residual_kernels::sgd;
 use residual_nn::{Error, Module};
 use residual_tensor::{Float, Tensor};
-use serde::{Deserialize, Serialize};
+
+use super::{DecayOn, GradientSource, Groups};
 
 pub use residual_kernels::sgd::SgdRule;
-
-/// Which parameters are pulled towards zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DecayOn {
-    /// All of them, as in the paper.
-    #[default]
-    All,
-    /// The weights of convolutions and the classifier only: not γ, β or the classifier's bias
-    /// (He et al. 2019, "Bag of Tricks").
-    Weights,
-}
 
 /// Stochastic gradient descent with momentum, in PyTorch's convention.
 ///
@@ -50,8 +37,8 @@ pub enum DecayOn {
 pub struct Sgd<T: Float> {
     /// The coefficients of the next step.
     pub rule: SgdRule,
-    /// What the weight decay applies to.
-    pub decay_on: DecayOn,
+    /// What holds for some of the parameters only.
+    pub groups: Groups,
     /// The velocity of each parameter that has been moved, by path.
     velocity: BTreeMap<String, Tensor<T>>,
 }
@@ -59,32 +46,35 @@ pub struct Sgd<T: Float> {
 impl<T: Float> Sgd<T> {
     /// An optimizer at rest.
     pub fn new(rule: SgdRule) -> Self {
-        Self { rule, decay_on: DecayOn::default(), velocity: BTreeMap::new() }
+        Self { rule, groups: Groups::default(), velocity: BTreeMap::new() }
     }
 
     /// Sets what the weight decay applies to.
     #[must_use]
     pub fn decay_on(self, decay_on: DecayOn) -> Self {
-        Self { decay_on, ..self }
+        Self { groups: Groups { decay_on, ..self.groups }, ..self }
     }
 
     /// Moves every trained parameter that has a gradient.
     ///
     /// # Errors
     /// If a gradient or a velocity does not have the shape of its parameter, which is named.
-    pub fn step(&mut self, net: &dyn Module<T>, gradients: &Gradients<T>) -> Result<(), Error> {
+    pub fn step(&mut self, net: &dyn Module<T>, gradients: &impl GradientSource<T>) -> Result<(), Error> {
         for (path, state) in net.parameters() {
-            let Some(gradient) = gradients.of_state(&state).filter(|_| state.is_trained()) else { continue };
+            let Some(gradient) = gradients.of(&path, &state).filter(|_| state.is_trained()) else { continue };
             state
                 .update(|parameter| {
-                    let is_weight = parameter.shape().rank() > 1;
-                    let decays = self.decay_on == DecayOn::All || is_weight;
-                    let weight_decay = if decays { self.rule.weight_decay } else { 0.0 };
+                    let (rate, decay) = self.groups.factors(&path, parameter.shape());
+                    let rule = SgdRule {
+                        learning_rate: rate * self.rule.learning_rate,
+                        weight_decay: decay * self.rule.weight_decay,
+                        ..self.rule
+                    };
                     let velocity = (self.rule.momentum != 0.0).then(|| {
                         let at_rest = || parameter.map(|_| T::zero());
                         self.velocity.entry(path.clone()).or_insert_with(at_rest)
                     });
-                    sgd::step(parameter, gradient, velocity, &SgdRule { weight_decay, ..self.rule })
+                    sgd::step(parameter, gradient, velocity, &rule)
                 })
                 .map_err(|error| Error::from(error).at(&path))?;
         }
@@ -104,7 +94,7 @@ impl<T: Float> Sgd<T> {
 
 #[cfg(test)]
 mod tests {
-    use residual_autograd::Tape;
+    use residual_autograd::{Gradients, Tape};
     use residual_nn::{Linear, Mode};
     use residual_tensor::Generator;
 
@@ -152,6 +142,17 @@ mod tests {
             assert_eq!(layer.bias.value().to_vec(), [bias]);
             assert_eq!(layer.weight.value().to_vec(), [1.0 - 0.5 * 4.25, -2.0 - 0.5 * 6.5]);
         }
+    }
+
+    #[test]
+    fn biases_can_have_a_rate_of_their_own() {
+        let (layer, gradients) = layer();
+        let mut sgd = Sgd::new(SgdRule { weight_decay: 0.25, momentum: 0.0, ..RULE });
+        sgd.groups.bias_rate = 4.0;
+        sgd.step(&layer, &gradients(&layer)).unwrap();
+        // Four times the rate, and the same pull towards zero.
+        assert_eq!(layer.bias.value().to_vec(), [4.0 - 0.5 * (4.0 * 2.0 + 0.25 * 4.0)]);
+        assert_eq!(layer.weight.value().to_vec(), [1.0 - 0.5 * 4.25, -2.0 - 0.5 * 6.5]);
     }
 
     #[test]

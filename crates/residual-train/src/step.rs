@@ -1,0 +1,113 @@
+//! One step of the training loop: a batch through the network, in parts if it is to be, its gradients to the
+//! optimizer, and the average after it.
+
+use std::{cell::OnceCell, rc::Rc};
+
+use residual_autograd::Tape;
+use residual_data::{Batch, Samples};
+use residual_nn::{Mode, Module};
+use residual_tensor::{Float, Tensor};
+
+use crate::{
+    Checkpoint, GradientSum, Result, RunConfig, RunFolder, Trainable, Trainer, evaluate::in_precision,
+};
+
+impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
+    /// Makes a step with the gradients of a batch.
+    pub(crate) fn step(&mut self, batch: Batch<S::Target>, folder: Option<&RunFolder>) -> Result<()> {
+        let iteration = self.state.training.position.iterations();
+        let samples = batch.targets.len();
+        let size = self.fit.micro_batch.unwrap_or(samples).clamp(1, samples.max(1));
+        let mut gradients = GradientSum::new();
+        let mut targets = batch.targets.into_iter();
+        for (number, inputs) in parts(batch.inputs, size).into_iter().enumerate() {
+            let targets: Vec<S::Target> = targets.by_ref().take(size).collect();
+            let weight = targets.len() as f64 / samples as f64;
+            self.part(iteration, number, inputs, targets, weight, &mut gradients, folder)?;
+        }
+        if let Some(path) = gradients.broken() {
+            return Err(self.diverged(format!("the gradient of {path} is not finite"), folder));
+        }
+        if let Some(longest) = self.fit.optimizer.clip_norm {
+            gradients.clip(longest);
+        }
+        let (factor, momentum) = (self.rate(iteration), self.fit.schedule.momentum(iteration, &self.length));
+        let Checkpoint { model, optimizer, average, training } = &mut self.state;
+        optimizer.step(model.module(), &gradients, factor, momentum)?;
+        drop(gradients);
+        if let Some(average) = average {
+            average.follow(model.module(), iteration + 1, self.length.iterations);
+        }
+        training.position.batch += 1;
+        Ok(())
+    }
+
+    /// Adds the gradients of a part of a batch.
+    #[expect(clippy::too_many_arguments, reason = "a part is all of these, once")]
+    fn part(
+        &mut self,
+        iteration: u64,
+        number: usize,
+        mut inputs: Tensor<f32>,
+        mut targets: Vec<S::Target>,
+        weight: f64,
+        gradients: &mut GradientSum<T>,
+        folder: Option<&RunFolder>,
+    ) -> Result<()> {
+        let mixed = self.fit.mix.apply(&mut inputs, &mut self.mixing.split(iteration).split(number));
+        let net = self.state.model.module();
+        let tape = if self.fit.checkpoint_gradients { Tape::checkpointing() } else { Tape::new() };
+        let inputs = in_precision(inputs);
+        let outputs = net.forward(&tape.input(inputs.clone()), Mode::Train)?;
+        let mut loss = self.objective.loss(&outputs, &targets, Mode::Train)?;
+        if let Some(mixed) = mixed {
+            targets.rotate_right(1);
+            let other = self.objective.loss(&outputs, &targets, Mode::Train)?;
+            targets.rotate_left(1);
+            let [own, rest] = [mixed.own, 1.0 - mixed.own].map(T::of);
+            loss = loss.mul_scalar(own)?.add(&other.mul_scalar(rest)?)?;
+        }
+        let value = loss.value().as_slice()[0].to_f64();
+        if !value.is_finite() {
+            let first = first_not_finite(net, &inputs)?;
+            let first = first.map_or_else(
+                || "the network's outputs are finite".to_owned(),
+                |path| format!("the first value that is not finite comes from {path}"),
+            );
+            return Err(self.diverged(format!("the loss is {value} and {first}"), folder));
+        }
+        self.objective.count(outputs.value(), &targets, value, &mut self.state.training.tally);
+        let found = loss.backward()?;
+        gradients.add(self.state.model.module(), &found, weight);
+        Ok(())
+    }
+}
+
+/// The path of the layer whose output is the first that holds an infinite value or none.
+fn first_not_finite<T: Float>(net: &dyn Module<T>, inputs: &Tensor<T>) -> Result<Option<String>> {
+    let finite = |value: &Tensor<T>| value.as_slice().iter().all(|x| x.is_finite());
+    if !finite(inputs) {
+        return Ok(Some("the pictures".to_owned()));
+    }
+    let first = Rc::new(OnceCell::new());
+    let tape = Tape::without_recording();
+    let found = first.clone();
+    tape.observe(move |path, y| {
+        if found.get().is_none() && !finite(y.value()) {
+            let _ = found.set(path.to_owned());
+        }
+    });
+    net.forward(&tape.input(inputs.clone()), Mode::Train)?;
+    Ok(first.get().cloned())
+}
+
+/// A batch `[n, c, h, w]`, channels-last, in parts of so many samples, of which the last may be smaller.
+pub(crate) fn parts(inputs: Tensor<f32>, size: usize) -> Vec<Tensor<f32>> {
+    let samples = inputs.shape()[0];
+    if size >= samples {
+        return vec![inputs];
+    }
+    let starts = (0..samples).step_by(size.max(1));
+    let part = |start: usize| inputs.slice(0, start..samples.min(start + size));
+    starts.map(|start| part(start).expect("a range of the samples")).collect()
+}
