@@ -127,8 +127,6 @@ impl<T: Float> Units<T> {
             return;
         }
         assert!(scratch.len() >= self.scratch_len() && copied.len() <= self.channels());
-        // The same in every row.
-        let runs: Vec<Run> = self.runs(1, columns).collect();
         for (index, start) in copied.clone().step_by(block_len).enumerate() {
             let block = start..copied.end.min(start + block_len);
             let normalize = x.normalization.map(|normalization| normalization.at(start, block.len()));
@@ -144,7 +142,7 @@ impl<T: Float> Units<T> {
                         continue;
                     };
                     let mut filled = 0;
-                    for run in &runs {
+                    for run in self.runs(1, columns) {
                         to[filled * block_len..run.to.start * block_len].fill(T::zero());
                         filled = run.to.end;
                         let pixel = (image * input[0] + row) * input[1] + run.from;
@@ -205,11 +203,20 @@ impl<T: Float> Units<T> {
 
     /// The runs of scratch positions of `outputs` along `axis` that see neighbouring inputs.
     fn runs(&self, axis: usize, outputs: &Range<usize>) -> impl Iterator<Item = Run> {
-        let source =
-            move |at| source(&self.correlation.axes[axis], self.scratch_step[axis], outputs.start, at);
+        let (along, step, first) = (&self.correlation.axes[axis], self.scratch_step[axis], outputs.start);
+        let source = move |at| source(along, step, first, at);
         let count = self.scratch_positions(axis, outputs.len());
         let mut position = 0;
         std::iter::from_fn(move || {
+            if step == along.stride && position < count {
+                // All positions see neighbours: one run, between what lies in the padding.
+                position = count;
+                let before = (first * along.stride) as isize + along.reach_before();
+                let start = before.min(0).unsigned_abs();
+                let end = (along.length as isize - before).clamp(0, count as isize) as usize;
+                return (start < end)
+                    .then(|| Run { to: start..end, from: start.wrapping_add_signed(before) });
+            }
             let from = loop {
                 if position == count {
                     return None;

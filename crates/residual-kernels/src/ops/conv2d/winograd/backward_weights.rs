@@ -98,21 +98,20 @@ impl<T: Float> WinogradGradient<T> {
             return;
         }
         let parts = even(self.tiling.count() / PART_TILES).clamp(1, MOST_PARTS);
-        let blocks: Vec<Range<usize>> = self.tiling.blocks().collect();
         let block_len = self.tiling.block_groups() * self.group_len();
-        if parts * blocks.len() >= 2 && block_len <= self.tiling.isa.numbers_in(RESIDENT_SUMS) {
-            self.in_parts(parts, &blocks, x, dy, dw);
+        if parts * self.tiling.blocks() >= 2 && block_len <= self.tiling.isa.numbers_in(RESIDENT_SUMS) {
+            self.in_parts(parts, x, dy, dw);
         } else {
             self.in_points(x, dy, dw);
         }
     }
 
-    fn in_parts(&self, parts: usize, blocks: &[Range<usize>], x: Source<'_, T>, dy: &[T], dw: &mut [T]) {
+    fn in_parts(&self, parts: usize, x: Source<'_, T>, dy: &[T], dw: &mut [T]) {
         let tiles = self.tiling.count();
         let mut sums = Tensor::unfilled([parts, self.sums_len()], Layout::Contiguous);
         let shared = Shared::new(sums.as_mut_slice());
-        for_each_task(parts * blocks.len(), |task| {
-            let (groups, part) = (&blocks[task / parts], task % parts);
+        for_each_task(parts * self.tiling.blocks(), |task| {
+            let (groups, part) = (&self.tiling.block(task / parts), task % parts);
             // SAFETY: the part's sums for these groups are this task's own.
             let sums = unsafe {
                 let start = shared.at(part * self.sums_len() + groups.start * self.group_len());

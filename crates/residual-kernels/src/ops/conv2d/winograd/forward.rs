@@ -150,7 +150,7 @@ impl<T: Float> Winograd<T> {
         assert_eq!(packed.len(), self.packed_len());
         assert_eq!(y.len(), self.correlation.output_len());
         let chunks = self.tiling.count().div_ceil(self.chunk);
-        let blocks: Vec<Range<usize>> = self.tiling.blocks().collect();
+        let blocks = self.tiling.blocks();
         let moments_width = groups * self.panels_width();
         let mut partial = with_statistics.then(|| {
             let pixels = |tile| self.tiling.outputs(self.tiling.place(tile)).1.iter().product::<usize>();
@@ -172,8 +172,8 @@ impl<T: Float> Winograd<T> {
         };
 
         // A unit is a chunk of tiles in a block of groups; those of a block are neighbours.
-        let units = blocks.len() * chunks;
-        let unit = |unit: usize| (&blocks[unit / chunks], unit % chunks);
+        let units = blocks * chunks;
+        let unit = |unit: usize| (self.tiling.block(unit / chunks), unit % chunks);
         let block_inputs = self.tiling.block_groups() * inputs;
         if units < 2 * threads::count() {
             // So few units that threads share out the panels, once V is there.
@@ -182,12 +182,12 @@ impl<T: Float> Winograd<T> {
             let at_once = (self.most_shared / unit_len).clamp(1, units.max(1));
             let mut v = Buffer::recycled(at_once * unit_len);
             for first in (0..units).step_by(at_once) {
-                let some: Vec<_> = (first..units.min(first + at_once)).map(unit).collect();
-                self.transform_units(&some, x, &mut v, pitch);
-                for_each_task(self.panels.len() * self.tiling.block_groups() * some.len(), |task| {
-                    let (task, index) = (task / some.len(), task % some.len());
+                let count = at_once.min(units - first);
+                self.transform_units(count, |index| unit(first + index), x, &mut v, pitch);
+                for_each_task(self.panels.len() * self.tiling.block_groups() * count, |task| {
+                    let (task, index) = (task / count, task % count);
                     let (within, panel) = (task / self.panels.len(), &self.panels[task % self.panels.len()]);
-                    let (groups, chunk) = some[index];
+                    let (groups, chunk) = unit(first + index);
                     if within >= groups.len() {
                         return;
                     }
@@ -204,10 +204,10 @@ impl<T: Float> Winograd<T> {
                 let mut v = pitch.planes(self.tiling.size);
                 let planes = v.as_mut_ptr();
                 // SAFETY: the planes were made for these tiles, here.
-                unsafe { self.tiling.spread(Side::Inputs, tiles.clone(), groups, x, planes, pitch) };
+                unsafe { self.tiling.spread(Side::Inputs, tiles.clone(), &groups, x, planes, pitch) };
                 // The same thread will probably have the next unit. Of a block, most of what is seen belongs
                 // to others.
-                let next = (blocks.len() == 1 && index + 1 < units).then(|| self.chunk_tiles(index + 1));
+                let next = (blocks == 1 && index + 1 < units).then(|| self.chunk_tiles(index + 1));
                 let seen = next.map(|next| self.tiling.seen(Side::Inputs, &next, x.numbers));
                 let mut ahead = Ahead::new(seen.unwrap_or_default());
                 for (within, group) in groups.clone().enumerate() {
@@ -232,22 +232,29 @@ impl<T: Float> Winograd<T> {
         near_equal_part(count, count.div_ceil(self.chunk), chunk)
     }
 
-    /// V of several units, one after the other, with tiles shared out to all threads.
-    fn transform_units(&self, units: &[(&Range<usize>, usize)], x: Source<'_, T>, v: &mut [T], pitch: Pitch) {
+    /// V of so many units, each some groups and a chunk, one after the other, with tiles shared out to all threads.
+    fn transform_units(
+        &self,
+        units: usize,
+        unit: impl Fn(usize) -> (Range<usize>, usize) + Sync,
+        x: Source<'_, T>,
+        v: &mut [T],
+        pitch: Pitch,
+    ) {
         /// Tiles of a task.
         const TILES: usize = 4;
         let unit_len = self.tiling.size.planes() * pitch.plane;
-        assert!(v.len() >= units.len() * unit_len);
+        assert!(v.len() >= units * unit_len);
         let v = Shared::new(v);
         let parts = self.chunk.div_ceil(TILES);
-        for_each_task(units.len() * parts, |task| {
-            let (unit, first) = (task / parts, task % parts * TILES);
-            let (groups, chunk) = units[unit];
+        for_each_task(units * parts, |task| {
+            let (index, first) = (task / parts, task % parts * TILES);
+            let (groups, chunk) = unit(index);
             let Range { start, end } = self.chunk_tiles(chunk);
             let tiles = end.min(start + first)..end.min(start + first + TILES);
-            let planes = v.at(unit * unit_len + first * pitch.tile);
+            let planes = v.at(index * unit_len + first * pitch.tile);
             // SAFETY: these tiles' rows of the unit's planes exist and are this task's own.
-            unsafe { self.tiling.spread(Side::Inputs, tiles, groups, x, planes, pitch) };
+            unsafe { self.tiling.spread(Side::Inputs, tiles, &groups, x, planes, pitch) };
         });
     }
 

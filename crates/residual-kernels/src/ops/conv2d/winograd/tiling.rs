@@ -119,10 +119,15 @@ impl<T: Float> Tiling<T> {
         (BLOCK_CHANNELS / self.inputs.max(self.outputs).max(1)).clamp(1, self.groups.max(1))
     }
 
-    /// The groups in blocks that are transformed together.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
-        let (groups, block) = (self.groups, self.block_groups());
-        (0..groups).step_by(block).map(move |first| first..groups.min(first + block))
+    /// How many blocks of groups there are.
+    pub(super) fn blocks(&self) -> usize {
+        self.groups.div_ceil(self.block_groups())
+    }
+
+    /// The groups of a block, which are transformed together.
+    pub(super) fn block(&self, index: usize) -> Range<usize> {
+        let first = index * self.block_groups();
+        first..self.groups.min(first + self.block_groups())
     }
 
     /// How many tiles there are.
