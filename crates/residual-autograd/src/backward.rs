@@ -16,11 +16,12 @@ pub struct Gradients<T: Float> {
 }
 
 impl<T: Float> Gradients<T> {
-    /// The gradient with respect to a [leaf](Tape::leaf).
+    /// The gradient with respect to a [leaf](Tape::leaf), or the result of an operation whose gradient is
+    /// [retained](Var::retain_gradient).
     ///
-    /// `None` for a variable that has none: a [constant](Tape::input), a leaf that does not lead to
-    /// where the backward pass began, the result of an operation (whose gradient is not kept), and
-    /// any variable of another tape.
+    /// `None` for a variable that has none: a [constant](Tape::input), one that does not lead to where the
+    /// backward pass began, the result of an operation whose gradient is not retained, and any variable of
+    /// another tape.
     pub fn of(&self, leaf: &Var<T>) -> Option<&Tensor<T>> {
         if leaf.tape().0.borrow().id != self.tape {
             return None;
@@ -74,6 +75,9 @@ impl<T: Float> Var<T> {
             if tape.is_source(node) {
                 by_node.insert(node, gradient);
             } else {
+                if tape.0.borrow().retained.contains(&node) {
+                    by_node.insert(node, gradient.clone());
+                }
                 tape.step_back(node, gradient, &mut arrived, spans.as_mut())?;
             }
         }

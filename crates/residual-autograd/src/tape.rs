@@ -1,6 +1,10 @@
 //! The tape: operations in the order in which they were run.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    rc::Rc,
+};
 
 use residual_tensor::{Float, Shape, Tensor};
 
@@ -29,6 +33,8 @@ pub(crate) struct Recording<T: Float> {
     pub(crate) clock: Option<Clock>,
     /// Each state that is used, so that it gets one gradient.
     pub(crate) states: HashMap<Id, UsedState<T>>,
+    /// Results of operations whose gradient is kept.
+    pub(crate) retained: HashSet<usize>,
 }
 
 /// A state as the tape knows it.
@@ -116,6 +122,7 @@ impl<T: Float> Tape<T> {
             replay: false,
             clock: None,
             states: HashMap::new(),
+            retained: HashSet::new(),
         })))
     }
 

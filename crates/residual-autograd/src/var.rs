@@ -82,6 +82,17 @@ impl<T: Float> Var<T> {
         self.node.is_some_and(|node| self.tape.0.borrow().nodes[node].needs_gradient)
     }
 
+    /// Keeps the gradient with respect to this variable, although it is the result of an operation, so that
+    /// [`Gradients::of`](crate::Gradients::of) has it: PyTorch's `retain_grad`. Does nothing on a tape that
+    /// does not record.
+    ///
+    /// What a checkpointed block computes inside runs on a tape of its own; only its result can be retained.
+    pub fn retain_gradient(&self) {
+        if let Some(node) = self.node {
+            self.tape.0.borrow_mut().retained.insert(node);
+        }
+    }
+
     /// Puts an operation that was run on `inputs` and gave `output` onto this variable's tape, and
     /// returns the output as a variable.
     ///

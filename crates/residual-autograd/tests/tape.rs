@@ -47,6 +47,19 @@ fn a_variable_used_twice_gets_the_sum() {
 }
 
 #[test]
+fn a_retained_gradient_is_that_of_all_uses_and_others_are_not_kept() {
+    let tape = Tape::new();
+    let x = tape.leaf(Tensor::full([1], 3.0f64));
+    let square = x.mul(&x).unwrap();
+    let double = square.add(&square).unwrap();
+    square.retain_gradient();
+    let gradients = double.mul(&square).unwrap().backward().unwrap(); // 2s²
+    assert_eq!(gradients.of(&square).unwrap().item().unwrap(), 4.0 * 9.0);
+    assert_eq!(gradients.of(&x).unwrap().item().unwrap(), 4.0 * 9.0 * 6.0);
+    assert!(gradients.of(&double).is_none());
+}
+
+#[test]
 fn depth_does_not_matter() {
     let tape = Tape::new();
     let x = tape.leaf(Tensor::full([1], 1.0f32));

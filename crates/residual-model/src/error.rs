@@ -61,6 +61,22 @@ pub enum ModelError {
         /// The network.
         network: String,
     },
+    /// A class that the model does not have.
+    #[error("there is no class '{}': the classes are {known}", .name.escape_debug())]
+    Class {
+        /// The class asked for.
+        name: String,
+        /// Those that there are, or the first of them.
+        known: String,
+    },
+    /// A place in the network that does not exist, or where a picture has no height and width any more.
+    #[error("there is nothing to look at in '{}': name a stage, such as {known}", .stage.escape_debug())]
+    Stage {
+        /// The place asked for.
+        stage: String,
+        /// The stages that there are.
+        known: String,
+    },
     /// Names for another number of classes.
     #[error("{}: the network has {network} classes, but there are {names} names; give one for each", .path.display())]
     Classes {

@@ -4,6 +4,7 @@
 //! - [`Classifier`] is the front door: it opens a file and says what pictures show, to any number of
 //!   threads at once.
 //! - [`OpenOptions`] says what a file does not, and reads one without classifying anything.
+//! - [`Model::explain`] says what in a picture speaks for a class.
 //! - [`Model`] is the value, of `f32` or `f64`, that a file holds; [`onnx_graph`] writes its network for
 //!   other programs.
 //!
@@ -36,6 +37,7 @@
 
 mod classifier;
 mod error;
+mod explain;
 mod labels;
 mod model;
 mod onnx;
@@ -48,6 +50,7 @@ mod weights;
 
 pub use classifier::Classifier;
 pub use error::{ModelError, TomlError};
+pub use explain::Explanation;
 pub use model::Model;
 pub use onnx::onnx_graph;
 pub use options::{Description, OpenOptions, Opened};

@@ -3,8 +3,10 @@
 use std::{io, path::PathBuf};
 
 use residual_data::DataError;
+use residual_kernels::KernelError;
 use residual_model::ModelError;
 use residual_train::TrainError;
+use residual_zoo::ZooError;
 
 /// A report that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,15 @@ pub enum ReportError {
     /// A picture cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// A network of an experiment cannot be built.
+    #[error(transparent)]
+    Zoo(#[from] ZooError),
+    /// A layer of a network refused its input.
+    #[error(transparent)]
+    Layer(#[from] residual_nn::Error),
+    /// An operation refused its input.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     /// The system refuses to write a file.
     #[error("cannot write {}: {source}", .path.display())]
     Write {
@@ -32,4 +43,9 @@ pub enum ReportError {
         /// Why not.
         reason: String,
     },
+}
+
+/// The error of a drawing or a page that could not be made.
+pub(crate) fn failed(error: impl std::fmt::Display) -> ReportError {
+    ReportError::Drawing { reason: error.to_string().replace('\n', " ") }
 }

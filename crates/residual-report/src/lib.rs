@@ -1,13 +1,16 @@
 //! What a training was like, to look at: the run as a page, its curves and its confusion matrix, and
-//! where the time of a training step goes.
+//! where the time of a training step goes; and the papers' claims as experiments.
 //!
 //! - [`write`](write()) puts `report.html`, `curves.svg`, `confusion.svg` and `sample.png` into the
 //!   folder of a run.
+//! - [`experiment`] measures a claim and writes a page of its own.
+//! - [`explanation_picture`] draws where a network looks.
+//! - [`network_svg`] draws a network as the paper's figure 3 does.
 //! - [`profile_svg`] draws a [`Profile`](residual_train::Profile).
 //!
 //! **Decision.** The page is one file that needs nothing else: drawings and pictures are part of it.
 //!
-//! **Not here.** What is measured: that is decided where it is measured (`residual-train`).
+//! **Not here.** What is measured of a run: that is decided where it is measured (`residual-train`).
 //!
 //! ```
 //! use residual_train::{Data, RunFolder, Span, TrainConfig, Trainer};
@@ -26,7 +29,7 @@
 //! let folder = RunFolder::numbered(runs, "faces")?;
 //! trainer.fit(Some(&folder), &mut (), &false.into())?;
 //!
-//! residual_report::write(&folder, &trainer.checkpoint().training, trainer.validation())?;
+//! residual_report::write(&folder, &trainer)?;
 //! assert!(folder.report().exists());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -37,12 +40,18 @@ mod curves;
 mod data_uri;
 mod drawing;
 mod error;
+pub mod experiment;
+mod explanation;
 mod machine;
+mod network;
 mod page;
+mod plot;
 mod profile;
 
 pub use error::ReportError;
+pub use explanation::explanation_picture;
 pub use machine::Machine;
+pub use network::network_svg;
 pub use page::{Report, write};
 pub use profile::profile_svg;
 

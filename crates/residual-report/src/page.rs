@@ -4,13 +4,24 @@
 use std::{fs, ops::ControlFlow, path::PathBuf};
 
 use minijinja::{AutoEscape, Environment, Value, value::Serde};
-use residual_data::{Dataset, Loader};
+use residual_data::{Dataset, ImageShape, Loader, Picture, Preprocess};
 use residual_model::Model;
 use residual_nn::Module;
-use residual_train::{EpochRecord, Evaluation, Mistake, RunFolder, Training, evaluate, layer_by_layer};
+use residual_train::{
+    Calibration, Confusion, EpochRecord, Evaluation, Mistake, RunFolder, Trainer, Training, evaluate,
+    layer_by_layer,
+};
 use serde::Serialize;
 
-use crate::{Machine, ReportError, Result, confusion, curves, data_uri};
+use crate::{
+    Machine, ReportError, Result, confusion, curves, data_uri,
+    drawing::Drawn,
+    error::failed,
+    plot::{self, Axis, COLOURS, Line, Plot},
+};
+
+/// How all pages look, in light and in dark.
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// What a report was made of.
 #[derive(Debug)]
@@ -21,12 +32,14 @@ pub struct Report {
     pub sample_class: Option<String>,
 }
 
-/// Evaluates the best network of a run, which is in the run's folder, on the pictures of `val`, and
+/// Evaluates the best network of a run, which is in the run's folder, on the pictures that it is validated on, and
 /// writes `report.html`, `curves.svg`, `confusion.svg` and `sample.png` beside it.
 ///
 /// # Errors
 /// If the network or a picture cannot be read, or a file cannot be written; with its path.
-pub fn write(folder: &RunFolder, training: &Training, val: &Loader) -> Result<Report> {
+pub fn write(folder: &RunFolder, trainer: &Trainer<f32>) -> Result<Report> {
+    let training = &trainer.checkpoint().training;
+    let val = trainer.validation();
     let best = Model::<f32>::open(folder.best())?;
     let evaluation = evaluate(layer_by_layer(&best.net), val, |_| ControlFlow::Continue(()))?;
     let data = val.samples().dataset();
@@ -40,6 +53,7 @@ pub fn write(folder: &RunFolder, training: &Training, val: &Loader) -> Result<Re
     let mistakes = evaluation.mistakes.iter();
     let mistakes = mistakes.map(|mistake| ShownMistake::new(mistake, &**data, &best.classes));
     let page = Page {
+        style: STYLE,
         model: &best.net.config().name,
         data: training.config.data.to_string(),
         parameters: best.net.parameter_count(),
@@ -49,7 +63,12 @@ pub fn write(folder: &RunFolder, training: &Training, val: &Loader) -> Result<Re
         history: &training.history,
         seconds: training.history.iter().map(|record| record.seconds).sum(),
         curves,
+        over_time: over_time(training).map_err(failed)?,
+        batch: first_batch(trainer.training())?,
         confusion,
+        confused: Confused::pairs(&evaluation.confusion, &best.classes),
+        calibration: calibration(&evaluation.calibration).map_err(failed)?,
+        calibration_error: evaluation.calibration.error(),
         mistakes: mistakes.collect::<Result<_>>()?,
         config: training.config.to_toml(),
         machine: Machine::here(),
@@ -62,11 +81,8 @@ pub fn write(folder: &RunFolder, training: &Training, val: &Loader) -> Result<Re
     Ok(Report { evaluation, sample_class })
 }
 
-fn failed(error: impl std::fmt::Display) -> ReportError {
-    ReportError::Drawing { reason: error.to_string().replace('\n', " ") }
-}
-
-fn write_file(path: PathBuf, text: &str) -> Result<()> {
+/// Writes a file of a report.
+pub(crate) fn write_file(path: PathBuf, text: &str) -> Result<()> {
     fs::write(&path, text).map_err(|source| ReportError::Write { path, source })
 }
 
@@ -79,9 +95,19 @@ fn write_sample(folder: &RunFolder, data: &dyn Dataset, mistakes: &[Mistake]) ->
     Ok(data.classes().get(sample.label).cloned())
 }
 
+/// Where templates are filled in, with what they may do to a value.
+pub(crate) fn environment() -> Environment<'static> {
+    let mut pages = Environment::new();
+    pages.set_auto_escape_callback(|_| AutoEscape::Html);
+    pages.add_filter("percent", |fraction: f64| format!("{:.1} %", 100.0 * fraction));
+    pages.add_filter("decimals", |value: f64, digits: usize| format!("{value:.digits$}"));
+    pages
+}
+
 /// What the page is filled with.
 #[derive(Serialize)]
 struct Page<'a> {
+    style: &'static str,
     model: &'a str,
     data: String,
     parameters: usize,
@@ -91,7 +117,13 @@ struct Page<'a> {
     history: &'a [EpochRecord],
     seconds: f64,
     curves: String,
+    over_time: String,
+    /// The first pictures that the network learnt from.
+    batch: Vec<String>,
     confusion: String,
+    confused: Vec<Confused<'a>>,
+    calibration: String,
+    calibration_error: f64,
     mistakes: Vec<ShownMistake>,
     config: String,
     machine: Machine,
@@ -102,11 +134,7 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn render(&self) -> std::result::Result<String, minijinja::Error> {
-        let mut pages = Environment::new();
-        pages.set_auto_escape_callback(|_| AutoEscape::Html);
-        pages.add_filter("percent", |fraction: f64| format!("{:.1} %", 100.0 * fraction));
-        pages.add_filter("decimals", |value: f64, digits: usize| format!("{value:.digits$}"));
-        pages.render_str(include_str!("report.html"), Value::from(Serde(self)))
+        environment().render_str(include_str!("report.html"), Value::from(Serde(self)))
     }
 }
 
@@ -127,5 +155,140 @@ impl ShownMistake {
             taken_for: classes[mistake.predicted].clone(),
             probability: mistake.probability,
         })
+    }
+}
+
+/// The learning rate at the end of each epoch.
+fn over_time(training: &Training) -> Drawn<String> {
+    let rates = training.history.iter().map(|record| (record.epoch as f64, record.learning_rate));
+    plot::lines(&[Plot {
+        title: "Learning rate at the end of each epoch".into(),
+        x: Axis::linear("epoch"),
+        y: Axis::linear("rate").including(0.0),
+        lines: vec![Line {
+            name: "learning rate".into(),
+            points: rates.collect(),
+            colour: COLOURS[6],
+            dashed: false,
+        }],
+    }])
+}
+
+/// A reliability diagram, and how sure the network is how often.
+fn calibration(calibration: &Calibration) -> Drawn<String> {
+    let images: u64 = calibration.bins().iter().map(|bin| bin.images).sum();
+    let filled = || calibration.bins().iter().filter(|bin| bin.images > 0);
+    let line = |name: &str, points: Vec<(f64, f64)>, colour: usize, dashed| Line {
+        name: name.into(),
+        points,
+        colour: COLOURS[colour],
+        dashed,
+    };
+    let reliability = Plot {
+        title: "Right as often as it is sure?".into(),
+        x: Axis::percent("how sure it is"),
+        y: Axis::percent("how often it is right"),
+        lines: vec![
+            line("what would be", vec![(0.0, 0.0), (1.0, 1.0)], 6, true),
+            line("the network", filled().map(|bin| (bin.confidence(), bin.accuracy())).collect(), 0, false),
+        ],
+    };
+    let shares = filled().map(|bin| (bin.confidence(), bin.images as f64 / images.max(1) as f64));
+    let shares = Plot {
+        title: "How sure it is how often".into(),
+        x: Axis::percent("how sure it is").including(1.0),
+        y: Axis::percent("part of the pictures"),
+        lines: vec![line("the network", shares.collect(), 0, false)],
+    };
+    plot::lines(&[reliability, shares])
+}
+
+/// Two classes that are mistaken for each other.
+#[derive(Serialize)]
+struct Confused<'a> {
+    class: &'a str,
+    taken_for: &'a str,
+    count: u64,
+    /// The part of the pictures of the class.
+    part: f64,
+}
+
+impl<'a> Confused<'a> {
+    /// The pairs with the most mistakes, those first that are the largest part of their class.
+    fn pairs(confusion: &Confusion, classes: &'a [String]) -> Vec<Self> {
+        const MOST: usize = 8;
+        let rows = confusion.rows().iter().enumerate();
+        let mut pairs: Vec<Self> = rows
+            .flat_map(|(class, counts)| {
+                let support = counts.iter().sum::<u64>().max(1) as f64;
+                let mistakes =
+                    counts.iter().enumerate().filter(move |&(other, &count)| other != class && count > 0);
+                mistakes.map(move |(other, &count)| Self {
+                    class: &classes[class],
+                    taken_for: &classes[other],
+                    count,
+                    part: count as f64 / support,
+                })
+            })
+            .collect();
+        pairs.sort_by(|a, b| b.count.cmp(&a.count).then(b.part.total_cmp(&a.part)));
+        pairs.truncate(MOST);
+        pairs
+    }
+}
+
+/// The first pictures of the first epoch as the network saw them: shifted, mirrored, erased, whatever the
+/// run says.
+fn first_batch(training: &Loader) -> Result<Vec<String>> {
+    const MOST: usize = 24;
+    let Some(batch) = training.epoch(0)?.next() else { return Ok(Vec::new()) };
+    let batch = batch?;
+    let preprocess = training.samples().preprocess();
+    let inputs = batch.inputs.as_slice().chunks_exact(preprocess.input.elements()).take(MOST);
+    inputs.map(|input| Ok(data_uri::png(&data_uri::shrunk(restored(input, preprocess)?)?.to_png()))).collect()
+}
+
+/// The picture of a standardised input, channels innermost. What varied it may have left it outside of what a
+/// picture can hold.
+fn restored(input: &[f32], preprocess: &Preprocess) -> Result<Picture> {
+    let ImageShape { channels, .. } = preprocess.input;
+    let pixels = input.iter().enumerate().map(|(at, value)| {
+        let channel = at % channels;
+        let mean = preprocess.pixel_mean.as_ref().map_or(preprocess.mean[channel], |means| means[at]);
+        (255.0 * (value * preprocess.std[channel] + mean)).round().clamp(0.0, 255.0) as u8
+    });
+    Ok(Picture::new(preprocess.input, pixels.collect())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use residual_data::{Faces, Placement, Split, Standardise};
+
+    use super::*;
+
+    #[test]
+    fn a_standardised_picture_is_restored() {
+        let faces = Faces::new(0, Split::Train, 14);
+        let face = faces.get(5).unwrap().image;
+        for standardise in [Standardise::Channel, Standardise::PixelMean] {
+            let preprocess = Preprocess::new(Faces::SHAPE).fit(&faces, standardise, 14).unwrap();
+            let mut input = vec![0.0; Faces::SHAPE.elements()];
+            preprocess.write(&face, Placement::default(), &mut input).unwrap();
+            assert_eq!(restored(&input, &preprocess).unwrap(), face);
+        }
+    }
+
+    #[test]
+    fn the_most_confused_come_first() {
+        let classes = ["a", "b", "c"].map(str::to_owned);
+        let mut confusion = Confusion::new(3);
+        let mistakes = [(0, 0, 5), (0, 1, 2), (1, 2, 3), (2, 0, 2), (2, 2, 1)];
+        for (class, predicted, count) in mistakes {
+            (0..count).for_each(|_| confusion.add(class, predicted));
+        }
+        let pairs = Confused::pairs(&confusion, &classes);
+        let named: Vec<_> = pairs.iter().map(|pair| (pair.class, pair.taken_for, pair.count)).collect();
+        assert_eq!(named, [("b", "c", 3), ("c", "a", 2), ("a", "b", 2)]);
+        assert_eq!(pairs[0].part, 1.0);
     }
 }

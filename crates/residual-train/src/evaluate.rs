@@ -11,7 +11,7 @@ use residual_weights::Entry;
 use serde::Serialize;
 
 use crate::{
-    ClassScore, Confusion, Result, Tally, TrainError,
+    Calibration, ClassScore, Confusion, Result, Tally, TrainError,
     metrics::{predicted, rows},
 };
 
@@ -32,6 +32,9 @@ pub struct Evaluation {
     pub classes: Vec<ClassScore>,
     /// Counts: rows are true classes, columns predictions.
     pub confusion: Confusion,
+    /// Whether it is right as often as it is sure.
+    #[serde(skip)]
+    pub calibration: Calibration,
     /// The most confident mistakes, the worst first.
     #[serde(skip)]
     pub mistakes: Vec<Mistake>,
@@ -69,6 +72,7 @@ pub fn evaluate<T: Float>(
     let names = loader.samples().dataset().classes();
     let mut tally = Tally::default();
     let mut confusion = Confusion::new(names.len());
+    let mut calibration = Calibration::new();
     let mut mistakes: Vec<Mistake> = Vec::new();
     for batch in loader.epoch(0)? {
         let batch = batch?;
@@ -82,8 +86,9 @@ pub fn evaluate<T: Float>(
         {
             let predicted = predicted(logits);
             confusion.add(label, predicted);
+            let probability = probabilities[predicted].to_f64();
+            calibration.add(probability, predicted == label);
             if predicted != label {
-                let probability = probabilities[predicted].to_f64();
                 mistakes.push(Mistake { index, label, predicted, probability });
             }
         }
@@ -101,6 +106,7 @@ pub fn evaluate<T: Float>(
         loss: tally.loss(),
         classes: confusion.per_class(names),
         confusion,
+        calibration,
         mistakes,
     })
 }

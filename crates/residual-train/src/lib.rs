@@ -36,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 mod average;
+mod calibration;
 mod checkpoint;
 mod config;
 mod error;
@@ -62,6 +63,7 @@ mod trial;
 mod whitening;
 
 pub use average::Averaging;
+pub use calibration::{Bin, Calibration};
 pub use checkpoint::{Checkpoint, Position, Training};
 pub use config::{ClassWeights, TrainConfig};
 pub use error::TrainError;

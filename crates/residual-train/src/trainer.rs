@@ -236,6 +236,11 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         self.fit.patience.is_some_and(|patience| waited >= patience.max(1))
     }
 
+    /// The samples that the network learns from, varied as it sees them.
+    pub fn training(&self) -> &Loader<S> {
+        &self.train
+    }
+
     /// The samples that decide which epoch is best, as the network sees them.
     pub fn validation(&self) -> &Loader<S> {
         &self.val

@@ -5,6 +5,8 @@ pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod data;
 pub(crate) mod eval;
+pub(crate) mod experiment;
+pub(crate) mod explain;
 pub(crate) mod inspect;
 pub(crate) mod man;
 mod opening;

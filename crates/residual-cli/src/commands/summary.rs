@@ -1,14 +1,17 @@
 //! `residual summary`.
 
+use std::{fs, path::PathBuf};
+
 use owo_colors::OwoColorize;
 use residual_model::ModelSpec;
-use residual_nn::Layer;
+use residual_nn::{Layer, Module};
+use residual_report::network_svg;
 use residual_tensor::Generator;
 use residual_zoo::{Summary, names};
 
 use crate::{
     Context,
-    error::Result,
+    error::{Error, Result},
     output::{self, bytes, line, table, thousands},
 };
 
@@ -18,6 +21,7 @@ use crate::{
 Examples:
   residual summary resnet50
   residual summary resnet18 --input 1x48x48 --classes 7 --batch 32
+  residual summary resnet34 --svg resnet34.svg
   residual summary --list")]
 pub(crate) struct Args {
     /// A name (see --list) or a TOML file that describes a network.
@@ -32,6 +36,9 @@ pub(crate) struct Args {
     /// Classes of the output [default: what the network is made for].
     #[arg(long, value_name = "N")]
     classes: Option<usize>,
+    /// Draw the network, too, as the paper's figure 3: shortcuts solid or dashed, shapes on the edges.
+    #[arg(long, value_name = "FILE.svg")]
+    svg: Option<PathBuf>,
     /// List the networks that have a name.
     #[arg(long, exclusive = true)]
     list: bool,
@@ -51,6 +58,10 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let [channels, height, width] = args.input.unwrap_or([config.input_channels, height, width]);
     let net = config.build::<f32>(&mut Generator::new(0))?;
     let summary = Summary::of(&net, [args.batch as usize, channels, height, width])?;
+    if let Some(path) = &args.svg {
+        let drawn = network_svg(&summary.model, &net.graph(), &net.trace(&summary.input)?);
+        fs::write(path, drawn).map_err(|source| Error::Write { path: path.clone(), source })?;
+    }
     if context.json {
         output::json(&summary);
     } else {

@@ -217,7 +217,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     if outcome == Outcome::Stopped {
         return Err(Error::Stopped { epoch: training.position.epoch + 1, folder: folder.path().into() });
     }
-    let report = residual_report::write(&folder, training, trainer.validation()).map_err(Box::new)?;
+    let report = residual_report::write(&folder, &trainer).map_err(Box::new)?;
 
     let (Some(best), Some(last)) = (training.best(), training.history.last()) else {
         unreachable!("a finished run has an epoch at least");
