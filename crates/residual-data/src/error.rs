@@ -218,6 +218,14 @@ pub enum DataError {
         /// The data set.
         name: String,
     },
+    /// A file of a kind that this program was built without.
+    #[error("cannot read {}: residual-data was built without its feature `{feature}`", .path.display())]
+    Feature {
+        /// The file.
+        path: PathBuf,
+        /// What would read it.
+        feature: &'static str,
+    },
     /// A batch must hold something.
     #[error("a batch of 0 images is not possible: choose a batch size of at least 1")]
     BatchSize,

@@ -1,8 +1,9 @@
 //! Resampling of 8-bit pixels as Pillow does it, to the last bit: weights in fixed point with 22
 //! bits, one axis after the other, and whole levels in between (Pillow's `Resample.c`).
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
+use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 
 use crate::ImageShape;
@@ -67,15 +68,24 @@ fn resize_channels<const CHANNELS: usize>(
 ) -> Vec<u8> {
     let columns = Taps::new(from.width, to.size[1], &to.columns, interpolation);
     let rows = Taps::new(from.height, to.size[0], &to.rows, interpolation);
+    let row = from.width * CHANNELS;
     if rows_first(from, to) {
-        let between = rows.across(pixels, from.width * CHANNELS);
+        let between = across(&rows, pixels, row);
         return columns.along::<CHANNELS>(&between, from.width);
     }
     // Only the rows that the result is made of.
-    let row = from.width * CHANNELS;
     let sources = rows.inputs();
-    let between = columns.along::<CHANNELS>(&pixels[sources.start * row..sources.end * row], from.width);
-    rows.starting_at(sources.start).across(&between, to.columns.len() * CHANNELS)
+    let pixels = &pixels[sources.start * row..sources.end * row];
+    let rows = rows.starting_at(sources.start);
+    // What stays as wide as it was is left out, not multiplied by 1.
+    let between = match from.width == to.size[1] && to.columns == (0..from.width) {
+        true => Cow::Borrowed(pixels),
+        false => Cow::Owned(columns.along::<CHANNELS>(pixels, from.width)),
+    };
+    match from.height == to.size[0] {
+        true => between.into_owned(),
+        false => across(&rows, &between, to.columns.len() * CHANNELS),
+    }
 }
 
 /// Whether Pillow (13.0) resizes rows before columns: where it takes away more than twice as many
@@ -90,12 +100,24 @@ const PRECISION: u32 = 22;
 /// Half a level.
 const HALF: i32 = 1 << (PRECISION - 1);
 
-/// Sums of neighboring columns that are taken together.
-const SUMS: usize = 16;
+/// Sums of neighboring columns that are taken together: as many as a few registers hold.
+const SUMS: usize = 32;
+/// Levels of neighboring rows that are taken together. Of fewer the compiler would rather take several weights at
+/// once, which do not lie side by side.
+const LANES: usize = 64;
 
 /// The level of a sum of weighted levels.
+#[inline(always)]
 fn level(sum: i32) -> u8 {
     (sum >> PRECISION).clamp(0, 255) as u8
+}
+
+/// The levels of sums. (`map` of an array is not inlined, and would be compiled for the oldest processor.)
+#[inline(always)]
+fn levels_of<const N: usize>(sums: &[i32; N]) -> [u8; N] {
+    let mut levels = [0; N];
+    levels.iter_mut().zip(sums).for_each(|(level, &sum)| *level = self::level(sum));
+    levels
 }
 
 /// For each output of one axis, the inputs that it is made of and the weight of each.
@@ -151,40 +173,107 @@ impl Taps {
 
     /// Rows of pixels of this width with the outputs in place of their columns.
     fn along<const CHANNELS: usize>(&self, pixels: &[u8], width: usize) -> Vec<u8> {
-        let (pixels, _) = pixels.as_chunks::<CHANNELS>();
-        let mut out = Vec::with_capacity(pixels.len() / width * self.first.len() * CHANNELS);
-        for row in pixels.chunks_exact(width) {
-            for (first, weights) in self.iter() {
-                let mut sums = [HALF; CHANNELS];
-                for (pixel, weight) in row[first..first + weights.len()].iter().zip(weights) {
-                    for channel in 0..CHANNELS {
-                        sums[channel] += i32::from(pixel[channel]) * weight;
-                    }
-                }
-                out.extend(sums.map(level));
-            }
+        // A pixel of a color picture takes the place of four levels, of which one is not used.
+        match CHANNELS {
+            1 => along::<1, 1, LANES>(self, pixels, width),
+            _ => along::<3, 4, { LANES / 4 }>(self, pixels, width),
         }
-        out
     }
+}
 
-    /// Rows of this many values with the outputs in their place.
-    fn across(&self, values: &[u8], width: usize) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.first.len() * width);
-        for (first, weights) in self.iter() {
-            let rows = &values[first * width..(first + weights.len()) * width];
-            // So many sums at a time as registers hold.
-            for at in (0..width).step_by(SUMS) {
-                let mut sums = [HALF; SUMS];
-                for (row, weight) in rows.chunks_exact(width).zip(weights) {
-                    for (sum, &value) in sums.iter_mut().zip(&row[at..]) {
-                        *sum += i32::from(value) * weight;
-                    }
+/// [`Taps::along`]. Many rows at a time are woven together, so that what has the same weight lies side by side.
+#[multiversion(targets("x86_64+avx2"))]
+fn along<const CHANNELS: usize, const PLACES: usize, const ROWS: usize>(
+    taps: &Taps,
+    pixels: &[u8],
+    width: usize,
+) -> Vec<u8> {
+    let (row, out_row) = (width * CHANNELS, taps.first.len() * CHANNELS);
+    let mut out = vec![0; pixels.len() / row * out_row];
+    let mut woven = vec![[[0u8; PLACES]; ROWS]; width];
+    for (rows, out) in pixels.chunks(row * ROWS).zip(out.chunks_mut(out_row * ROWS)) {
+        for (place, row) in rows.chunks_exact(row).enumerate() {
+            weave::<CHANNELS, PLACES, ROWS>(&mut woven, row.as_chunks().0, place);
+        }
+        for (column, (first, weights)) in taps.iter().enumerate() {
+            let levels = weighted(woven[first..first + weights.len()].as_flattened().as_flattened(), weights);
+            let (pixels, _) = levels.as_chunks::<PLACES>();
+            for (out, pixel) in out.chunks_exact_mut(out_row).zip(pixels) {
+                let out = &mut out[column * CHANNELS..];
+                // Four bytes go in one step, and three do not; the next pixel is written over the fourth.
+                match out.first_chunk_mut::<PLACES>() {
+                    Some(out) => *out = *pixel,
+                    None => out.copy_from_slice(&pixel[..CHANNELS]),
                 }
-                out.extend(sums.iter().take(width - at).map(|&sum| level(sum)));
             }
         }
-        out
     }
+    out
+}
+
+/// Puts the pixels of a row into their place in each column.
+#[inline(always)]
+fn weave<const CHANNELS: usize, const PLACES: usize, const ROWS: usize>(
+    woven: &mut [[[u8; PLACES]; ROWS]],
+    pixels: &[[u8; CHANNELS]],
+    place: usize,
+) {
+    let (fours, rest) = woven.as_chunks_mut::<4>();
+    let (fours_of_pixels, rest_of_pixels) = pixels.as_chunks::<4>();
+    for (woven, pixels) in fours.iter_mut().zip(fours_of_pixels) {
+        let pixels = pixels.as_flattened();
+        for (number, woven) in woven.iter_mut().enumerate() {
+            // What lies behind a pixel comes with it, where there is something: the place is not used.
+            let pixel = &pixels[number * CHANNELS..];
+            match pixel.first_chunk::<PLACES>() {
+                Some(pixel) => woven[place] = *pixel,
+                None => woven[place][..CHANNELS].copy_from_slice(&pixel[..CHANNELS]),
+            }
+        }
+    }
+    for (woven, pixel) in rest.iter_mut().zip(rest_of_pixels) {
+        woven[place][..CHANNELS].copy_from_slice(pixel);
+    }
+}
+
+/// The levels of weighted sums, lane by lane.
+#[multiversion(targets("x86_64+avx2"))]
+fn weighted(levels: &[u8], weights: &[i32]) -> [u8; LANES] {
+    let mut sums = [HALF; LANES];
+    let (levels, _) = levels.as_chunks::<LANES>();
+    for (levels, &weight) in levels.iter().zip(weights) {
+        for (sum, &level) in sums.iter_mut().zip(levels) {
+            *sum += i32::from(level) * weight;
+        }
+    }
+    levels_of(&sums)
+}
+
+/// Rows of this many values with the outputs of `taps` in their place.
+#[multiversion(targets("x86_64+avx2"))]
+fn across(taps: &Taps, values: &[u8], width: usize) -> Vec<u8> {
+    let mut out = vec![0; taps.first.len() * width];
+    for ((first, weights), out) in taps.iter().zip(out.chunks_exact_mut(width.max(1))) {
+        let rows = &values[first * width..(first + weights.len()) * width];
+        let (wide, rest) = out.as_chunks_mut::<SUMS>();
+        let start_of_rest = width - rest.len();
+        for (at, out) in wide.iter_mut().enumerate() {
+            let mut sums = [HALF; SUMS];
+            for (row, &weight) in rows.chunks_exact(width).zip(weights) {
+                let (levels, _) = row[at * SUMS..].as_chunks::<SUMS>();
+                for (sum, &level) in sums.iter_mut().zip(&levels[0]) {
+                    *sum += i32::from(level) * weight;
+                }
+            }
+            *out = levels_of(&sums);
+        }
+        for (column, out) in (start_of_rest..).zip(rest) {
+            let values = rows[column..].iter().step_by(width);
+            let sum: i32 = values.zip(weights).map(|(&value, weight)| i32::from(value) * weight).sum();
+            *out = level(HALF + sum);
+        }
+    }
+    out
 }
 
 #[cfg(test)]
