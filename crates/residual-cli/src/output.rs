@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
 use owo_colors::OwoColorize;
+use residual_weights::shown;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -107,12 +108,13 @@ pub(crate) fn event(event: &serde_json::Value) {
     let _ = writeln!(io::stderr(), "{event}");
 }
 
-/// A table whose first `left` columns are text and whose other columns are numbers.
+/// A table whose first `left` columns are text and whose other columns are numbers. What comes from files, such
+/// as names, may hold anything; what a terminal would obey is shown as escapes.
 pub(crate) fn table(header: &[&str], left: usize, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
+    table.load_style(presets::NOTHING).set_header(header.iter().map(|text| shown(text)));
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|text| shown(text)));
     }
     for (number, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
@@ -170,5 +172,14 @@ mod tests {
         let drawn = table(&["a", "b"], 1, [vec!["x".into(), "10".into()], vec!["long".into(), "9".into()]]);
         assert!(drawn.lines().skip(1).all(|line| line == line.trim_end()), "{drawn:?}");
         assert!(drawn.ends_with("x     10\nlong   9"), "{drawn:?}");
+    }
+
+    #[test]
+    fn tables_do_not_command_the_terminal() {
+        let name = "cat\x1b[2J\u{202e}\nünü";
+        let drawn = table(&["is", name], 1, [vec![name.into(), "1".into()]]);
+        let drawn = anstream::adapter::strip_str(&drawn).to_string(); // the header is bold
+        assert_eq!(drawn.matches(r"cat\u{1b}[2J\u{202e}\nünü").count(), 2, "{drawn:?}");
+        assert!(!drawn.contains(['\x1b', '\u{202e}']) && drawn.lines().count() == 2, "{drawn:?}");
     }
 }
