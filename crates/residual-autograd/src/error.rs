@@ -84,6 +84,9 @@ pub enum AutogradError {
         /// The shape of the gradient.
         gradient: Shape,
     },
+    /// Random numbers are needed, and there is nothing to draw them from.
+    #[error("random numbers are drawn here, but the tape has no generator; make it `with_generator`")]
+    NoGenerator,
     /// Saved tensors are freed as backward uses them.
     #[error("this part of the tape has already been run backwards; record a new tape for each step")]
     Spent,

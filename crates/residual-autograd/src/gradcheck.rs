@@ -53,7 +53,8 @@ impl GradCheck {
     /// differences, under a random (not constant) upstream gradient: a sum after batch
     /// normalization, for one, has gradient zero, and a backward that returns zeros would pass.
     ///
-    /// `f` must be smooth at `inputs`, and give the same result each time.
+    /// `f` must be smooth at `inputs`, and give the same result each time; its tapes have the same
+    /// [generator](Tape::with_generator).
     ///
     /// # Errors
     /// What `f` reports.
@@ -63,7 +64,7 @@ impl GradCheck {
         generator: &mut Generator,
         tolerance: Tolerance,
     ) -> Result<Self> {
-        let tape = Tape::new();
+        let tape = Tape::new().with_generator(Generator::new(0));
         let leaves: Vec<_> = inputs.iter().map(|x| tape.leaf(x.clone())).collect();
         let output = f(&leaves)?;
         let upstream = generator.normal_tensor::<f64>(output.shape(), 1.0);
@@ -71,7 +72,7 @@ impl GradCheck {
 
         // <f(x), upstream>, whose gradient backward has computed.
         let projected = |inputs: &[Tensor<f64>]| -> Result<f64> {
-            let tape = Tape::without_recording();
+            let tape = Tape::without_recording().with_generator(Generator::new(0));
             let constants: Vec<_> = inputs.iter().map(|x| tape.input(x.clone())).collect();
             let value = f(&constants)?.value().to_vec();
             Ok(value.iter().zip(upstream.as_slice()).map(|(y, u)| y * u).sum())

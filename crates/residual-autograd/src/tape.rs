@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use residual_tensor::{Float, Shape, Tensor};
+use residual_tensor::{Float, Generator, Shape, Tensor};
 
 use crate::{AutogradError, Operation, Result, State, Var, id::Id, timing::Clock};
 
@@ -30,6 +30,8 @@ pub(crate) struct Recording<T: Float> {
     checkpointing: bool,
     /// Whether all that runs here has run before.
     replay: bool,
+    /// What random numbers are drawn from.
+    generator: Option<Generator>,
     pub(crate) clock: Option<Clock>,
     /// Each state that is used, so that it gets one gradient.
     pub(crate) states: HashMap<Id, UsedState<T>>,
@@ -111,6 +113,30 @@ impl<T: Float> Tape<T> {
         self.0.borrow().replay
     }
 
+    /// This tape with a generator for operations that draw random numbers, such as stochastic depth. It is not
+    /// changed: what is drawn depends on the generator and on where in the network, not on the order in which
+    /// operations run. Give each step another one.
+    #[must_use]
+    pub fn with_generator(self, generator: Generator) -> Self {
+        self.0.borrow_mut().generator = Some(generator);
+        self
+    }
+
+    /// The generator for what runs in the open scopes: the same one each time it is asked for there.
+    ///
+    /// # Errors
+    /// [`AutogradError::NoGenerator`] if the tape was made [without](Self::with_generator).
+    pub fn generator(&self) -> Result<Generator> {
+        let tape = self.0.borrow();
+        let generator = tape.generator.as_ref().ok_or(AutogradError::NoGenerator)?;
+        Ok(generator.split(tape.path.join(".").as_str()))
+    }
+
+    /// What [`with_generator`](Self::with_generator) was given.
+    pub(crate) fn whole_generator(&self) -> Option<Generator> {
+        self.0.borrow().generator.clone()
+    }
+
     fn with_recording(recording: bool) -> Self {
         Self(Rc::new(RefCell::new(Recording {
             id: Id::unique(),
@@ -120,6 +146,7 @@ impl<T: Float> Tape<T> {
             observer: None,
             checkpointing: false,
             replay: false,
+            generator: None,
             clock: None,
             states: HashMap::new(),
             retained: HashSet::new(),

@@ -33,7 +33,7 @@ const SHAPES: usize = 2;
 impl Compiled {
     /// A network, without any session yet.
     pub fn new<M: Module<f32> + ?Sized>(network: &M) -> Self {
-        let graph = network.graph();
+        let graph = network.graph().in_evaluation();
         Self { fused: fuse(&graph), graph, idle: Mutex::default() }
     }
 

@@ -33,6 +33,7 @@
 //! |---|---|---|
 //! | [`mod@conv2d`] | [`conv2d()`] | [`backward_data`](conv2d::backward_data), [`backward_weights`](conv2d::backward_weights) |
 //! | [`batch_norm`] | [`forward_train`](batch_norm::forward_train), [`forward_eval`](batch_norm::forward_eval) | [`backward_train`](batch_norm::backward_train), [`backward_eval`](batch_norm::backward_eval) |
+//! | [`mod@layer_norm`] | [`layer_norm()`] | [`backward`](layer_norm::backward) |
 //! | [`mod@max_pool`], [`mod@avg_pool`], [`mod@global_avg_pool`] | [`max_pool()`], [`avg_pool()`], [`global_avg_pool()`] | `backward` |
 //! | [`mod@blur_pool`] | [`blur_pool()`] | [`backward`](blur_pool::backward) |
 //! | [`mod@relu`], [`mod@add`], [`mod@subsample_pad`] | [`relu()`], [`add()`], [`subsample_pad()`] | `backward`; that of a sum is the gradient itself |
@@ -78,7 +79,7 @@ pub use engine::{isa, machine};
 pub use error::KernelError;
 pub use ops::{
     add, avg_pool, batch_norm, blur_pool, broadcast, concatenate, conv2d, cross_entropy, elementwise,
-    global_avg_pool, linear, matmul, max_pool, reduce, relu, sgd, softmax, subsample_pad,
+    global_avg_pool, layer_norm, linear, matmul, max_pool, reduce, relu, sgd, softmax, subsample_pad,
 };
 pub use ops::{
     batch_norm::BatchStatistics,

@@ -5,8 +5,8 @@ use ndarray::{Array, ArrayView, Dimension, Ix1, Ix2, Ix4};
 use proptest::prelude::*;
 use residual_kernels::{BatchStatistics, Pool2dGeometry, SgdRule, reference};
 use residual_kernels::{
-    add, avg_pool, batch_norm, blur_pool, cross_entropy, global_avg_pool, linear, max_pool, relu, sgd,
-    softmax, subsample_pad,
+    add, avg_pool, batch_norm, blur_pool, cross_entropy, elementwise, global_avg_pool, layer_norm, linear,
+    max_pool, relu, sgd, softmax, subsample_pad,
 };
 use residual_tensor::{Float, Generator, Layout, Tensor};
 
@@ -108,6 +108,30 @@ fn batch_normalization<T: Float>(shape: [usize; 4], seed: u64) {
     check("running_var", &variance, variance64.view());
 }
 
+fn layer_normalization<T: Float>(shape: [usize; 4], seed: u64) {
+    let eps = 1e-2; // of two channels that are nearly equal, rounding is all there is
+    let (x, dy) = (random::<T>(seed, &shape), random::<T>(seed ^ 1, &shape));
+    let [gamma, beta] = [2, 4].map(|other| random::<T>(seed ^ other, &shape[1..2]));
+    let (x64, dy64) = (array::<T, Ix4>(&x), array::<T, Ix4>(&dy));
+    let [gamma64, beta64] = [&gamma, &beta].map(array::<T, Ix1>);
+    let y64 = reference::layer_norm::forward(x64.view(), gamma64.view(), beta64.view(), eps).unwrap();
+    check("layer_norm", &layer_norm::forward(&x, &gamma, &beta, eps).unwrap(), y64.view());
+    let (dx, dgamma, dbeta) = layer_norm::backward(&x, &dy, &gamma, eps).unwrap();
+    let expected = reference::layer_norm::backward(x64.view(), dy64.view(), gamma64.view(), eps).unwrap();
+    // A row of one channel has no gradient, but that of its rounding.
+    let before = dy64.mapv(|dy| dy / eps.sqrt());
+    check_against(largest(before.view()), "layer_norm x", &dx, expected.0.view());
+    check_against(largest(before.view()), "layer_norm gamma", &dgamma, expected.1.view());
+    check("layer_norm beta", &dbeta, expected.2.view());
+
+    // A matrix is a picture of one pixel.
+    let [rows, channels] = [shape[0] * shape[2] * shape[3], shape[1]];
+    let flat = x.permute(&[0, 2, 3, 1]).unwrap().reshape([rows, channels]).unwrap();
+    let y64 = y64.permuted_axes([0, 2, 3, 1]);
+    let y = layer_norm::forward(&flat, &gamma, &beta, eps).unwrap();
+    check("layer_norm of rows", &y.reshape(y64.shape()).unwrap(), y64.view());
+}
+
 fn pools<T: Float>(shape: [usize; 4], geometry: &Pool2dGeometry, seed: u64) {
     let x = random::<T>(seed, &shape);
     // Rounded, so that many values are equal; and some are not numbers.
@@ -168,6 +192,10 @@ fn element_wise<T: Float>(shape: [usize; 4], stride: usize, extra: usize, seed: 
     let expected = reference::relu::backward(b64.view(), y64.view()).unwrap();
     check("relu backward", &relu::backward(&b, &y).unwrap(), expected.view());
 
+    check("gelu", &elementwise::gelu(&a).unwrap(), reference::gelu::forward(a64.view()).view());
+    let expected = reference::gelu::backward(b64.view(), a64.view()).unwrap();
+    check("gelu backward", &elementwise::gelu_backward(&b, &a).unwrap(), expected.view());
+
     let channels = shape[1] + extra;
     let y = subsample_pad::forward(&a, stride, channels).unwrap();
     let y64 = reference::subsample_pad::forward(a64.view(), stride, channels).unwrap();
@@ -225,6 +253,12 @@ proptest! {
     fn batch_normalization_is_that_of_the_reference(shape in images(), seed in any::<u64>()) {
         batch_normalization::<f64>(shape, seed);
         batch_normalization::<f32>(shape, seed);
+    }
+
+    #[test]
+    fn layer_normalization_is_that_of_the_reference(shape in images(), seed in any::<u64>()) {
+        layer_normalization::<f64>(shape, seed);
+        layer_normalization::<f32>(shape, seed);
     }
 
     #[test]

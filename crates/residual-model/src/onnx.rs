@@ -50,7 +50,7 @@ pub fn onnx_graph<T: Float>(
     }
     let any = |name: &str| Axis::Any(name.to_owned());
     let [height, width] = size.map_or([any("H"), any("W")], |size| size.map(Axis::Fixed));
-    let graph = net.graph();
+    let graph = net.graph().in_evaluation();
     let mut export = Export::new(&graph);
     graph.groups().iter().try_for_each(|group| export.group(group, folded))?;
     Ok(onnx::OnnxGraph {
@@ -135,7 +135,7 @@ impl<'a, T: Float> Export<'a, T> {
                     Operand::State(name) => {
                         let state = states.iter().find(|(state, _)| state == name);
                         let (_, value) = state.expect("an operator reads states of its operation");
-                        self.weight(path, name, Entry::from_float(value))
+                        self.weight(applied.owner(), name, Entry::from_float(value))
                     }
                     Operand::Integers(name, values) => self.weight(path, name, integers(values)),
                     Operand::Numbers(name, shape, values) => {

@@ -12,9 +12,10 @@ use crate::{
 };
 
 /// The main branch of a block (He et al. 2015, figure 5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BlockKind {
+    #[default]
     /// Two 3×3 convolutions.
     Basic,
     /// 1×1 that reduces, 3×3, 1×1 that expands.
@@ -43,20 +44,22 @@ impl BlockKind {
 }
 
 /// Which convolution of a bottleneck has the stride. Shapes and keys agree, results do not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BottleneckStride {
     /// The first 1×1, as in the paper.
     V1,
     /// The 3×3, as in torchvision ("ResNet v1.5").
+    #[default]
     #[serde(rename = "v1.5")]
     V1_5,
 }
 
 /// Where normalization and activation stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BlockOrder {
+    #[default]
     /// After the convolutions; the sum is activated (He et al. 2015).
     Post,
     /// Before them; the sum goes on as it is (He et al. 2016, "Identity Mappings").
@@ -64,7 +67,7 @@ pub enum BlockOrder {
 }
 
 /// What a block is made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BlockConfig {
     /// The main branch.
     pub kind: BlockKind,
@@ -93,6 +96,8 @@ pub struct BlockConfig {
     pub init: Init,
     /// What else there is in the branch.
     pub plugins: Vec<Plugin>,
+    /// How often training leaves out the branch of a sample ([`DropPath`](crate::DropPath)).
+    pub drop_path_rate: f64,
 }
 
 impl BlockConfig {
@@ -112,6 +117,7 @@ impl BlockConfig {
             zero_init: false,
             init: Init::He(Fan::Out),
             plugins: Vec::new(),
+            drop_path_rate: 0.0,
         }
     }
 
@@ -393,6 +399,7 @@ impl Sample for Box<dyn Module<f64>> {
             1 => BlockConfig::basic(shape[1], shape[1] + channels),
             _ => BlockConfig { groups, ..BlockConfig::bottleneck(shape[1], groups * channels) },
         };
+        let residual = g.chance(0.8);
         // Option A only adds channels.
         let kinds = if base.out_channels >= shape[1] { 4 } else { 3 };
         let config = BlockConfig {
@@ -400,8 +407,9 @@ impl Sample for Box<dyn Module<f64>> {
             bottleneck_stride: [BottleneckStride::V1_5, BottleneckStride::V1][g.below(2)],
             order: [BlockOrder::Post, BlockOrder::Pre][g.below(2)],
             shortcut: [ShortcutKind::B, ShortcutKind::C, ShortcutKind::D, ShortcutKind::A][g.below(kinds)],
-            residual: g.chance(0.8),
+            residual,
             plugins: Plugin::sample(g),
+            drop_path_rate: if residual && g.chance(0.3) { 0.2 } else { 0.0 },
             // Small, so that difference quotients see little of what bends.
             init: Init::Uniform,
             ..base

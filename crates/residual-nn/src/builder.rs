@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::HashSet, sync::Arc};
 use residual_tensor::Float;
 
 use crate::{
-    Add, Child, Module, Mul, Operation, Relu, Sigmoid,
+    Add, Child, Gelu, Module, Mul, Operation, Relu, Sigmoid,
     graph::{Applied, Graph, Scope},
 };
 
@@ -70,6 +70,11 @@ impl<T: Float> Builder<T> {
     /// `max(x, 0)`
     pub fn relu(&self, x: Node) -> Node {
         self.apply(Relu, &[x])
+    }
+
+    /// `x · Φ(x)`, where Φ is the normal distribution.
+    pub fn gelu(&self, x: Node) -> Node {
+        self.apply(Gelu, &[x])
     }
 
     /// `1 / (1 + e⁻ˣ)`

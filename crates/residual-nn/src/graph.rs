@@ -27,6 +27,13 @@ pub struct Applied<T: Float> {
     pub inputs: Vec<Node>,
 }
 
+impl<T: Float> Applied<T> {
+    /// The module that the states belong to: the layer, or the module that the operation is a part of.
+    pub fn owner(&self) -> &str {
+        if self.is_layer { &self.path } else { self.path.rsplit_once('.').map_or("", |(owner, _)| owner) }
+    }
+}
+
 /// The part of a graph that a module makes up.
 #[derive(Debug, Clone)]
 pub struct Scope {
@@ -149,21 +156,57 @@ impl<T: Float> Graph<T> {
         self.scopes().iter().find(|scope| scope.recomputed && scope.nodes.contains(&node.0))
     }
 
-    /// Every state with its path, in the order of PyTorch's `state_dict`. One that is used in two places has
-    /// the first path.
+    /// Every state with its path, in the order of PyTorch's `state_dict`: a module's own before those of the
+    /// modules in it. One that is used in two places has the first path.
     pub fn states(&self) -> Vec<(String, State<T>)> {
         // A layer that is the whole network has no name: its weight is just `weight`.
         let is_one_layer = matches!(self.nodes(), [_, node] if node.is_layer);
+        let mut nodes: Vec<_> = self.nodes().iter().enumerate().collect();
+        let start =
+            |owner: &str| self.scopes().iter().find(|scope| scope.path == owner).map(|s| s.nodes.start);
+        nodes.sort_by_key(|(index, node)| match &node.operation {
+            Some(operation) if !node.is_layer && !operation.states().is_empty() => {
+                (start(node.owner()).unwrap_or(*index), false)
+            }
+            _ => (*index, true),
+        });
         let mut seen = HashSet::new();
         let mut states = Vec::new();
-        for node in self.nodes() {
-            let path = if is_one_layer { "" } else { &node.path };
+        for (_, node) in nodes {
+            let path = if is_one_layer { "" } else { node.owner() };
             let own = node.operation.iter().flat_map(|operation| operation.states());
             for (name, state) in own.filter(|(_, state)| seen.insert(state.id())) {
                 states.push((join(path, name), state.clone()));
             }
         }
         states
+    }
+
+    /// The graph without what [does nothing](Operation::is_identity_in_evaluation) in evaluation: what compiled
+    /// networks and files of them are made of. Paths stay as they are.
+    #[must_use]
+    pub fn in_evaluation(&self) -> Self {
+        let mut place: Vec<Node> = Vec::with_capacity(self.nodes().len());
+        let mut nodes: Vec<Applied<T>> = Vec::with_capacity(self.nodes().len());
+        // How many nodes are left of those before each.
+        let mut before = vec![0];
+        for node in self.nodes() {
+            let inputs: Vec<Node> = node.inputs.iter().map(|input| place[input.0]).collect();
+            if node.operation.as_ref().is_some_and(|operation| operation.is_identity_in_evaluation()) {
+                place.push(inputs[0]);
+            } else {
+                place.push(Node(nodes.len()));
+                nodes.push(Applied { inputs, ..node.clone() });
+            }
+            before.push(nodes.len());
+        }
+        let scopes = self.scopes().iter().map(|scope| Scope {
+            nodes: before[scope.nodes.start]..before[scope.nodes.end],
+            input: place[scope.input.0],
+            output: place[scope.output.0],
+            ..scope.clone()
+        });
+        Self::new(nodes, scopes.collect(), place[self.output().0])
     }
 
     /// The module's answer in evaluation mode, one operation after the other: what compiled forms of the

@@ -26,9 +26,18 @@ pub enum Init {
     /// are [`Uniform`](Self::Uniform): information reaches the end of a network that has just begun
     /// (Zagoruyko & Komodakis 2017, "DiracNets"; partial as in Jordan 2024).
     Dirac,
+    /// Normal with a deviation of 0.02: that of transformers and ConvNeXts.
+    Narrow,
     /// Unspecified, for weights that are loaded next: takes no time, and no memory until then.
     #[serde(skip)]
     Blank,
+}
+
+impl Default for Init {
+    /// torchvision's.
+    fn default() -> Self {
+        Self::He(Fan::Out)
+    }
 }
 
 impl Init {
@@ -40,13 +49,12 @@ impl Init {
         let shape = shape.into_shape()?;
         let window: usize = shape.iter().skip(2).product();
         let fan = |axis: usize| (shape.get(axis).copied().unwrap_or(1) * window).max(1) as f64;
-        let mut normal = |fan: f64| {
-            let deviation = (2.0 / fan).sqrt();
-            Tensor::try_from_fn(&shape, || T::of(deviation * generator.normal()))
-        };
+        let mut normal =
+            |deviation: f64| Tensor::try_from_fn(&shape, || T::of(deviation * generator.normal()));
         Ok(match self {
-            Init::He(Fan::In) => normal(fan(1))?,
-            Init::He(Fan::Out) => normal(fan(0))?,
+            Init::He(Fan::In) => normal((2.0 / fan(1)).sqrt())?,
+            Init::He(Fan::Out) => normal((2.0 / fan(0)).sqrt())?,
+            Init::Narrow => normal(0.02)?,
             Init::Dirac => {
                 let mut weights = Init::Uniform.draw::<T>(&shape, generator)?;
                 let repeated = shape.first().min(shape.get(1)).copied().unwrap_or(0);

@@ -57,11 +57,11 @@ pub use builder::{Builder, Node};
 pub use graph::Graph;
 pub use init::{Fan, Init};
 pub use layers::{
-    Add, AvgPool2d, BatchNorm2d, BatchNormConfig, BlurPool2d, Conv2d, Conv2dConfig, GlobalAvgPool, Linear,
-    MaxPool2d, Mul, Relu, Scale, Sigmoid, SubsamplePad,
+    Add, AvgPool2d, BatchNorm2d, BatchNormConfig, BlurPool2d, Conv2d, Conv2dConfig, DropPath, Gelu,
+    GlobalAvgPool, LayerNorm, LayerScale, Linear, MaxPool2d, Mul, Relu, Scale, Sigmoid, SubsamplePad,
 };
 pub use module::{Child, Mode, Module, Sequential};
-pub use operation::{Operation, Pattern, Value};
+pub use operation::{Kept, Operation, Pattern, Value};
 pub use plugin::Plugin;
 pub use pooled::PooledBlock;
 pub use registry::{LayerEntry, LayerSample, layers};

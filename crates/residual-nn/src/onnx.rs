@@ -1,6 +1,8 @@
 //! The ONNX form of an operation, as data. What a file looks like is not known here: `residual-weights`
 //! writes it.
 
+use residual_kernels::Conv2dGeometry;
+
 /// An operator of ONNX with its inputs and attributes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Operator {
@@ -44,6 +46,16 @@ impl Operator {
     /// An operator without attributes.
     pub fn new(name: &'static str, inputs: impl Into<Vec<Operand>>) -> Self {
         Self { name, inputs: inputs.into(), attributes: Vec::new() }
+    }
+
+    /// A convolution.
+    pub(crate) fn convolution(inputs: impl Into<Vec<Operand>>, geometry: &Conv2dGeometry) -> Self {
+        Self::new("Conv", inputs)
+            .with("kernel_shape", geometry.kernel)
+            .with("strides", geometry.stride)
+            .with("pads", both_sides(geometry.padding))
+            .with("dilations", geometry.dilation)
+            .with("group", geometry.groups as i64)
     }
 
     /// Adds an attribute.

@@ -55,6 +55,17 @@ pub trait Operation<T: Float>: Any + fmt::Debug + Send + Sync {
         compute_on_tape(inputs, y, |inputs| self.record(inputs, Mode::Eval))
     }
 
+    /// What a training step keeps for the backward pass, besides states.
+    fn keeps(&self) -> Kept {
+        Kept::Inputs
+    }
+
+    /// Whether it gives what it is given, unless something is learnt:
+    /// [`Graph::in_evaluation`](crate::Graph::in_evaluation) leaves it out.
+    fn is_identity_in_evaluation(&self) -> bool {
+        false
+    }
+
     /// What [fusion](crate::fusion) may do with it.
     fn pattern(&self) -> Pattern<'_, T> {
         Pattern::Other
@@ -62,6 +73,19 @@ pub trait Operation<T: Float>: Any + fmt::Debug + Send + Sync {
 
     /// The operators that it comes to in ONNX (in evaluation mode), each reading the one before.
     fn onnx(&self) -> Vec<Operator>;
+}
+
+/// What an operation's backward pass needs of its forward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// Its inputs.
+    Inputs,
+    /// Its result.
+    Output,
+    /// Where each element of the result came from, in four bytes.
+    Positions,
+    /// No more than shapes.
+    Nothing,
 }
 
 /// The kinds of operation that run together with their neighbours.

@@ -4,7 +4,7 @@ use residual_autograd::Result;
 use residual_tensor::{Float, Generator};
 use serde::{Deserialize, Serialize};
 
-use crate::{BlockConfig, Child, Module, Sequential};
+use crate::{BlockConfig, Child, DropPath, Module, Sequential};
 
 /// Where in the branch a plugin stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Plugin {
 pub(crate) struct Plugins<T: Float> {
     /// Behind the activation of the convolution that would have the stride.
     pub(crate) stride: Child<Sequential<Box<dyn Module<T>>>>,
-    /// At the end of the branch.
+    /// At the end of the branch; behind them stochastic depth.
     pub(crate) end: Child<Sequential<Box<dyn Module<T>>>>,
 }
 
@@ -117,7 +117,11 @@ impl<T: Float> Plugins<T> {
         let mut at = |position: Position| -> Result<_> {
             let here = block.plugins.iter().filter(|plugin| plugin.position() == position);
             let here = here.filter(|plugin| !plugin.strides() || block.stride > 1);
-            let children = here.map(|plugin| plugin.build(block, g)).collect::<Result<_>>()?;
+            let mut children = here.map(|plugin| plugin.build(block, g)).collect::<Result<Vec<_>>>()?;
+            if position == Position::End && block.drop_path_rate > 0.0 {
+                let drop_path: Box<dyn Module<T>> = Box::new(DropPath { rate: block.drop_path_rate });
+                children.push(Child::new("drop_path", drop_path));
+            }
             Ok(Child::new("", Sequential::named(children)))
         };
         Ok(Self { stride: at(Position::Stride)?, end: at(Position::End)? })

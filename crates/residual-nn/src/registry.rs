@@ -73,7 +73,7 @@ impl LayerSample {
     /// # Errors
     /// What either reports.
     pub fn shapes(&self, mode: Mode) -> Result<[Shape; 2]> {
-        let tape = Tape::without_recording();
+        let tape = Tape::without_recording().with_generator(Generator::new(0));
         let executed = self.module.forward(&tape.input(self.input.clone()), mode)?.shape().clone();
         Ok([executed, self.module.trace(self.input.shape())?.output().clone()])
     }

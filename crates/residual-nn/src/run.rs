@@ -20,6 +20,16 @@ impl<T: Float> Graph<T> {
         Ok(run.take(self.output()))
     }
 
+    /// The normalization of a group whose operations run fused in training: behind a convolution without bias,
+    /// or before a ReLU.
+    pub fn normalization(&self, group: &Group) -> Option<Node> {
+        match self.pattern(group.head) {
+            Pattern::Conv2d(convolution) if convolution.bias.is_none() => group.norm,
+            Pattern::BatchNorm2d(_) if group.relu.is_some() => Some(group.head),
+            _ => None,
+        }
+    }
+
     /// The module at a scope alone, applied to `x`.
     fn forward_scope(&self, scope: &Scope, x: &Var<T>, mode: Mode) -> Result<Var<T>> {
         let mut run = Run::new(self, x.tape(), mode);
@@ -150,10 +160,10 @@ impl<'a, T: Float> Run<'a, T> {
         if self.mode == Mode::Eval || self.tape.is_observed() {
             return None;
         }
-        let (convolution, norm) = match self.graph.pattern(group.head) {
-            Pattern::Conv2d(convolution) if convolution.bias.is_none() => (Some(convolution), group.norm?),
-            Pattern::BatchNorm2d(_) if group.relu.is_some() => (None, group.head),
-            _ => return None,
+        let norm = self.graph.normalization(group)?;
+        let convolution = match self.graph.pattern(group.head) {
+            Pattern::Conv2d(convolution) => Some(convolution),
+            _ => None,
         };
         match self.graph.pattern(norm) {
             Pattern::BatchNorm2d(layer) if layer.weight.is_trained() => {

@@ -11,11 +11,12 @@ use crate::{
 };
 
 /// How shortcuts deal with a change of shape (He et al. 2015, section 4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ShortcutKind {
     /// Subsample and pad with zero channels: no parameters anywhere.
     A,
     /// A projection (1×1 convolution) where the shape changes, identity elsewhere.
+    #[default]
     B,
     /// A projection everywhere.
     C,

@@ -63,13 +63,14 @@ impl<T: Float> Graph<T> {
             let inputs: Vec<&Shape> = node.inputs.iter().map(|input| &trace.shapes[input.index()]).collect();
             let output = operation.output(&inputs).map_err(|error| error.at(&node.path))?;
             let multiply_adds = operation.multiply_adds(&inputs);
-            let layer = node.is_layer.then(|| Layer {
+            let states = operation.states();
+            let layer = (node.is_layer || !states.is_empty()).then(|| Layer {
                 path: node.path.clone(),
                 kind: operation.name(),
                 detail: operation.detail(),
                 input: inputs[0].clone(),
                 output: output.clone(),
-                parameters: parameters(&operation.states()),
+                parameters: parameters(&states),
                 multiply_adds,
             });
             trace.multiply_adds = trace.multiply_adds.saturating_add(multiply_adds);

@@ -14,14 +14,16 @@ fn gradients_of_inputs_and_parameters_agree_with_difference_quotients() {
             let mut generator = Generator::new(2).split(entry.name).split(case);
             let sample = entry.sample(&mut generator);
             for mode in [Mode::Train, Mode::Eval] {
-                let check = GradCheck::run(
-                    &sample.differentiable(),
-                    |values| sample.apply(values, mode),
-                    &mut generator,
-                    Tolerance::default(),
-                )
-                .unwrap_or_else(|error| panic!("{} {case}: {error}", entry.name));
-                assert!(check.passed(), "{} {case} {mode:?}: {check:?}", entry.name);
+                // Of two steps one may reach over a ReLU's kink; a gradient that is wrong is wrong for both.
+                let mut check = |step: f64| {
+                    let differentiable = sample.differentiable();
+                    let tolerance = Tolerance { step, ..Tolerance::default() };
+                    let apply = |values: &[_]| sample.apply(values, mode);
+                    GradCheck::run(&differentiable, apply, &mut generator, tolerance)
+                        .unwrap_or_else(|error| panic!("{} {case}: {error}", entry.name))
+                };
+                let first = check(1e-6);
+                assert!(first.passed() || check(1e-7).passed(), "{} {case} {mode:?}: {first:?}", entry.name);
             }
         }
     }
@@ -30,7 +32,7 @@ fn gradients_of_inputs_and_parameters_agree_with_difference_quotients() {
 /// Output, gradient of the input, and all states and their gradients after a step forward and
 /// back on `tape`.
 fn step(module: &dyn Module<f64>, tape: &Tape<f64>, input: &Tensor<f64>) -> Vec<Tensor<f64>> {
-    let x = tape.leaf(input.clone());
+    let x = tape.clone().with_generator(Generator::new(7)).leaf(input.clone());
     let y = module.forward(&x, Mode::Train).unwrap();
     let upstream = Generator::new(8).normal_tensor(y.shape(), 1.0);
     let gradients = y.backward_with(upstream).unwrap();
@@ -70,11 +72,11 @@ fn what_runs_fused_gives_what_runs_layer_by_layer_gives() {
 #[test]
 fn what_is_run_again_gives_the_same_bits() {
     for order in [BlockOrder::Post, BlockOrder::Pre] {
-        let config = BlockConfig { order, ..BlockConfig::bottleneck(6, 3) }.stride(2);
+        let config = BlockConfig { order, drop_path_rate: 0.5, ..BlockConfig::bottleneck(6, 3) }.stride(2);
         let run = |tape: Tape<f64>| {
             let mut generator = Generator::new(5);
             let stage = Sequential::blocks([config.build::<f64>(&mut generator).unwrap()]);
-            let input = generator.normal_tensor([2, 6, 5, 7], 1.0);
+            let input = generator.normal_tensor([4, 6, 5, 7], 1.0);
             (step(&stage, &tape, &input), tape.len(), stage.parameters().len())
         };
         let [(plain, nodes, _), (again, fewer, parameters)] = [Tape::new(), Tape::checkpointing()].map(run);

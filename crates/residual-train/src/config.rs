@@ -83,6 +83,10 @@ pub struct TrainConfig {
     /// Epochs without a better one after which a run ends, if it is to end early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patience: Option<u64>,
+    /// How often the last block's branch is left out for a sample, earlier ones less (stochastic depth, Huang
+    /// et al. 2016); what the network's description says if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop_path_rate: Option<f64>,
     /// How training pictures are varied.
     pub augment: Augment,
     /// How pictures are mixed with others of their batch.
@@ -169,6 +173,7 @@ impl TrainConfig {
             zero_init: false,
             exact_statistics: 0,
             patience: None,
+            drop_path_rate: None,
             augment: Augment::CIFAR,
             mix: Mix::default(),
             average: None,
@@ -330,6 +335,7 @@ impl TrainConfig {
     pub(crate) fn network(&self, classes: usize, channels: usize) -> Result<NetworkConfig> {
         let mut network = self.model.config()?.classes(classes).input_channels(channels);
         network.zero_init_residual |= self.zero_init;
+        network.drop_path_rate = self.drop_path_rate.unwrap_or(network.drop_path_rate);
         Ok(network)
     }
 }

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, mem, rc::Rc, time::Instant};
 
 use residual_autograd::{Pass, Tape, Timing};
 use residual_nn::{Mode, Module, Role, State};
-use residual_tensor::Tensor;
+use residual_tensor::{Generator, Tensor};
 use residual_zoo::Network;
 use serde::Serialize;
 
@@ -148,7 +148,7 @@ fn step(
     let told = times.clone();
     let started = Instant::now();
     let gradients = {
-        let tape = Tape::new();
+        let tape = Tape::new().with_generator(Generator::new(0));
         tape.time(move |timing| add(&mut told.borrow_mut(), &timing));
         net.forward(&tape.input(images.clone()), Mode::Train)?.cross_entropy(labels, 0.0)?.backward()?
     };

@@ -3,7 +3,7 @@
 
 use residual_autograd::Tape;
 use residual_nn::{BatchNorm2d, Mode, Module, Pattern};
-use residual_tensor::{Float, Tensor};
+use residual_tensor::{Float, Generator, Tensor};
 
 use crate::Result;
 
@@ -38,7 +38,7 @@ pub(crate) fn measure<T: Float>(
         .map(|norm| Sums { mean: zeros(norm), mean_square: zeros(norm), variance: zeros(norm) })
         .collect();
     let mut count = 0;
-    for batch in batches {
+    for (number, batch) in batches.into_iter().enumerate() {
         let batch = batch?;
         // From zero, the statistics follow the batch by a part that is known: what they come to is its own.
         for norm in &norms {
@@ -46,7 +46,8 @@ pub(crate) fn measure<T: Float>(
             norm.running.mean.update(clear);
             norm.running.variance.update(clear);
         }
-        net.forward(&Tape::without_recording().input(batch), Mode::Train)?;
+        let tape = Tape::without_recording().with_generator(Generator::new(0).split(number));
+        net.forward(&tape.input(batch), Mode::Train)?;
         for (norm, sums) in norms.iter().zip(&mut sums) {
             let part = norm.running.momentum;
             let own = |values: Tensor<T>| values.to_vec().into_iter().map(move |value| value.to_f64() / part);

@@ -6,7 +6,7 @@ use std::{cell::OnceCell, rc::Rc};
 use residual_autograd::Tape;
 use residual_data::{Batch, Samples};
 use residual_nn::{Mode, Module};
-use residual_tensor::{Float, Tensor};
+use residual_tensor::{Float, Generator, Tensor};
 
 use crate::{
     Checkpoint, GradientSum, Result, RunConfig, RunFolder, Trainable, Trainer, evaluate::in_precision,
@@ -57,6 +57,9 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         let mixed = self.fit.mix.apply(&mut inputs, &mut self.mixing.split(iteration).split(number));
         let net = self.state.model.module();
         let tape = if self.fit.checkpoint_gradients { Tape::checkpointing() } else { Tape::new() };
+        // From the seed and the number of the step alone, so that a run goes on as if it had not stopped.
+        let random = Generator::new(self.fit.seed).split("step").split(iteration).split(number);
+        let tape = tape.with_generator(random.clone());
         let inputs = in_precision(inputs);
         let outputs = net.forward(&tape.input(inputs.clone()), Mode::Train)?;
         let mut loss = self.objective.loss(&outputs, &targets, Mode::Train)?;
@@ -69,7 +72,7 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         }
         let value = loss.value().as_slice()[0].to_f64();
         if !value.is_finite() {
-            let first = first_not_finite(net, &inputs)?;
+            let first = first_not_finite(net, &inputs, random)?;
             let first = first.map_or_else(
                 || "the network's outputs are finite".to_owned(),
                 |path| format!("the first value that is not finite comes from {path}"),
@@ -84,13 +87,17 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
 }
 
 /// The path of the layer whose output is the first that holds an infinite value or none.
-fn first_not_finite<T: Float>(net: &dyn Module<T>, inputs: &Tensor<T>) -> Result<Option<String>> {
+fn first_not_finite<T: Float>(
+    net: &dyn Module<T>,
+    inputs: &Tensor<T>,
+    random: Generator,
+) -> Result<Option<String>> {
     let finite = |value: &Tensor<T>| value.as_slice().iter().all(|x| x.is_finite());
     if !finite(inputs) {
         return Ok(Some("the pictures".to_owned()));
     }
     let first = Rc::new(OnceCell::new());
-    let tape = Tape::without_recording();
+    let tape = Tape::without_recording().with_generator(random);
     let found = first.clone();
     tape.observe(move |path, y| {
         if found.get().is_none() && !finite(y.value()) {

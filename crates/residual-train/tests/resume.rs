@@ -31,6 +31,7 @@ fn config() -> TrainConfig {
         batch: 16, // 4 batches, and 6 pictures that each epoch leaves out
         input: Some([16, 16]),
         seed: 5,
+        drop_path_rate: Some(0.3),
         schedule: Schedule::new(Decay::Cosine { floor: 0.0 }).warm_up(Span::Epochs(1.0)),
         ..TrainConfig::default()
     }

@@ -1,12 +1,14 @@
 //! The definition that all networks share.
 
-use residual_nn::{
-    BlockConfig, BlockKind, BlockOrder, BottleneckStride, Fan, Init, Module, Plugin, ShortcutKind,
-};
+use residual_nn::{BlockKind, BlockOrder, BottleneckStride, DropPath, Init, Module, Plugin, ShortcutKind};
 use residual_tensor::{Float, Generator, Shape};
 use serde::{Deserialize, Serialize};
 
-use crate::{Network, Result, Stem, ZooError, table};
+use crate::{
+    Architecture, Network, Result, Stem, ZooError,
+    architecture::{self, Outline},
+    table::closest,
+};
 
 /// A network as data; serialises to a few lines of TOML.
 ///
@@ -28,40 +30,45 @@ use crate::{Network, Result, Stem, ZooError, table};
 pub struct NetworkConfig {
     /// What it is called.
     pub name: String,
+    /// The kind of network. What others than ResNets do not know must be left at its default.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub architecture: Architecture,
     /// How it begins.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub stem: Stem,
     /// The kind of block.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub block: BlockKind,
     /// Blocks of each stage; every stage but the first halves height and width.
     pub depths: Vec<usize>,
     /// Channels of each stage, before a bottleneck's expansion.
     pub widths: Vec<usize>,
     /// Channels of the stem; those of the first stage if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub stem_width: Option<usize>,
     /// Groups of a bottleneck's 3×3 (ResNeXt).
-    #[serde(default = "one")]
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     pub groups: usize,
     /// Channels of a group where the stage has 64 (ResNeXt, Wide ResNet).
-    #[serde(default = "sixty_four")]
+    #[serde(default = "sixty_four", skip_serializing_if = "is_sixty_four")]
     pub width_per_group: usize,
     /// Which convolution of a bottleneck has the stride.
-    #[serde(default = "v1_5")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub bottleneck_stride: BottleneckStride,
     /// Where normalization and activation stand.
-    #[serde(default = "post")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub order: BlockOrder,
     /// The shortcut.
-    #[serde(default = "option_b")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub shortcut: ShortcutKind,
     /// Whether there are shortcuts at all.
-    #[serde(default = "yes")]
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub residual: bool,
     /// Whether each block's last γ starts at 0.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub zero_init_residual: bool,
     /// First weights of the convolutions.
-    #[serde(default = "he_fan_out")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub init: Init,
     /// The side of squares whose maximum is taken before what is left of the picture is averaged.
     #[serde(default = "one", skip_serializing_if = "is_one")]
@@ -70,8 +77,12 @@ pub struct NetworkConfig {
     #[serde(default = "unchanged", skip_serializing_if = "is_unchanged")]
     pub logit_scale: f64,
     /// What else there is in the branch of each block.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub plugins: Vec<Plugin>,
+    /// How often training leaves out the last block's branch for a sample; earlier ones less, the first never
+    /// ([stochastic depth](residual_nn::DropPath)).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub drop_path_rate: f64,
     /// Channels of the input: 3 for colour, 1 for grey.
     #[serde(default = "three")]
     pub input_channels: usize,
@@ -83,7 +94,7 @@ pub struct NetworkConfig {
 /// A hundred times as deep as anything published.
 const MOST_BLOCKS: usize = 100_000;
 /// Stages, of which each halves the picture.
-const MOST_HALVINGS: usize = 8;
+pub(crate) const MOST_HALVINGS: usize = 8;
 /// What 16 GB hold in single precision.
 const MOST_PARAMETERS: u128 = 1 << 32;
 
@@ -108,32 +119,31 @@ fn ten() -> usize {
 fn sixty_four() -> usize {
     64
 }
+fn is_sixty_four(number: &usize) -> bool {
+    *number == sixty_four()
+}
 fn yes() -> bool {
     true
 }
-fn v1_5() -> BottleneckStride {
-    BottleneckStride::V1_5
+fn is_yes(answer: &bool) -> bool {
+    *answer == yes()
 }
-fn post() -> BlockOrder {
-    BlockOrder::Post
-}
-fn option_b() -> ShortcutKind {
-    ShortcutKind::B
-}
-fn he_fan_out() -> Init {
-    Init::He(Fan::Out)
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl NetworkConfig {
-    /// The network of this name: torchvision's (`resnet18`, `wide_resnet50_2`), or the papers' on
-    /// CIFAR-10 (`cifar_resnet20`, `cifar_plain56`, `cifar_wrn28_10`, any depth that the rule
-    /// allows). Any name may be followed by the shortcut (`resnet34_a`, `cifar_resnet20_b`), that of
-    /// an ImageNet network by the stem of CIFAR networks (`resnet18_cifar`).
+    /// The network of this name: torchvision's (`resnet18`, `wide_resnet50_2`), timm's (`seresnet50`,
+    /// `convnext_tiny`), or the papers' on CIFAR-10 (`cifar_resnet20`, `cifar_plain56`, `cifar_wrn28_10`, any
+    /// depth that the rule allows). The name of a ResNet may be followed by the shortcut (`resnet34_a`,
+    /// `cifar_resnet20_b`), that of an ImageNet network by the stem of CIFAR networks (`resnet18_cifar`).
     ///
     /// # Errors
     /// [`ZooError::Unknown`] with the closest name, [`ZooError::Depth`] with the rule.
     pub fn named(name: &str) -> Result<Self> {
-        table::find(name)
+        architecture::named(name).unwrap_or_else(|| {
+            Err(ZooError::Unknown { name: name.to_owned(), closest: closest(name, architecture::names()) })
+        })
     }
 
     /// A network described in TOML.
@@ -198,41 +208,38 @@ impl NetworkConfig {
         Ok(net)
     }
 
+    fn outline(&self) -> Outline {
+        self.architecture.outline(self)
+    }
+
     /// The size of picture that the network was made for, `[height, width]`.
     pub fn native_size(&self) -> [usize; 2] {
-        match self.stem {
-            Stem::Cifar | Stem::Whitening => [32, 32],
-            _ => [224, 224],
-        }
+        [self.outline().native_side; 2]
     }
 
     fn smallest_input(&self) -> usize {
-        let halvings = match self.block {
-            BlockKind::Pooled => self.depths.iter().sum(),
-            BlockKind::Basic | BlockKind::Bottleneck => self.depths.len() - 1,
-        };
-        self.head_pool * (self.stem.reduction() << halvings) + self.stem.margin()
+        (self.outline().smallest_input)(self)
     }
 
     /// The path of the first convolution, whose weight has an axis for the input channels.
     pub fn first_convolution(&self) -> &'static str {
-        self.stem.first_convolution()
+        self.outline().first_convolution
     }
 
     /// The path of the classifier, whose weight has an axis for the classes.
     pub fn classifier(&self) -> &'static str {
-        "fc"
+        self.outline().classifier
     }
 
     /// The paths of the stages, in order, and of the classifier.
     pub(crate) fn stage_paths(&self) -> Vec<String> {
-        let stages = (1..=self.depths.len()).map(|number| format!("layer{number}"));
-        stages.chain([self.classifier().to_owned()]).collect()
+        let Outline { stage, classifier, .. } = self.outline();
+        (0..self.depths.len()).map(stage).chain([classifier.to_owned()]).collect()
     }
 
     /// The number of layers with weights on the longest path: what networks are named by.
     pub fn layers(&self) -> usize {
-        2 + self.block.layers() * self.depths.iter().sum::<usize>()
+        self.outline().layers
     }
 
     /// Channels that leave the stem.
@@ -242,62 +249,23 @@ impl NetworkConfig {
 
     /// Channels that reach the classifier.
     pub fn features(&self) -> usize {
-        self.widths.last().map_or(0, |width| width * self.block.expansion())
+        self.outline().features
     }
 
-    /// A number of parameters that the network has at least, found without building it: those of a
-    /// basic block's second convolution, of a bottleneck's second and third, and of the classifier.
+    /// A number of parameters that the network has at least, found without building it: those of the largest
+    /// layers of each block, and of the classifier.
     pub fn least_parameters(&self) -> u128 {
-        let wide = |n: usize| n as u128;
-        let [groups, per_group] = [self.groups, self.width_per_group].map(wide);
-        let stages = self.widths.iter().zip(&self.depths).map(|(&channels, &depth)| {
-            let channels = wide(channels);
-            let width = (channels.saturating_mul(per_group) / 64).saturating_mul(groups);
-            let block = match self.block {
-                BlockKind::Basic | BlockKind::Pooled => channels.saturating_mul(channels).saturating_mul(9),
-                BlockKind::Bottleneck => {
-                    let second = (width.saturating_mul(width) / groups.max(1)).saturating_mul(9);
-                    second.saturating_add(width.saturating_mul(channels).saturating_mul(4))
-                }
-            };
-            block.saturating_mul(wide(depth))
+        let blocks = self.widths.iter().zip(&self.depths).map(|(&channels, &depth)| {
+            self.architecture.least_parameters_of_block(self, channels as u128).saturating_mul(depth as u128)
         });
-        let classifier = wide(self.widths.last().copied().unwrap_or(0)) * wide(self.classes);
-        stages.fold(classifier, u128::saturating_add)
+        let classifier = self.widths.last().map_or(0, |&width| width as u128) * self.classes as u128;
+        blocks.fold(classifier, u128::saturating_add)
     }
 
-    /// The blocks of each stage, in order, with these first weights.
-    pub(crate) fn stages(&self, init: Init) -> Vec<Vec<BlockConfig>> {
-        let mut in_channels = self.stem_channels();
-        let stages = self.widths.iter().zip(&self.depths).enumerate();
-        let stages = stages.map(|(stage, (&channels, &depth))| {
-            let block = |i| {
-                let out_channels = channels * self.block.expansion();
-                let width = match self.block {
-                    BlockKind::Basic | BlockKind::Pooled => channels,
-                    BlockKind::Bottleneck => channels * self.width_per_group / 64 * self.groups,
-                };
-                let block = BlockConfig {
-                    kind: self.block,
-                    in_channels,
-                    width,
-                    out_channels,
-                    stride: if stage > 0 && i == 0 { 2 } else { 1 },
-                    bottleneck_stride: self.bottleneck_stride,
-                    groups: self.groups,
-                    order: self.order,
-                    shortcut: self.shortcut,
-                    residual: self.residual,
-                    zero_init: self.zero_init_residual,
-                    init,
-                    plugins: self.plugins.clone(),
-                };
-                in_channels = out_channels;
-                block
-            };
-            (0..depth).map(block).collect()
-        });
-        stages.collect()
+    /// How often training leaves out the branch of each block, in order.
+    pub(crate) fn drop_path_rates(&self) -> impl Iterator<Item = f64> + use<> {
+        let (rate, blocks) = (self.drop_path_rate, self.depths.iter().sum());
+        (0..blocks).map(move |block| DropPath::linear(rate, block, blocks))
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -316,32 +284,13 @@ impl NetworkConfig {
                 "depths, widths, groups, channels and classes must be between 1 and 1048576".into(),
             );
         }
-        if !self.stem.has_channels(self.stem_channels()) {
-            return invalid(format!("the stem has too few channels: {}", self.stem_channels()));
-        }
         let blocks: usize = self.depths.iter().sum();
         if blocks > MOST_BLOCKS {
             return invalid(format!("{blocks} blocks are too many; at most {MOST_BLOCKS}"));
         }
-        if Plugin::contradict(&self.plugins) {
-            return invalid("each plugin can be there once, and only one can take over the stride".into());
-        }
         let least = self.least_parameters();
         if least > MOST_PARAMETERS {
             return invalid(format!("more than {least} parameters are too many; at most {MOST_PARAMETERS}"));
-        }
-        if self.block != BlockKind::Bottleneck && (self.groups, self.width_per_group) != (1, 64) {
-            return invalid(
-                "basic blocks have no groups and no width_per_group; use block = 'bottleneck'".into(),
-            );
-        }
-        if self.block == BlockKind::Pooled {
-            if !self.plugins.is_empty() || self.order == BlockOrder::Pre {
-                return invalid("pooled blocks have no plugins and are not pre-activated".into());
-            }
-            if blocks > MOST_HALVINGS {
-                return invalid(format!("{blocks} pooled blocks halve the picture too often; at most 8"));
-            }
         }
         if !(1..=64).contains(&self.head_pool) {
             return invalid("head_pool must be between 1 and 64".into());
@@ -349,45 +298,43 @@ impl NetworkConfig {
         if !(self.logit_scale.is_finite() && self.logit_scale > 0.0) {
             return invalid("logit_scale must be a number above 0".into());
         }
-        let shrinks = |blocks: &[BlockConfig]| blocks.iter().any(|b| b.out_channels < b.in_channels);
-        if self.shortcut == ShortcutKind::A
-            && self.residual
-            && self.stages(self.init).iter().any(|s| shrinks(s))
-        {
-            return invalid("shortcut A can only add channels, but a stage has fewer than its input".into());
+        if !(0.0..1.0).contains(&self.drop_path_rate) {
+            return invalid(format!(
+                "drop_path_rate must be at least 0 and below 1, but is {}",
+                self.drop_path_rate
+            ));
         }
-        Ok(())
+        self.architecture.check(self).or_else(invalid)
     }
 
     fn invalid(&self, why: String) -> ZooError {
         ZooError::Invalid { name: self.name.clone(), why }
     }
 
-    /// A row of the table: everything else is as in torchvision's `resnet18`.
-    pub(crate) fn row(name: &str, stem: Stem, block: BlockKind, depths: &[usize], widths: &[usize]) -> Self {
+    /// A row of a table: everything else is at its default, and there are a thousand classes.
+    pub(crate) fn row(name: &str, architecture: Architecture, depths: &[usize], widths: &[usize]) -> Self {
         Self {
             name: name.to_owned(),
-            stem,
-            block,
+            architecture,
+            stem: Stem::default(),
+            block: BlockKind::default(),
             depths: depths.to_vec(),
             widths: widths.to_vec(),
             stem_width: None,
             groups: one(),
-            width_per_group: sixty_four(),
-            bottleneck_stride: v1_5(),
-            order: post(),
-            shortcut: option_b(),
-            residual: yes(),
-            zero_init_residual: false,
-            init: he_fan_out(),
             head_pool: one(),
             logit_scale: unchanged(),
+            width_per_group: sixty_four(),
+            bottleneck_stride: BottleneckStride::default(),
+            order: BlockOrder::default(),
+            shortcut: ShortcutKind::default(),
+            residual: yes(),
+            zero_init_residual: false,
+            init: Init::default(),
             plugins: Vec::new(),
+            drop_path_rate: 0.0,
             input_channels: three(),
-            classes: match stem {
-                Stem::Cifar | Stem::Whitening => ten(),
-                _ => 1000,
-            },
+            classes: 1000,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! **Decision.** A network is data: a [`NetworkConfig`] says the stem, the kind of block, how many
 //! per stage, and the paper's choices as enums. [`named`](NetworkConfig::named) looks one up by
 //! torchvision's name or the paper's; a plain net is the same row with `residual: false`. Any of them
-//! is built as a [`Network`].
+//! is built as a [`Network`]. Kinds of networks are rows of a table, too: a ConvNeXt is a file and a row.
 //!
 //! **Rejected.** A function per network: they differ in five numbers, and copies drift.
 //!
@@ -23,6 +23,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod architecture;
 mod config;
 mod error;
 mod network;
@@ -31,12 +32,12 @@ mod stem;
 mod summary;
 mod table;
 
+pub use architecture::{Architecture, names};
 pub use config::NetworkConfig;
 pub use error::{Result, ZooError};
 pub use network::Network;
 pub use stem::Stem;
 pub use summary::Summary;
-pub use table::names;
 
 /// The example of the README runs as a test.
 #[cfg(doctest)]

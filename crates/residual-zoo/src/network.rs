@@ -6,7 +6,7 @@ use residual_autograd::Result;
 use residual_nn::{Builder, Graph, Init, Module, Node};
 use residual_tensor::{Float, Generator};
 
-use crate::{NetworkConfig, ZooError, resnet::ResNet};
+use crate::{NetworkConfig, ZooError};
 
 /// A network: `[n, input_channels, h, w]` to logits `[n, classes]`.
 pub struct Network<T: Float> {
@@ -18,7 +18,7 @@ pub struct Network<T: Float> {
 impl<T: Float> Network<T> {
     /// From a checked configuration, with these first weights.
     pub(crate) fn new(config: &NetworkConfig, init: Init, generator: &mut Generator) -> Result<Self> {
-        let module: Box<dyn Module<T>> = Box::new(ResNet::new(config, init, generator)?);
+        let module = config.architecture.build(config, init, generator)?;
         Ok(Self { config: config.clone(), graph: Graph::of(&module), module })
     }
 
@@ -27,8 +27,8 @@ impl<T: Float> Network<T> {
         &self.config
     }
 
-    /// Freezes what comes before a stage (`layer1`, `layer2`, …, or `fc` for all but the
-    /// classifier) and thaws the stage and what follows it. Frozen batch normalizations keep
+    /// Freezes what comes before a stage (of a ResNet `layer1`, `layer2`, …, or `fc` for all but the
+    /// classifier; of a ConvNeXt `stages.0`, …, `head.fc`) and thaws the stage and what follows it. Frozen batch normalizations keep
     /// their running statistics and use them.
     ///
     /// # Errors

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::NetworkConfig;
 
 /// How a network begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stem {
+    #[default]
     /// 7×7 convolution with stride 2, then 3×3 max pooling with stride 2: for pictures of 224².
     ImageNet,
     /// 3×3 convolution: for pictures of about 32².

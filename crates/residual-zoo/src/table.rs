@@ -1,11 +1,11 @@
-//! The table of networks: names, blocks, depths. A variant is a row, not a function.
+//! The table of ResNets: names, blocks, depths. A variant is a row, not a function.
 
 use residual_nn::{
     BlockKind::{self, Basic, Bottleneck},
     BlockOrder, BottleneckStride, Fan, Init, Plugin, ShortcutKind,
 };
 
-use crate::{NetworkConfig, Result, Stem, ZooError};
+use crate::{Architecture, NetworkConfig, Result, Stem, ZooError};
 
 /// Blocks of each stage of an ImageNet network, by its number of layers (He et al. 2015, table 1, and
 /// 2016; those of 10, 14, 26 and 269 layers are timm's).
@@ -183,7 +183,7 @@ const SHORTCUTS: &[(&str, ShortcutKind)] =
     &[("_a", ShortcutKind::A), ("_b", ShortcutKind::B), ("_c", ShortcutKind::C)];
 
 /// Every name that is listed; families hold more, and suffixes make more of each.
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let imagenet = IMAGENET.iter().map(|&name| name.to_owned());
     let cifar =
         CIFAR.iter().flat_map(|family| family.depths.iter().map(|depth| format!("{}{depth}", family.prefix)));
@@ -194,27 +194,35 @@ pub fn names() -> Vec<String> {
     imagenet.chain(cifar).chain(wide).chain(grouped).chain(speed).collect()
 }
 
-/// The configuration of this name.
-pub(crate) fn find(name: &str) -> Result<NetworkConfig> {
-    let unknown = || ZooError::Unknown { name: name.to_owned(), closest: closest(name, names()) };
+/// The configuration of this name, if there is one.
+pub(crate) fn find(name: &str) -> Option<Result<NetworkConfig>> {
     if let Some(found) = unadorned(name) {
-        return found;
+        return Some(found);
     }
     let mut shortcuts = SHORTCUTS.iter();
     let (base, shortcut) = shortcuts
         .find_map(|(suffix, kind)| Some((name.strip_suffix(suffix)?, Some(*kind))))
         .unwrap_or((name, None));
     let (base, cifar_stem) = base.strip_suffix(CIFAR_STEM).map_or((base, false), |base| (base, true));
-    let mut config = unadorned(base).ok_or_else(unknown)??;
+    let mut config = match unadorned(base)? {
+        Ok(config) => config,
+        Err(error) => return Some(Err(error)),
+    };
     let is_fixed = !config.residual || config.block == BlockKind::Pooled;
     if shortcut.is_some() && is_fixed || cifar_stem && config.native_size() == [32, 32] {
-        return Err(unknown());
+        return None;
     }
     if cifar_stem {
         config = config.stem(Stem::Cifar).classes(10);
     }
     let shortcut = shortcut.unwrap_or(config.shortcut);
-    Ok(NetworkConfig { name: name.to_owned(), shortcut, ..config })
+    Some(Ok(NetworkConfig { name: name.to_owned(), shortcut, ..config }))
+}
+
+/// A row of the table: everything else is as in torchvision's `resnet18`.
+fn row(name: &str, stem: Stem, block: BlockKind, depths: &[usize], widths: &[usize]) -> NetworkConfig {
+    let row = NetworkConfig::row(name, Architecture::ResNet, depths, widths);
+    NetworkConfig { stem, block, classes: if stem == Stem::Cifar { 10 } else { row.classes }, ..row }
 }
 
 /// The configuration of a name without suffix, if there is one.
@@ -232,7 +240,7 @@ fn imagenet(name: &str) -> Option<Result<NetworkConfig>> {
     let layers = layers.parse::<usize>().ok()?;
     let (behind, end) = part(At::Behind, rest);
     let (_, block, depths) = DEPTHS.iter().find(|(depth, ..)| *depth == layers)?;
-    let mut config = NetworkConfig::row(name, Stem::ImageNet, *block, depths, &[64, 128, 256, 512]);
+    let mut config = row(name, Stem::ImageNet, *block, depths, &[64, 128, 256, 512]);
     kind(&mut config, end)?;
     [front, middle, behind].into_iter().flatten().for_each(|change| change(&mut config));
     Some(config.check().map(|()| config))
@@ -265,7 +273,7 @@ fn cifar(name: &str) -> Option<Result<NetworkConfig>> {
         let (family, example) = (first.prefix, first.depths[0]);
         return Some(Err(ZooError::Depth { family, depth, rule, example }));
     };
-    let mut config = NetworkConfig::row(name, Stem::Cifar, family.block, &[n; 3], &[16, 32, 64]);
+    let mut config = row(name, Stem::Cifar, family.block, &[n; 3], &[16, 32, 64]);
     config.shortcut = ShortcutKind::A;
     config.init = Init::He(Fan::In);
     (family.adjust)(&mut config);
@@ -282,8 +290,7 @@ fn wide(name: &str) -> Option<Result<NetworkConfig>> {
         let (rule, example) = ("6n + 4, and the factor up to 100", 28);
         return Some(Err(ZooError::Depth { family: "cifar_wrn", depth, rule, example }));
     };
-    let mut config =
-        NetworkConfig::row(name, Stem::Cifar, Basic, &[n; 3], &[16, 32, 64].map(|width| width * factor));
+    let mut config = row(name, Stem::Cifar, Basic, &[n; 3], &[16, 32, 64].map(|width| width * factor));
     config.stem_width = Some(16);
     config.init = Init::He(Fan::In);
     pre(&mut config);
@@ -302,7 +309,7 @@ fn grouped(name: &str) -> Option<Result<NetworkConfig>> {
         let (rule, example) = ("9n + 2, with up to 1024 groups of up to 1024 channels", 29);
         return Some(Err(ZooError::Depth { family: "cifar_resnext", depth, rule, example }));
     };
-    let mut config = NetworkConfig::row(name, Stem::Cifar, Bottleneck, &[n; 3], &[64, 128, 256]);
+    let mut config = row(name, Stem::Cifar, Bottleneck, &[n; 3], &[64, 128, 256]);
     config.init = Init::He(Fan::In);
     groups(&mut config, cardinality, width);
     Some(Ok(config))
@@ -311,7 +318,7 @@ fn grouped(name: &str) -> Option<Result<NetworkConfig>> {
 /// A row of [`SPEED`].
 fn speed(name: &str) -> Option<Result<NetworkConfig>> {
     let (_, widths, residual) = SPEED.iter().find(|(known, ..)| *known == name)?;
-    let mut config = NetworkConfig::row(name, Stem::Whitening, BlockKind::Pooled, &[1; 3], widths);
+    let mut config = row(name, Stem::Whitening, BlockKind::Pooled, &[1; 3], widths);
     (config.residual, config.init) = (*residual, Init::Uniform);
     (config.head_pool, config.logit_scale) = (3, 1.0 / 9.0);
     Some(Ok(config))

@@ -2,7 +2,7 @@
 //! piece of a network computes is not kept, but computed again when its gradient is asked for.
 
 use residual_kernels::Conv2dGeometry;
-use residual_tensor::{Float, Tensor};
+use residual_tensor::{Float, Generator, Tensor};
 
 use super::BuiltIn;
 use crate::{AutogradError, Draw, Result, Sample, State, Tape, Var};
@@ -15,6 +15,8 @@ pub(crate) struct Checkpoint<T: Float> {
     /// With the values that they have on the tape, which need not be their own.
     parameters: Vec<(State<T>, Tensor<T>)>,
     piece: Piece<T>,
+    /// What the piece draws random numbers from, both times.
+    generator: Option<Generator>,
 }
 
 impl<T: Float> Var<T> {
@@ -38,8 +40,9 @@ impl<T: Float> Var<T> {
             input: self.value().clone(),
             parameters: parameters.into_iter().zip(values).collect(),
             piece: Box::new(piece),
+            generator: self.tape().whole_generator(),
         };
-        let (_, output) = operation.run(&Tape::without_recording(), &[])?;
+        let (_, output) = operation.run(Tape::without_recording(), &[])?;
         let inputs: Vec<&Self> = std::iter::once(self).chain(&vars).collect();
         self.record_own(operation, &inputs, output.value().clone())
     }
@@ -48,7 +51,11 @@ impl<T: Float> Var<T> {
 impl<T: Float> Checkpoint<T> {
     /// Runs the piece on `tape`, on which the `wanted` ones of input and parameters are leaves.
     /// Returns its input and its output.
-    fn run(&self, tape: &Tape<T>, wanted: &[bool]) -> Result<(Var<T>, Var<T>)> {
+    fn run(&self, tape: Tape<T>, wanted: &[bool]) -> Result<(Var<T>, Var<T>)> {
+        let tape = match &self.generator {
+            Some(generator) => tape.with_generator(generator.clone()),
+            None => tape,
+        };
         let source = |number: usize, value: &Tensor<T>| match wanted.get(number) {
             Some(true) => tape.leaf(value.clone()),
             _ => tape.input(value.clone()),
@@ -58,7 +65,7 @@ impl<T: Float> Checkpoint<T> {
         }
         let input = source(0, &self.input);
         let output = (self.piece)(&input)?;
-        if !output.tape().is_same(tape) {
+        if !output.tape().is_same(&tape) {
             return Err(AutogradError::MixedTapes { operation: Self::NAME });
         }
         Ok((input, output))
@@ -70,7 +77,7 @@ impl<T: Float> BuiltIn<T> for Checkpoint<T> {
 
     /// Forward again, this time recorded, and back.
     fn backward(self: Box<Self>, upstream: Tensor<T>, wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
-        let (input, output) = self.run(&Tape::replay(), wanted)?;
+        let (input, output) = self.run(Tape::replay(), wanted)?;
         if !output.needs_gradient() {
             return Ok(vec![None; wanted.len()]); // a constant
         }

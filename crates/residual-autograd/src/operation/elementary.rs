@@ -26,6 +26,10 @@ pub(crate) struct Tanh<T: Float> {
     output: Tensor<T>,
 }
 
+pub(crate) struct Gelu<T: Float> {
+    input: Tensor<T>,
+}
+
 pub(crate) struct Powf<T: Float> {
     input: Tensor<T>,
     exponent: T,
@@ -75,6 +79,15 @@ impl<T: Float> Var<T> {
     pub fn tanh(&self) -> Result<Self> {
         let output = elementwise::tanh(self.value())?;
         self.record_own(Tanh { output: output.clone() }, &[self], output)
+    }
+
+    /// `x · Φ(x)`, where Φ is the normal distribution (Hendrycks & Gimpel 2016), in its exact form.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub fn gelu(&self) -> Result<Self> {
+        let output = elementwise::gelu(self.value())?;
+        self.record_own(Gelu { input: self.value().clone() }, &[self], output)
     }
 
     /// `x` to the power of a constant; NaN for a negative `x` and an exponent that is not whole.
@@ -154,6 +167,20 @@ impl<T: Float> BuiltIn<T> for Tanh<T> {
     fn sample(draw: &mut Draw) -> Sample {
         let shape = draw.shape();
         Sample::new("", vec![draw.normal(shape)], |x| x[0].tanh())
+    }
+}
+
+impl<T: Float> BuiltIn<T> for Gelu<T> {
+    const NAME: &'static str = "gelu";
+
+    /// `dx = dy · (Φ(x) + x · φ(x))`.
+    fn backward(self: Box<Self>, upstream: Tensor<T>, _wanted: &[bool]) -> Result<Vec<Option<Tensor<T>>>> {
+        Ok(vec![Some(elementwise::gelu_backward(&upstream, &self.input)?)])
+    }
+
+    fn sample(draw: &mut Draw) -> Sample {
+        let shape = draw.shape();
+        Sample::new("", vec![draw.normal(shape)], |x| x[0].gelu())
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod conv2d;
 pub(crate) mod cross_entropy;
 pub(crate) mod elementary;
+pub(crate) mod layer_norm;
 pub(crate) mod linear;
 pub(crate) mod matmul;
 pub(crate) mod pool;

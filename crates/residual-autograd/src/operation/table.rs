@@ -2,8 +2,8 @@
 //! written for what is in it.
 
 use super::{
-    BuiltIn, arithmetic, batch_norm, blur_pool, checkpoint, conv2d, cross_entropy, elementary, linear,
-    matmul, pool, rearrange, reduce, relu, reshape, softmax, subsample_pad,
+    BuiltIn, arithmetic, batch_norm, blur_pool, checkpoint, conv2d, cross_entropy, elementary, layer_norm,
+    linear, matmul, pool, rearrange, reduce, relu, reshape, softmax, subsample_pad,
 };
 use crate::Entry;
 use residual_tensor::Float;
@@ -39,11 +39,13 @@ operations! {
     conv2d::Conv2d<T>,
     cross_entropy::CrossEntropy<T>,
     elementary::Exp<T>,
+    elementary::Gelu<T>,
     elementary::Log<T>,
     elementary::Powf<T>,
     elementary::Sigmoid<T>,
     elementary::Sqrt<T>,
     elementary::Tanh<T>,
+    layer_norm::LayerNorm<T>,
     linear::Linear<T>,
     matmul::Matmul<T>,
     pool::AvgPool2d,

@@ -168,6 +168,22 @@ pub(crate) fn for_each_run<T: Send + Sync>(
     for_each_chunk(to, size, |chunk, to| run(chunk * size..chunk * size + to.len(), to));
 }
 
+/// [`for_each_run`] of which each has a result: all of them, in order.
+pub(crate) fn collect_runs<T: Send + Sync, R: Send + Sync>(
+    to: &mut [T],
+    size: usize,
+    run: impl Fn(Range<usize>, &mut [T]) -> R + Sync,
+) -> Vec<R> {
+    let (size, length) = (size.max(1), to.len());
+    let start = Shared::new(to);
+    collect(length.div_ceil(size), |chunk| {
+        let range = chunk * size..length.min((chunk + 1) * size);
+        // SAFETY: within the slice, and no other chunk has these elements.
+        let elements = unsafe { std::slice::from_raw_parts_mut(start.at(range.start), range.len()) };
+        run(range, elements)
+    })
+}
+
 /// [`for_each_run`] over two slices that are equally long.
 pub(crate) fn for_each_run_of_two<T: Send + Sync, U: Send + Sync>(
     to: &mut [T],

@@ -11,7 +11,7 @@ use residual_tensor::{Float, IntoView, Tensor, TensorView};
 
 use crate::{
     KernelError, Result,
-    engine::parallel::{for_each_chunk, map, zip_map},
+    engine::parallel::{for_each_chunk, map, zip_map, zip_update},
     error::check_length,
     ops::{
         broadcast::{reduce_to, zip},
@@ -263,6 +263,37 @@ pub fn tanh_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a
     backward("tanh backward", dy.into_view()?, ("y", y.into_view()?), slope::tanh)
 }
 
+/// `x · Φ(x)`, where Φ is the normal distribution: a ReLU whose threshold is random (Hendrycks & Gimpel 2016,
+/// "Gaussian Error Linear Units"), in its exact form.
+///
+/// # Errors
+/// Only [those of every function](self).
+pub fn gelu<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    map(&x.into_view()?, gelu_of)
+}
+
+/// [`gelu`] between slices.
+///
+/// # Errors
+/// If they are not equally long, or as [`gelu`].
+pub fn gelu_into<T: Float>(x: &[T], y: &mut [T]) -> Result<()> {
+    check_length([y.len()], x.len())?;
+    zip_update(y, x, |_, x| gelu_of(x))
+}
+
+/// `dx = dy · (Φ(x) + x · φ(x))`, with the density φ of the normal distribution.
+///
+/// # Errors
+/// If the shapes differ.
+pub fn gelu_backward<'a, T: Float>(dy: impl IntoView<'a, T>, x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
+    backward("gelu backward", dy.into_view()?, ("x", x.into_view()?), slope::gelu)
+}
+
+#[inline(always)]
+fn gelu_of<T: Float>(x: T) -> T {
+    x * function::normal_below(x)
+}
+
 // What follows knows no operands but views, so that a loop is compiled once, not once for each kind of
 // operand; for the same reason loops are given functions, not closures, above.
 
@@ -307,6 +338,8 @@ fn backward<T: Float>(
 mod slope {
     use residual_tensor::Float;
 
+    use crate::ops::function::{normal_below, normal_density};
+
     #[inline(always)]
     pub(super) fn exp<T: Float>(dy: T, y: T) -> T {
         dy * y
@@ -330,6 +363,11 @@ mod slope {
     #[inline(always)]
     pub(super) fn tanh<T: Float>(dy: T, y: T) -> T {
         dy * (T::one() - y * y)
+    }
+
+    #[inline(always)]
+    pub(super) fn gelu<T: Float>(dy: T, x: T) -> T {
+        dy * (normal_below(x) + x * normal_density(x))
     }
 
     /// That of `a / b` with respect to `b`, for a `dy` of 1.

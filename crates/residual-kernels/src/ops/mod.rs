@@ -14,6 +14,7 @@ pub mod elementwise;
 pub(crate) mod function;
 pub(crate) mod gemm;
 pub mod global_avg_pool;
+pub mod layer_norm;
 pub mod linear;
 pub mod matmul;
 pub mod max_pool;
@@ -28,7 +29,7 @@ pub(crate) mod window;
 pub use {
     add::forward as add, avg_pool::forward as avg_pool, blur_pool::forward as blur_pool,
     concatenate::forward as concatenate, conv2d::forward as conv2d, cross_entropy::forward as cross_entropy,
-    global_avg_pool::forward as global_avg_pool, linear::forward as linear, matmul::forward as matmul,
-    max_pool::forward as max_pool, relu::forward as relu, softmax::forward as softmax,
-    subsample_pad::forward as subsample_pad,
+    global_avg_pool::forward as global_avg_pool, layer_norm::forward as layer_norm,
+    linear::forward as linear, matmul::forward as matmul, max_pool::forward as max_pool,
+    relu::forward as relu, softmax::forward as softmax, subsample_pad::forward as subsample_pad,
 };

@@ -84,6 +84,19 @@ fn batch_normalization() {
 }
 
 #[test]
+fn layer_normalization() {
+    let (x, dy) = (random(1, [2, 5, 2, 3]), random(2, [2, 5, 2, 3]));
+    let ([gamma, beta], eps) = ([3, 4].map(|seed| random(seed, [5])), 0.1);
+    let forward = |x: &Array4<f64>, gamma: &Array1<f64>, beta: &Array1<f64>| {
+        layer_norm::forward(x.view(), gamma.view(), beta.view(), eps).unwrap()
+    };
+    let (dx, dgamma, dbeta) = layer_norm::backward(x.view(), dy.view(), gamma.view(), eps).unwrap();
+    check(&x, &dx, |x| dot(&forward(x, &gamma, &beta), &dy));
+    check(&gamma, &dgamma, |gamma| dot(&forward(&x, gamma, &beta), &dy));
+    check(&beta, &dbeta, |beta| dot(&forward(&x, &gamma, beta), &dy));
+}
+
+#[test]
 fn pools_and_shortcut() {
     let x = random(1, [2, 3, 5, 6]);
     let shape = [2, 3, 5, 6];
@@ -129,6 +142,9 @@ fn activation_sum_and_loss() {
     let (x, dy) = (random(1, [3, 4]), random(2, [3, 4]));
     let dx = relu::backward(dy.view(), relu::forward(x.view()).view()).unwrap();
     check(&x, &dx, |x| dot(&relu::forward(x.view()), &dy));
+
+    let dx = gelu::backward(dy.view(), x.view()).unwrap();
+    check(&x, &dx, |x| dot(&gelu::forward(x.view()), &dy));
 
     let (da, db) = add::backward(dy.view());
     for (operand, gradient) in [(&x, da), (&dy, db)] {

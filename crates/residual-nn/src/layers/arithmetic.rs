@@ -5,7 +5,7 @@ use residual_kernels::{KernelError, elementwise};
 use residual_tensor::{Float, Generator, Shape};
 
 use crate::{
-    Mode, Operation, Pattern, Value,
+    Kept, Mode, Operation, Pattern, Value,
     onnx::{Operand, Operator},
     operation::{compute_on_tape, only},
     registry::{Sample, draw},
@@ -41,6 +41,10 @@ impl<T: Float> Operation<T> for Add {
 
     fn pattern(&self) -> Pattern<'_, T> {
         Pattern::Add
+    }
+
+    fn keeps(&self) -> Kept {
+        Kept::Nothing
     }
 
     fn onnx(&self) -> Vec<Operator> {

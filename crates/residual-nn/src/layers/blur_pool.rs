@@ -2,11 +2,11 @@
 //! Shift-Invariant Again").
 
 use residual_autograd::{Result, Var};
-use residual_kernels::{KernelError, Pool2dGeometry, blur_pool};
+use residual_kernels::{Conv2dGeometry, KernelError, Pool2dGeometry, blur_pool};
 use residual_tensor::{Float, Generator, Shape};
 
 use crate::{
-    BlockConfig, MaxPool2d, Mode, Module, Operation, Sequential, Value,
+    BlockConfig, Kept, MaxPool2d, Mode, Module, Operation, Sequential, Value,
     onnx::{Operand, Operator},
     operation::only,
     plugin::{InBranch, Position},
@@ -58,17 +58,17 @@ impl<T: Float> Operation<T> for BlurPool2d {
         Ok(blur_pool::forward_into(inputs[0].elements, y, shape, self.stride)?)
     }
 
+    fn keeps(&self) -> Kept {
+        Kept::Nothing
+    }
+
     fn onnx(&self) -> Vec<Operator> {
         let pads = Operand::Integers("pads", vec![0, 0, 1, 1, 0, 0, 1, 1]);
         let triangle = [0.25, 0.5, 0.25];
         let filter: Vec<f64> = (0..9).map(|tap| triangle[tap / 3] * triangle[tap % 3]).collect();
         let weight = Operand::Numbers("filter", vec![self.channels, 1, 3, 3], filter.repeat(self.channels));
-        let blur = Operator::new("Conv", [Operand::Previous, weight])
-            .with("kernel_shape", [3, 3])
-            .with("strides", [self.stride; 2])
-            .with("pads", [0; 4])
-            .with("dilations", [1, 1])
-            .with("group", self.channels as i64);
+        let geometry = Conv2dGeometry::new(3, 3).stride(self.stride).groups(self.channels);
+        let blur = Operator::convolution([Operand::Previous, weight], &geometry);
         vec![Operator::new("Pad", [Operand::Input(0), pads]).with("mode", "reflect"), blur]
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BatchNorm2d, Fan, Init, Mode, Operation, Pattern,
-    onnx::{Operand, Operator, both_sides},
+    onnx::{Operand, Operator},
     operation::{check_channels, only},
     registry::{Sample, draw},
 };
@@ -167,16 +167,9 @@ impl<T: Float> Operation<T> for Conv2d<T> {
     }
 
     fn onnx(&self) -> Vec<Operator> {
-        let Conv2dGeometry { kernel, stride, padding, dilation, groups } = self.geometry;
         let states = self.states().into_iter().map(|(name, _)| Operand::State(name));
         let inputs: Vec<Operand> = std::iter::once(Operand::Input(0)).chain(states).collect();
-        let convolution = Operator::new("Conv", inputs)
-            .with("kernel_shape", kernel)
-            .with("strides", stride)
-            .with("pads", both_sides(padding))
-            .with("dilations", dilation)
-            .with("group", groups as i64);
-        vec![convolution]
+        vec![Operator::convolution(inputs, &self.geometry)]
     }
 }
 

@@ -5,15 +5,21 @@ mod arithmetic;
 mod batch_norm;
 mod blur_pool;
 mod conv2d;
+mod drop_path;
+mod layer_norm;
+mod layer_scale;
 mod linear;
 mod pool;
 mod subsample_pad;
 
-pub use activation::{Relu, Sigmoid};
+pub use activation::{Gelu, Relu, Sigmoid};
 pub use arithmetic::{Add, Mul, Scale};
 pub use batch_norm::{BatchNorm2d, BatchNormConfig};
 pub use blur_pool::BlurPool2d;
 pub use conv2d::{Conv2d, Conv2dConfig};
+pub use drop_path::DropPath;
+pub use layer_norm::LayerNorm;
+pub use layer_scale::LayerScale;
 pub use linear::Linear;
 pub use pool::{AvgPool2d, GlobalAvgPool, MaxPool2d};
 pub use subsample_pad::SubsamplePad;
@@ -50,7 +56,11 @@ layers! {
     "BatchNorm2d": BatchNorm2d<T>,
     "BlurPool2d": BlurPool2d,
     "Conv2d": Conv2d<T>,
+    "DropPath": DropPath,
+    "Gelu": Gelu,
     "GlobalAvgPool": GlobalAvgPool,
+    "LayerNorm": LayerNorm<T>,
+    "LayerScale": LayerScale<T>,
     "Linear": Linear<T>,
     "MaxPool2d": MaxPool2d,
     "Relu": Relu,

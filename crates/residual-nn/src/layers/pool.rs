@@ -5,7 +5,7 @@ use residual_kernels::{Pool2dGeometry, avg_pool, global_avg_pool, max_pool};
 use residual_tensor::{Float, Generator, Shape};
 
 use crate::{
-    BlockConfig, Mode, Module, Operation, Value,
+    BlockConfig, Kept, Mode, Module, Operation, Value,
     onnx::{Operand, Operator, both_sides},
     operation::only,
     plugin::{InBranch, Position},
@@ -64,6 +64,10 @@ impl<T: Float> Operation<T> for MaxPool2d {
         Ok(max_pool::forward_into(inputs[0].elements, y, &self.0.resolve(inputs[0].shape)?)?)
     }
 
+    fn keeps(&self) -> Kept {
+        Kept::Positions
+    }
+
     fn onnx(&self) -> Vec<Operator> {
         vec![window("MaxPool", &self.0)]
     }
@@ -90,6 +94,10 @@ impl<T: Float> Operation<T> for AvgPool2d {
 
     fn compute(&self, inputs: &[Value<'_, T>], y: &mut [T]) -> Result<()> {
         Ok(avg_pool::forward_into(inputs[0].elements, y, &self.0.resolve(inputs[0].shape)?)?)
+    }
+
+    fn keeps(&self) -> Kept {
+        Kept::Nothing
     }
 
     fn onnx(&self) -> Vec<Operator> {
@@ -119,6 +127,10 @@ impl<T: Float> Operation<T> for GlobalAvgPool {
     fn compute(&self, inputs: &[Value<'_, T>], y: &mut [T]) -> Result<()> {
         let shape = inputs[0].shape.dims("global_avg_pool")?;
         Ok(global_avg_pool::forward_into(inputs[0].elements, y, shape)?)
+    }
+
+    fn keeps(&self) -> Kept {
+        Kept::Nothing
     }
 
     fn onnx(&self) -> Vec<Operator> {

@@ -5,7 +5,7 @@ use residual_kernels::{KernelError, subsample_pad};
 use residual_tensor::{Float, Generator, Shape};
 
 use crate::{
-    Mode, Operation, Value,
+    Kept, Mode, Operation, Value,
     onnx::{Operand, Operator},
     operation::only,
     registry::{Sample, draw},
@@ -52,6 +52,10 @@ impl<T: Float> Operation<T> for SubsamplePad {
     fn compute(&self, inputs: &[Value<'_, T>], y: &mut [T]) -> Result<()> {
         let shape = inputs[0].shape.dims("subsample_pad")?;
         Ok(subsample_pad::forward_into(inputs[0].elements, y, shape, self.stride, self.out_channels)?)
+    }
+
+    fn keeps(&self) -> Kept {
+        Kept::Nothing
     }
 
     fn onnx(&self) -> Vec<Operator> {

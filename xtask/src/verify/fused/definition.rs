@@ -4,15 +4,15 @@
 
 use std::{any::Any, collections::BTreeMap};
 
-use ndarray::{Array4, ArrayD, Ix1, Ix2, Ix4};
+use ndarray::{Array2, Array4, ArrayD, Ix1, Ix2, Ix4};
 use residual_autograd::State;
 use residual_kernels::reference::{
-    add, avg_pool, batch_norm, blur_pool, conv2d, cross_entropy, global_avg_pool, linear, max_pool, mul,
-    relu, sigmoid, subsample_pad,
+    add, avg_pool, batch_norm, blur_pool, conv2d, cross_entropy, gelu, global_avg_pool, layer_norm, linear,
+    max_pool, mul, relu, sigmoid, subsample_pad,
 };
 use residual_nn::{
-    Add, AvgPool2d, BatchNorm2d, BlurPool2d, Conv2d, GlobalAvgPool, Graph, Linear, MaxPool2d, Module, Mul,
-    Operation, Relu, Sigmoid, SubsamplePad,
+    Add, AvgPool2d, BatchNorm2d, BlurPool2d, Conv2d, Gelu, GlobalAvgPool, Graph, LayerNorm, LayerScale,
+    Linear, MaxPool2d, Module, Mul, Operation, Relu, Sigmoid, SubsamplePad,
 };
 use residual_tensor::{Shape, Tensor};
 
@@ -40,6 +40,9 @@ enum Op<'a> {
     Linear(&'a Linear<f64>),
     SubsamplePad(&'a SubsamplePad),
     BlurPool2d(&'a BlurPool2d),
+    Gelu,
+    LayerNorm(&'a LayerNorm<f64>),
+    LayerScale(&'a LayerScale<f64>),
 }
 
 impl<'a> Op<'a> {
@@ -57,6 +60,9 @@ impl<'a> Op<'a> {
         let known = known.or_else(|| any.downcast_ref().map(Self::Linear));
         let known = known.or_else(|| any.downcast_ref().map(Self::SubsamplePad));
         let known = known.or_else(|| any.downcast_ref().map(Self::BlurPool2d));
+        let known = known.or_else(|| any.downcast_ref().map(|Gelu| Self::Gelu));
+        let known = known.or_else(|| any.downcast_ref().map(Self::LayerNorm));
+        let known = known.or_else(|| any.downcast_ref().map(Self::LayerScale));
         known.ok_or_else(|| format!("there are no plain loops for {}", operation.name()).into())
     }
 }
@@ -99,6 +105,38 @@ fn one(array: &ArrayD<f64>) -> Result<ndarray::ArrayView1<'_, f64>, Failure> {
 fn axes(array: &ArrayD<f64>) -> Result<[usize; 4], Failure> {
     let (n, c, h, w) = four(array)?.dim();
     Ok([n, c, h, w])
+}
+
+/// The channels of each pixel as a row, with the axes of a picture if it is one.
+fn rows(x: &ArrayD<f64>) -> Result<(Array2<f64>, Option<[usize; 4]>), Failure> {
+    if x.ndim() == 2 {
+        return Ok((two(x)?.to_owned(), None));
+    }
+    let [n, c, h, w] = axes(x)?;
+    let rows = four(x)?.permuted_axes([0, 2, 3, 1]);
+    Ok((rows.to_shape([n * h * w, c])?.to_owned(), Some([n, c, h, w])))
+}
+
+/// What [`rows`] was made of, with other channels.
+fn of_rows(rows: Array2<f64>, picture: Option<[usize; 4]>) -> Result<ArrayD<f64>, Failure> {
+    let Some([n, _, h, w]) = picture else { return Ok(rows.into_dyn()) };
+    let channels = rows.ncols();
+    let pixels = rows.into_shape_with_order([n, h, w, channels])?;
+    Ok(pixels.permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned().into_dyn())
+}
+
+/// A row as a picture of one pixel; pictures as they are.
+fn pixels(x: &ArrayD<f64>) -> Result<Array4<f64>, Failure> {
+    let mut axes = x.shape().to_vec();
+    axes.resize(4, 1);
+    Ok(x.to_shape(axes)?.into_owned().into_dimensionality()?)
+}
+
+/// A factor for each channel of a picture.
+fn factors(layer: &LayerScale<f64>) -> Result<ArrayD<f64>, Failure> {
+    let gamma = of_state(&layer.gamma);
+    let channels = gamma.len();
+    Ok(gamma.into_shape_with_order(vec![1, channels, 1, 1])?)
 }
 
 fn keep(arrays: &mut Arrays, name: String, array: &ArrayD<f64>) {
@@ -208,14 +246,24 @@ impl Definition {
                 }
                 Op::Sigmoid => sigmoid::forward(x(0).view()),
                 Op::Mul => mul::forward(x(0).view(), x(1).view())?,
-                Op::Linear(Linear { weight, bias }) => {
+                Op::Linear(Linear { weight, bias, .. }) => {
                     let [weight, bias] = [weight, bias].map(of_state);
-                    linear::forward(two(x(0))?, two(&weight)?, one(&bias)?)?.into_dyn()
+                    let (x, pixels) = rows(x(0))?;
+                    let y = linear::forward(x.view(), two(&weight)?, one(&bias)?)?;
+                    of_rows(y, pixels)?
                 }
                 Op::SubsamplePad(&SubsamplePad { stride, out_channels, .. }) => {
                     subsample_pad::forward(four(x(0))?, stride, out_channels)?.into_dyn()
                 }
                 Op::BlurPool2d(layer) => blur_pool::forward(four(x(0))?, layer.stride)?.into_dyn(),
+                Op::Gelu => gelu::forward(x(0).view()),
+                Op::LayerNorm(layer) => {
+                    let [gamma, beta] = [&layer.weight, &layer.bias].map(of_state);
+                    let (input, shape) = (pixels(x(0))?, x(0).shape());
+                    let y = layer_norm::forward(input.view(), one(&gamma)?, one(&beta)?, layer.eps())?;
+                    y.into_dyn().into_shape_with_order(shape)?
+                }
+                Op::LayerScale(layer) => mul::forward(x(0).view(), factors(layer)?.view())?,
             };
             nodes.push(Node { value, from });
         }
@@ -228,7 +276,7 @@ impl Definition {
         for (index, node) in self.graph.nodes().iter().enumerate().rev() {
             let dy = arrived.remove(&index).ok_or_else(|| format!("{}: no gradient arrives", node.path))?;
             let x = |i: usize| &nodes[node.inputs[i].index()].value;
-            let name = |state: &str| format!("gradient of {}.{state}", node.path);
+            let name = |state: &str| format!("gradient of {}.{state}", node.owner());
             let Some(operation) = node.operation.as_deref() else {
                 keep(arrays, "gradient of the input".into(), &dy);
                 continue;
@@ -277,16 +325,32 @@ impl Definition {
                 }
                 Op::Linear(Linear { weight, .. }) => {
                     let weight = of_state(weight);
-                    let (dx, dweight, dbias) = linear::backward(two(x(0))?, two(&weight)?, two(&dy)?)?;
+                    let ((x, pixels), (dy, _)) = (rows(x(0))?, rows(&dy)?);
+                    let (dx, dweight, dbias) = linear::backward(x.view(), two(&weight)?, dy.view())?;
                     keep(arrays, name("weight"), &dweight.into_dyn());
                     keep(arrays, name("bias"), &dbias.into_dyn());
-                    vec![dx.into_dyn()]
+                    vec![of_rows(dx, pixels)?]
                 }
                 Op::SubsamplePad(&SubsamplePad { stride, .. }) => {
                     vec![subsample_pad::backward(four(&dy)?, stride, axes(x(0))?)?.into_dyn()]
                 }
                 Op::BlurPool2d(layer) => {
                     vec![blur_pool::backward(four(&dy)?, layer.stride, axes(x(0))?)?.into_dyn()]
+                }
+                Op::Gelu => vec![gelu::backward(dy.view(), x(0).view())?],
+                Op::LayerNorm(layer) => {
+                    let (gamma, shape) = (of_state(&layer.weight), x(0).shape());
+                    let (input, dy) = (pixels(x(0))?, pixels(&dy)?);
+                    let (dx, dgamma, dbeta) =
+                        layer_norm::backward(input.view(), dy.view(), one(&gamma)?, layer.eps())?;
+                    keep(arrays, name("weight"), &dgamma.into_dyn());
+                    keep(arrays, name("bias"), &dbeta.into_dyn());
+                    vec![dx.into_dyn().into_shape_with_order(shape)?]
+                }
+                Op::LayerScale(layer) => {
+                    let (dx, dgamma) = mul::backward(dy.view(), x(0).view(), factors(layer)?.view())?;
+                    keep(arrays, name("gamma"), &dgamma.into_shape_with_order(vec![layer.gamma.shape()[0]])?);
+                    vec![dx]
                 }
             };
             for (input, gradient) in node.inputs.iter().zip(gradients) {

@@ -109,7 +109,8 @@ impl Workload {
 
     fn train(&mut self) -> Result<()> {
         let gradients = {
-            let logits = self.net.forward(&Tape::new().input(self.images.clone()), Mode::Train)?;
+            let tape = Tape::new().with_generator(Generator::new(0));
+            let logits = self.net.forward(&tape.input(self.images.clone()), Mode::Train)?;
             logits.cross_entropy(&self.labels, 0.0)?.backward()?
         }; // The tape is gone: parameters change in place.
         Ok(self.sgd.step(&self.net, &gradients)?)
