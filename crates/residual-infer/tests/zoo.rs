@@ -99,6 +99,27 @@ fn every_shortcut() {
 }
 
 #[test]
+fn networks_with_layer_normalization() {
+    for (name, shape) in [("convnext_atto", [2, 64, 64]), ("convnext_tiny", [1, 37, 50])] {
+        check(&named(name), shape);
+    }
+}
+
+#[test]
+fn what_training_alone_does_is_left_out() {
+    for name in ["resnet18", "preresnet18", "convnext_atto"] {
+        let steps = |drop_path_rate| {
+            let config = NetworkConfig { drop_path_rate, ..named(name) };
+            let net = trained(&config);
+            assert!(drop_path_rate == 0.0 || format!("{:?}", net.graph()).contains("drop_path"));
+            Session::new(&net, [1, 3, 64, 64]).unwrap().to_string()
+        };
+        assert_eq!(steps(0.3), steps(0.0));
+        check(&NetworkConfig { drop_path_rate: 0.3, ..named(name) }, [1, 64, 64]);
+    }
+}
+
+#[test]
 fn very_deep_networks() {
     // Branches that begin near zero: else the sum of 600 of them is beyond f32.
     let mut config = named("cifar_resnet1202");

@@ -45,14 +45,17 @@ fn is_of(config: &NetworkConfig, weights: &Weights) -> bool {
         })
 }
 
-/// How many blocks each stage has: `layer1.0`, `layer1.1`, ….
+/// How many blocks each stage has: `layer1.0`, `layer1.1`, …, or `stages.0.blocks.0`, ….
 fn depths(weights: &Weights) -> Vec<usize> {
     let mut stages: BTreeMap<usize, usize> = BTreeMap::new();
     for name in weights.names() {
-        let mut parts = name.split('.');
-        let stage = parts.next().and_then(|part| part.strip_prefix("layer")?.parse().ok());
-        let block: Option<usize> = parts.next().and_then(|part| part.parse().ok());
-        if let (Some(stage), Some(block)) = (stage, block) {
+        let parts: Vec<&str> = name.split('.').collect();
+        let (stage, block) = match parts[..] {
+            ["stages", stage, "blocks", block, ..] => (stage, block),
+            [stage, block, ..] => (stage.strip_prefix("layer").unwrap_or_default(), block),
+            _ => continue,
+        };
+        if let (Ok(stage), Ok(block)) = (stage.parse(), block.parse::<usize>()) {
             let blocks = stages.entry(stage).or_default();
             *blocks = block.saturating_add(1).max(*blocks);
         }

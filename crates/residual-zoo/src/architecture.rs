@@ -6,7 +6,7 @@ use residual_nn::{Init, Module};
 use residual_tensor::{Float, Generator};
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkConfig, Result, resnet::ResNets};
+use crate::{NetworkConfig, Result, convnext::ConvNeXts, resnet::ResNets};
 
 /// A kind of network.
 pub(crate) trait Family {
@@ -111,4 +111,6 @@ architectures! {
     /// Residual networks and their plain twins (He et al. 2015), and relatives.
     #[default]
     ResNet: ResNets,
+    /// Liu et al. 2022, "A ConvNet for the 2020s".
+    ConvNeXt: ConvNeXts,
 }

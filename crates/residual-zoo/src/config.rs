@@ -79,6 +79,10 @@ pub struct NetworkConfig {
     /// What else there is in the branch of each block.
     #[serde(default, skip_serializing_if = "is_default")]
     pub plugins: Vec<Plugin>,
+    /// Whether the layers behind a ConvNeXt's depth-wise convolutions have the weights of 1×1 convolutions,
+    /// rather than matrices. It is a matter of files; results agree.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub conv_mlp: bool,
     /// How often training leaves out the last block's branch for a sample; earlier ones less, the first never
     /// ([stochastic depth](residual_nn::DropPath)).
     #[serde(default, skip_serializing_if = "is_default")]
@@ -332,6 +336,7 @@ impl NetworkConfig {
             zero_init_residual: false,
             init: Init::default(),
             plugins: Vec::new(),
+            conv_mlp: false,
             drop_path_rate: 0.0,
             input_channels: three(),
             classes: 1000,

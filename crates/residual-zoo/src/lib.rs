@@ -25,6 +25,7 @@
 
 mod architecture;
 mod config;
+mod convnext;
 mod error;
 mod network;
 mod resnet;

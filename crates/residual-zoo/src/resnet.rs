@@ -27,6 +27,9 @@ impl Family for ResNets {
     }
 
     fn check(config: &NetworkConfig) -> std::result::Result<(), String> {
+        if config.conv_mlp {
+            return Err("conv_mlp is about ConvNeXts; leave it out".into());
+        }
         if !config.stem.has_channels(config.stem_channels()) {
             return Err(format!("the stem has too few channels: {}", config.stem_channels()));
         }

@@ -48,6 +48,8 @@ fn wide_and_grouped_networks_have_torchvisions_parameters() {
         ("seresnet50", 28_088_024),
         ("resnet50d", 25_576_264),
         ("resnetblur50", 25_557_032),
+        ("convnext_atto", 3_695_520),
+        ("convnext_tiny", 28_589_128),
         // Parts of names in combinations that are not listed.
         ("seresnextaa101d_32x8d", 93_588_280),
         ("seresnext26t_32x4d", 16_806_976),
@@ -232,6 +234,20 @@ fn what_does_not_exist_says_what_does() {
     );
     let narrow = format!("{base}depths=[1]\nwidths=[4]").replace("'cifar'", "'tiered'");
     assert!(described(&narrow).to_string().contains("the stem has too few channels: 4"));
+    let convnext = "name='x'\narchitecture='convnext'\ndepths=[1]\nwidths=[8]\n";
+    assert!(NetworkConfig::from_toml(&format!("{convnext}conv_mlp=true\ndrop_path_rate=0.1")).is_ok());
+    for (line, expected) in [
+        ("stem='cifar'", "a ConvNeXt is described by depths, widths, conv_mlp and drop_path_rate alone"),
+        ("drop_path_rate=1.0", "drop_path_rate must be at least 0 and below 1, but is 1"),
+    ] {
+        let message = described(&format!("{convnext}{line}")).to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+    assert!(
+        described(&format!("{base}depths=[1]\nwidths=[1]\nconv_mlp=true")).to_string().contains("ConvNeXts")
+    );
+    let plain = format!("{base}depths=[1]\nwidths=[1]\nresidual=false\ndrop_path_rate=0.1");
+    assert!(described(&plain).to_string().contains("without shortcuts"));
     let shrinking = format!("{base}depths=[1,1]\nwidths=[8,4]\nshortcut='A'");
     assert!(described(&shrinking).to_string().contains("can only add channels"));
 }

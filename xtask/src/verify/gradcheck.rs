@@ -69,10 +69,14 @@ const NETWORKS: &[(&str, &str)] = &[
     ("network shortcut D", "block = 'bottleneck'\nshortcut = 'D'"),
     ("network deep stem", "block = 'basic'\nstem = 'deep'\nstem_width = 4"),
     ("network blurred", "block = 'bottleneck'\nplugins = ['blur_pool']"),
+    ("network stochastic depth", "block = 'basic'\ndrop_path_rate = 0.5"),
+    ("network ConvNeXt", "architecture = 'convnext'"),
+    ("network ConvNeXt of convolutions", "architecture = 'convnext'\nconv_mlp = true"),
 ];
 
 fn network(description: &str, mut generator: Generator) -> Result<LayerSample, Failure> {
-    let stem = if description.contains("stem") { "" } else { "stem = 'cifar'" };
+    let has_stem = ["stem", "architecture"].iter().any(|key| description.contains(key));
+    let stem = if has_stem { "" } else { "stem = 'cifar'" };
     let small = "name = 'small'\ndepths = [1, 1]\nwidths = [2, 3]\nclasses = 3\ninput_channels = 2";
     let config = NetworkConfig::from_toml(&format!("{small}\n{stem}\n{description}"))?;
     let size = config.native_size()[0] / 16; // 14 and 2, or the picture is a single pixel at the end

@@ -10,7 +10,7 @@ use std::{
 use residual_autograd::Tape;
 use residual_nn::{BlockConfig, Child, Mode, Module, Sequential, Trace, layers};
 use residual_tensor::{Float, Generator, Shape, Tensor};
-use residual_zoo::{Network, NetworkConfig, Summary, names};
+use residual_zoo::{Architecture, Network, NetworkConfig, Summary, names};
 
 use super::{Difference, Failure, Outcome, Settings, numbers::grouped, recorder::Recorder};
 
@@ -55,12 +55,15 @@ fn network(name: &str) -> Outcome {
     let net = build(name)?;
     let [height, width] = net.config().native_size();
     // As made for; a batch; odd and not square; the least that has a pixel everywhere.
-    let smallest = height / 16;
+    let smallest = match net.config().architecture {
+        Architecture::ResNet => [height / 16, 1],
+        Architecture::ConvNeXt => [32, 35],
+    };
     let inputs = [
         [1, height, width],
         [2, height / 2, width / 2],
         [1, height / 2 + 1, width / 4 + 3],
-        [3, smallest, 1],
+        [3, smallest[0], smallest[1]],
     ];
     let (mut runs, mut compared) = (0, 0);
     for [batch, height, width] in inputs {

@@ -10,8 +10,8 @@ use model::{Attribute, Dimension, Model, Node};
 use prost::Message;
 use residual_autograd::Tape;
 use residual_kernels::{
-    Conv2dGeometry, Pool2dGeometry, add, avg_pool, batch_norm, conv2d, elementwise, global_avg_pool, linear,
-    max_pool, relu,
+    Conv2dGeometry, Pool2dGeometry, avg_pool, batch_norm, conv2d, elementwise, global_avg_pool, layer_norm,
+    linear, max_pool, relu,
 };
 use residual_model::onnx_graph;
 use residual_nn::{Mode, Module, Role};
@@ -19,8 +19,8 @@ use residual_tensor::{Float, Generator, Layout, Tensor};
 use residual_zoo::{Network, NetworkConfig};
 
 /// One of each: plain and projected shortcuts, bottlenecks, groups, width, option A with and without
-/// stride, pre-activation, both stems, plugins.
-const NETWORKS: [&str; 11] = [
+/// stride, pre-activation, both stems, plugins, layers of pixels written in both ways.
+const NETWORKS: [&str; 13] = [
     "resnet18",
     "resnet18_a",
     "cifar_resnet8",
@@ -32,6 +32,8 @@ const NETWORKS: [&str; 11] = [
     "seresnet18",
     "resnet26d",
     "resnetblur18",
+    "convnext_atto",
+    "convnext_tiny",
 ];
 
 /// A network whose normalizations have seen something, so that folding them is not trivial.
@@ -43,7 +45,7 @@ fn network<T: Float>(name: &str) -> Network<T> {
         let range = match path.rsplit('.').next().unwrap() {
             "running_var" => 0.5..1.5,
             "running_mean" | "bias" => -0.3..0.3,
-            "weight" if state.shape().rank() == 1 => 0.4..0.8,
+            "weight" | "gamma" if state.shape().rank() == 1 => 0.4..0.8,
             _ => continue,
         };
         state.set(&generator.uniform_tensor(state.shape(), range.start, range.end)).unwrap();
@@ -199,8 +201,26 @@ fn operate(
             assert!((epsilon - 1e-5).abs() < 1e-12);
             batch_norm::forward_eval(at(0), at(1), at(2), at(3), at(4), 1e-5).unwrap()
         }
+        "LayerNormalization" => {
+            let epsilon = f64::from(node.attribute("epsilon").f());
+            assert!((epsilon - 1e-6).abs() < 1e-13 && node.attribute("axis").i() == -1);
+            let (shape, channels) = (at(0).shape().to_vec(), at(1).len());
+            let rows = at(0).reshape([at(0).len() / channels, channels]).unwrap();
+            layer_norm::forward(&rows, at(1), at(2), 1e-6).unwrap().reshape(shape).unwrap()
+        }
+        "Transpose" => {
+            let order: Vec<usize> = node.attribute("perm").ints.iter().map(|&axis| axis as usize).collect();
+            at(0).permute(&order).unwrap()
+        }
+        "Unsqueeze" => {
+            let mut shape = at(0).shape().to_vec();
+            integers[node.inputs[1].as_str()].iter().for_each(|&axis| shape.insert(axis as usize, 1));
+            at(0).reshape(shape).unwrap()
+        }
+        "Div" => elementwise::div(at(0), at(1)).unwrap(),
+        "Erf" => at(0).map(libm::erf),
         "Relu" => relu::forward(at(0)).unwrap(),
-        "Add" => add::forward(at(0), at(1)).unwrap(),
+        "Add" => elementwise::add(at(0), at(1)).unwrap(),
         "MaxPool" => max_pool::forward(at(0), &window()).unwrap().0,
         "Sigmoid" => elementwise::sigmoid(at(0)).unwrap(),
         "Mul" => elementwise::mul(at(0), at(1)).unwrap(),

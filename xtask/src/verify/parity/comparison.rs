@@ -76,6 +76,11 @@ impl Comparison {
         }
     }
 
+    /// There is nothing of the kind, here or there.
+    pub(super) fn neither(&mut self) {
+        self.note(0.0, "none here, none there".into(), 0.0, 0.0);
+    }
+
     fn element(&mut self, place: impl FnOnce() -> String, ours: f64, theirs: f64, scale: f64) {
         let difference = (ours - theirs).abs();
         let error = match difference / scale {

@@ -39,7 +39,7 @@ pub(super) fn fill<T: Float>(net: &dyn Module<T>) -> residual_nn::Result<()> {
             ("num_batches_tracked", _) => Tensor::zeros(shape),
             ("running_mean" | "bias", _) => filled(&key, shape, -0.1, 0.2),
             ("running_var", _) => filled(&key, shape, 0.75, 0.5),
-            ("weight", 1) => filled(&key, shape, 0.2, 0.3), // γ
+            ("weight" | "gamma", 1) => filled(&key, shape, 0.2, 0.3),
             _ => {
                 let fan_in = shape[1..].iter().product::<usize>();
                 let bound = (6.0 / fan_in as f64).sqrt();
