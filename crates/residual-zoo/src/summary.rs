@@ -1,6 +1,6 @@
 //! What a network costs: parameters, multiply-adds, memory. Nothing is run for it.
 
-use residual_nn::{Graph, Layer, Module, Node, Pattern, Trace};
+use residual_nn::{Graph, Kept, Layer, Module, Pattern, Trace};
 use residual_tensor::{Float, IntoShape, Shape};
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub struct Summary {
     /// Multiply-adds of convolutions and the linear layer, for the whole batch. The paper calls
     /// them FLOPs.
     pub multiply_adds: u64,
-    /// Bytes of the layers' results that a training step keeps for its backward pass.
+    /// Bytes of values that a training step keeps for its backward pass, besides the input.
     pub activation_bytes: usize,
     /// The layers in order of execution.
     pub layers: Vec<Layer>,
@@ -36,34 +36,45 @@ impl Summary {
             model: net.config().name.clone(),
             parameters: net.parameter_count(),
             multiply_adds: trace.multiply_adds,
-            activation_bytes: kept(&net.graph(), &trace).saturating_mul(size_of::<T>()),
+            activation_bytes: kept(&net.graph(), &trace),
             input,
             layers: trace.layers,
         })
     }
 }
 
-/// Elements that a training step keeps: of a normalized convolution its own result, which the backward pass
-/// normalizes again where it needs to, and what a group of operations writes to memory: everything but what
-/// the convolutions behind it normalize on the way.
+/// Bytes that a training step keeps: of each operation what its backward pass needs, every value once. Where a
+/// normalization runs fused, it keeps what it normalizes, and convolutions behind it keep nothing more: they
+/// normalize that again.
 fn kept<T: Float>(graph: &Graph<T>, trace: &Trace) -> usize {
-    let is_convolution = |node: Node| matches!(graph.pattern(node), Pattern::Conv2d(_));
-    let mut read_elsewhere = vec![false; graph.nodes().len()];
-    read_elsewhere[graph.output().index()] = true;
+    let mut kept = vec![false; graph.nodes().len()];
+    let mut is_recipe = kept.clone();
+    let mut positions = 0;
     for group in graph.groups_in_training() {
-        for &input in graph.node(group.head).inputs.iter().filter(|_| !is_convolution(group.head)) {
-            read_elsewhere[input.index()] = true;
+        let fused = graph.normalization(group);
+        for node in group.members() {
+            let inputs = &graph.node(node).inputs;
+            match (graph.operation(node).keeps(), fused) {
+                // A ReLU behind a sum is undone by the sign of its result, one behind a normalization without.
+                (Kept::Output, Some(_)) => kept[node.index()] |= group.add.is_some(),
+                (Kept::Output, None) => kept[node.index()] = true,
+                (Kept::Positions, _) => {
+                    let length = trace.shapes[node.index()].elements();
+                    positions = length.saturating_mul(size_of::<i32>()).saturating_add(positions);
+                }
+                (Kept::Nothing, _) => {}
+                (Kept::Inputs, _) => {
+                    let normalizes = matches!(graph.pattern(node), Pattern::Conv2d(_));
+                    let read = inputs.iter().map(|input| input.index());
+                    read.filter(|&input| !(normalizes && is_recipe[input]))
+                        .for_each(|input| kept[input] = true);
+                }
+            }
         }
-        group.add.iter().for_each(|add| read_elsewhere[add.addend.index()] = true);
+        is_recipe[group.result().index()] = fused.is_some() && group.add.is_none();
     }
-    let elements = |node: Node| trace.shapes[node.index()].elements();
-    let groups = graph.groups_in_training().iter().map(|group| {
-        let before_norm = if group.norm.is_some() { elements(group.head) } else { 0 };
-        let is_recipe = (group.norm.is_some()
-            || matches!(graph.pattern(group.head), Pattern::BatchNorm2d(_)))
-            && group.add.is_none()
-            && !read_elsewhere[group.result().index()];
-        before_norm + if is_recipe { 0 } else { elements(group.result()) }
-    });
-    groups.sum()
+    // The input of the network is there anyway.
+    let values = kept.iter().zip(&trace.shapes).skip(1).filter(|(kept, _)| **kept);
+    let elements = values.fold(0usize, |sum, (_, shape)| sum.saturating_add(shape.elements()));
+    elements.saturating_mul(size_of::<T>()).saturating_add(positions)
 }
