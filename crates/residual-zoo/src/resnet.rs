@@ -42,7 +42,9 @@ impl Family for ResNets {
         if config.block == BlockKind::Pooled {
             let blocks: usize = config.depths.iter().sum();
             if !config.plugins.is_empty() || config.order == BlockOrder::Pre || config.drop_path_rate > 0.0 {
-                return Err("pooled blocks have no plugins and no drop_path_rate, and are not pre-activated".into());
+                return Err(
+                    "pooled blocks have no plugins and no drop_path_rate, and are not pre-activated".into()
+                );
             }
             if blocks > MOST_HALVINGS {
                 return Err(format!("{blocks} pooled blocks halve the picture too often; at most 8"));

@@ -222,7 +222,12 @@ pub(crate) fn find(name: &str) -> Option<Result<NetworkConfig>> {
 /// A row of the table: everything else is as in torchvision's `resnet18`.
 fn row(name: &str, stem: Stem, block: BlockKind, depths: &[usize], widths: &[usize]) -> NetworkConfig {
     let row = NetworkConfig::row(name, Architecture::ResNet, depths, widths);
-    NetworkConfig { stem, block, classes: if matches!(stem, Stem::Cifar | Stem::Whitening) { 10 } else { row.classes }, ..row }
+    NetworkConfig {
+        stem,
+        block,
+        classes: if matches!(stem, Stem::Cifar | Stem::Whitening) { 10 } else { row.classes },
+        ..row
+    }
 }
 
 /// The configuration of a name without suffix, if there is one.

@@ -112,6 +112,10 @@ impl<T: Float> Operation<T> for Scale {
         Ok(())
     }
 
+    fn keeps(&self) -> Kept {
+        Kept::Nothing
+    }
+
     fn onnx(&self) -> Vec<Operator> {
         let factor = Operand::Numbers("factor", vec![1], vec![self.0]);
         vec![Operator::new("Mul", [Operand::Input(0), factor])]
