@@ -174,7 +174,7 @@ fn mistyped_options_are_corrected() {
     assert!(told("train --epochs many").contains("invalid value 'many'"));
     assert!(told("train --data fases").contains("unknown data set `fases`"));
     assert!(told("eval x.pth --data faces --model resnet18 --mean 0.5").contains("--std <STD>"));
-    assert!(told("train --recipe papr").contains("the recipes are quick and paper"));
+    assert!(told("train --recipe papr").contains("the recipes are quick, cifar-paper, "));
     assert!(told("eval x.safetensors --data faces --split tset").contains("write train, val or test"));
     assert!(told("summary resnet18 --input 3x224").contains("3x224x224"));
     assert!(

@@ -34,8 +34,13 @@ fn picture(seed: u64, channels: usize, height: usize, width: usize) -> Picture {
 #[test]
 fn every_listed_network_is_recognized_by_its_tensors() {
     // What no tensor shows: the place of the stride, whether there are shortcuts, how pixels are averaged.
-    let twins =
-        [("_v1", ""), ("cifar_plain", "cifar_resnet"), ("resnetaa", "resnet"), ("resnetblur", "resnet")];
+    let twins = [
+        ("_v1", ""),
+        ("cifar_plain", "cifar_resnet"),
+        ("cifar_speed_plain", "cifar_speed_resnet"),
+        ("resnetaa", "resnet"),
+        ("resnetblur", "resnet"),
+    ];
     for name in residual_zoo::names() {
         // Thousands of layers take a while, and tell nothing more.
         if name.ends_with("1001") || name.ends_with("1202") {

@@ -221,7 +221,9 @@ impl NetworkConfig {
         [self.outline().native_side; 2]
     }
 
-    fn smallest_input(&self) -> usize {
+    /// The smallest height and width that have a pixel in every stage whatever the padding; a network may
+    /// take less.
+    pub fn smallest_input(&self) -> usize {
         (self.outline().smallest_input)(self)
     }
 

@@ -54,16 +54,15 @@ const MOST_MULTIPLY_ADDS: u64 = 1 << 32;
 fn network(name: &str) -> Outcome {
     let net = build(name)?;
     let [height, width] = net.config().native_size();
-    // As made for; a batch; odd and not square; the least that has a pixel everywhere.
-    let smallest = match net.config().architecture {
-        Architecture::ResNet => [height / 16, 1],
-        Architecture::ConvNeXt => [32, 35],
-    };
+    // As made for; a batch; odd and not square; the least that has a pixel everywhere, which is less where
+    // each layer pads.
+    let least = net.config().smallest_input();
+    let pads = net.config().architecture == Architecture::ResNet && net.config().head_pool == 1;
     let inputs = [
         [1, height, width],
-        [2, height / 2, width / 2],
-        [1, height / 2 + 1, width / 4 + 3],
-        [3, smallest[0], smallest[1]],
+        [2, least.max(height / 2), least.max(width / 2)],
+        [1, least.max(height / 2 + 1), least.max(width / 4 + 3)],
+        if pads { [3, height / 16, 1] } else { [3, least, least + 3] },
     ];
     let (mut runs, mut compared) = (0, 0);
     for [batch, height, width] in inputs {

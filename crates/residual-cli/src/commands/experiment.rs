@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// The experiment [default: list them].
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// Small networks and few pictures: less than two minutes on two cores [default].
+    /// Small networks and few pictures: less than two minutes on two cores (the default).
     #[arg(long, requires = "name")]
     quick: bool,
     /// The papers' networks and all pictures: up to hours.
