@@ -1,4 +1,4 @@
-//! The block of networks that learn CIFAR-10 within minutes: it halves the picture by a maximum, which a
+//! The block of networks made to learn CIFAR-10 fast: it halves the picture by a maximum, which a
 //! strided convolution does not do as well in so few epochs.
 
 use residual_autograd::Result;

@@ -166,7 +166,7 @@ const WIDE: &[(usize, usize)] =
 /// ResNeXt on CIFAR (Xie et al. 2017, table 7): depth, groups and their width.
 const GROUPED: &[(usize, usize, usize)] = &[(29, 8, 64), (29, 16, 64)];
 
-/// Networks that learn CIFAR-10 within minutes, and their plain twins: the layers of Jordan 2024 ("94 % on
+/// Networks made to learn CIFAR-10 fast, and their plain twins: the layers of Jordan 2024 ("94 % on
 /// CIFAR-10 in 3.29 seconds on a single GPU"; widths of its networks for 94 and for 95 %), in which shortcuts
 /// stand for the second identity that convolutions begin with there.
 const SPEED: &[(&str, [usize; 3], bool)] = &[
