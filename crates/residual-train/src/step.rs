@@ -9,7 +9,8 @@ use residual_nn::{Mode, Module};
 use residual_tensor::{Float, Generator, Tensor};
 
 use crate::{
-    Checkpoint, GradientSum, Result, RunConfig, RunFolder, Trainable, Trainer, evaluate::in_precision,
+    Checkpoint, GradientSum, Result, RunConfig, RunFolder, Trainable, Trainer,
+    evaluate::{in_precision, is_finite},
 };
 
 impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
@@ -92,15 +93,14 @@ fn first_not_finite<T: Float>(
     inputs: &Tensor<T>,
     random: Generator,
 ) -> Result<Option<String>> {
-    let finite = |value: &Tensor<T>| value.as_slice().iter().all(|x| x.is_finite());
-    if !finite(inputs) {
+    if !is_finite(inputs) {
         return Ok(Some("the pictures".to_owned()));
     }
     let first = Rc::new(OnceCell::new());
     let tape = Tape::without_recording().with_generator(random);
     let found = first.clone();
     tape.observe(move |path, y| {
-        if found.get().is_none() && !finite(y.value()) {
+        if found.get().is_none() && !is_finite(y.value()) {
             let _ = found.set(path.to_owned());
         }
     });

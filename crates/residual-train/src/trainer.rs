@@ -16,8 +16,10 @@ use residual_tensor::{Float, Generator};
 
 use crate::{
     Checkpoint, EpochRecord, FitConfig, Loaded, Objective, Observer, Position, Result, RunConfig, RunFolder,
-    RunLength, Start, Step, Tally, TrainConfig, TrainError, Trainable, Training, evaluate::in_precision,
-    pace::Pace, statistics, step,
+    RunLength, Start, Step, Tally, TrainConfig, TrainError, Trainable, Training,
+    evaluate::{in_precision, is_finite},
+    pace::Pace,
+    statistics, step,
 };
 
 /// How a call of [`Trainer::fit`] ended.
@@ -198,7 +200,7 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         if training.position.iterations() < self.length.iterations {
             training.history.truncate(training.position.epoch as usize);
         }
-        while (self.state.training.history.len() as u64) < self.length.epochs() {
+        while !self.is_finished() {
             let record = match self.epoch(folder, observer, stop) {
                 Ok(Some(record)) => record,
                 Ok(None) => {
@@ -221,19 +223,18 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             observer.epoch(&record, is_best);
             self.close_epoch(record);
             self.save(folder, is_best, observer)?;
-            if self.has_waited_enough() {
-                break;
-            }
         }
         Ok(Outcome::Finished)
     }
 
-    /// Whether no epoch has been better than the best one for as many as the configuration waits for.
-    fn has_waited_enough(&self) -> bool {
+    /// Whether all epochs have ended, or none has been better than the best one for as many as the configuration
+    /// waits for.
+    fn is_finished(&self) -> bool {
         let Training { history, .. } = &self.state.training;
         let best = self.state.training.best().map_or(0, |best| best.epoch);
         let waited = history.last().map_or(0, |last| last.epoch - best);
-        self.fit.patience.is_some_and(|patience| waited >= patience.max(1))
+        let gave_up = self.fit.patience.is_some_and(|patience| waited >= patience.max(1));
+        gave_up || history.len() as u64 >= self.length.epochs()
     }
 
     /// The samples that the network learns from, varied as it sees them.
@@ -432,7 +433,7 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
     fn save(&mut self, folder: Option<&RunFolder>, is_best: bool, observer: &mut dyn Observer) -> Result<()> {
         let Some(folder) = folder else { return Ok(()) };
         self.saved = Instant::now();
-        let broken = |(_, state): &(_, State<T>)| !state.value().as_slice().iter().all(|x| x.is_finite());
+        let broken = |(_, state): &(_, State<T>)| !is_finite(&state.value());
         if let Some((path, _)) = self.state.model.module().states().into_iter().find(broken) {
             return Err(self.diverged(format!("{path} is no longer finite"), Some(folder)));
         }

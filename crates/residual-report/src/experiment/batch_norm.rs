@@ -199,6 +199,7 @@ fn compare(findings: &mut Findings, learned: &[Tried], school: &School) -> Resul
             percent(bar)
         ),
     );
+    school.tell_diverged(findings);
     let plots = [false, true].map(|norm| {
         let lines =
             learned.iter().filter(|tried| tried.0 == norm).enumerate().map(|(number, (_, rate, net))| {
@@ -219,11 +220,10 @@ fn compare(findings: &mut Findings, learned: &[Tried], school: &School) -> Resul
     let caption = "A line that ends early is that of a network whose loss became infinite.";
     findings.plot("rates", "Learning at different rates", &plots, caption)?;
     let rows = learned.iter().map(|(norm, rate, net)| {
-        let [train, test] = net.errors(school).map(percent);
-        let end = if net.diverged { "diverged" } else { "" }.to_owned();
-        vec![name(*norm).to_owned(), rate.to_string(), train, test, end]
+        let [train, test] = net.told_errors(school);
+        vec![name(*norm).to_owned(), rate.to_string(), train, test]
     });
-    let header = ["network", "learning rate", "training error", "test error", ""];
+    let header = ["network", "learning rate", "training error", "test error"];
     findings.table("learning", "At the end", &header, rows.collect(), "");
     Ok(())
 }

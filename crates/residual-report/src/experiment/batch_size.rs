@@ -68,6 +68,7 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
         course(64, true, epochs).described().replace("batches of 64, ", "")
     ));
     conclude(&mut findings, &errors, school.chance())?;
+    school.tell_diverged(&mut findings);
     Ok(findings)
 }
 

@@ -91,6 +91,7 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
     ));
     findings.method(format!("{}. Test pictures decide nothing: the last epoch counts.", course.described()));
     conclude(&mut findings, &arms, &school);
+    school.tell_diverged(&mut findings);
     draw(&mut findings, &arms, &school)?;
     Ok(findings)
 }
@@ -250,7 +251,7 @@ fn draw(findings: &mut Findings, arms: &[Arm], school: &School) -> Result<()> {
 
     let header = ["network", "training error", "test error", "mean response", "epochs"];
     let rows = arms.iter().map(|arm| {
-        let [train, test] = arm.learned.errors(school).map(percent);
+        let [train, test] = arm.learned.told_errors(school);
         let epochs = arm.learned.history().len().to_string();
         vec![arm.name(), train, test, short(mean(&arm.responses)), epochs]
     });

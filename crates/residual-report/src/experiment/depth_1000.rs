@@ -99,6 +99,7 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
          the weights: what is kept for the backward pass. It is the same on every machine; times are of a single step."
     ));
     conclude(&mut findings, &arms, &school);
+    school.tell_diverged(&mut findings);
     draw(&mut findings, &arms, &school)?;
     Ok(findings)
 }
@@ -130,7 +131,8 @@ fn conclude(findings: &mut Findings, arms: &[Arm], school: &School) {
         let losses = losses(arm);
         let (first, end) =
             (losses.first().copied().unwrap_or(f64::NAN), losses.last().copied().unwrap_or(f64::NAN));
-        let [train, test] = arm.learned.errors(school);
+        let train = arm.learned.errors(school)[0];
+        let told = arm.learned.told_errors(school);
         findings.claim(
             !arm.learned.diverged && end < first && train < 0.9 * school.chance(),
             format!(
@@ -139,8 +141,8 @@ fn conclude(findings: &mut Findings, arms: &[Arm], school: &School) {
                 arm.name,
                 short(first),
                 short(end),
-                percent(train),
-                percent(test),
+                told[0],
+                told[1],
                 percent(school.chance())
             ),
         );
@@ -150,11 +152,11 @@ fn conclude(findings: &mut Findings, arms: &[Arm], school: &School) {
     findings.claim(
         of_residual < of_plain,
         format!(
-            "Of equally many layers without shortcuts, {} ends at a training error of {}, against {} of {}.",
+            "Equally many layers without shortcuts do worse. Training errors in the end: {} {}, {} {}.",
             plain.name,
-            percent(of_plain),
-            percent(of_residual),
-            residual.name
+            plain.learned.told_errors(school)[0],
+            residual.name,
+            residual.learned.told_errors(school)[0]
         ),
     );
     findings.claim(
@@ -217,7 +219,7 @@ fn draw(findings: &mut Findings, arms: &[Arm], school: &School) -> Result<()> {
     });
     findings.bars("memory", "Memory of a step", "beyond the weights", &bars.collect::<Vec<_>>(), "")?;
     let rows = arms.iter().map(|arm| {
-        let [train, test] = arm.learned.errors(school).map(percent);
+        let [train, test] = arm.learned.told_errors(school);
         let [without, with] = &arm.costs;
         let memory = [mebibytes(without.bytes), mebibytes(with.bytes)];
         let times = [short(without.seconds), short(with.seconds)];
@@ -230,9 +232,9 @@ fn draw(findings: &mut Findings, arms: &[Arm], school: &School) -> Result<()> {
         "training error",
         "test error",
         "memory",
-        "with checkpointing",
+        "memory with checkpointing",
         "seconds of a step",
-        "with checkpointing",
+        "seconds with checkpointing",
     ];
     findings.table("networks", "Numbers", &header, rows.collect(), "");
     Ok(())

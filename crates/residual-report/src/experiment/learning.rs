@@ -1,7 +1,7 @@
 //! How experiments train: pictures brought to one size and kept in memory, and a schedule that is the
 //! paper's on another scale (He et al. 2015, section 4.2). The loop is the trainer of `residual-train`.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use residual_data::{
     Augment, Corrupt, Dataset, ImageShape, InMemory, Pictures, Preprocess, Split, Standardise,
@@ -14,13 +14,16 @@ use residual_train::{
 
 use crate::Result;
 
-use super::Setting;
+use super::{Findings, Setting, numbers::percent};
 
 /// Pictures to learn from, and pictures to be tested on.
 pub(super) struct School {
     train: Arc<InMemory>,
     test: Arc<InMemory>,
     preprocess: Preprocess,
+    /// How many networks have been trained, and how many of them diverged.
+    taught: Cell<usize>,
+    diverged: Cell<usize>,
 }
 
 /// How long and how fast a network learns.
@@ -49,7 +52,8 @@ impl School {
         let (train, test) = (part(Split::Train, train)?, part(Split::Test, test)?);
         let shape = train.shape().expect("pictures of one size");
         let preprocess = Preprocess::new(shape).fit(&train, Standardise::Channel, train.len())?;
-        Ok(Self { train: Arc::new(train), test: Arc::new(test), preprocess })
+        let (train, test) = (Arc::new(train), Arc::new(test));
+        Ok(Self { train, test, preprocess, taught: Cell::new(0), diverged: Cell::new(0) })
     }
 
     pub(super) fn channels(&self) -> usize {
@@ -90,6 +94,18 @@ impl School {
         self.test.len()
     }
 
+    /// Says how many of the networks diverged, if any did: their errors are not measured.
+    pub(super) fn tell_diverged(&self, findings: &mut Findings) {
+        let (diverged, taught) = (self.diverged.get(), self.taught.get());
+        if diverged > 0 {
+            findings.observe(format!(
+                "Of {taught} trainings, {diverged} diverged: numbers became infinite. Such a network counts as guessing, \
+                 which has an error of {}.",
+                percent(self.chance())
+            ));
+        }
+    }
+
     /// Trains a network, and tests it after every epoch. One whose loss becomes infinite has learnt as far as
     /// that.
     pub(super) fn teach<N: Trainable<f32>>(&self, net: N, course: &Course, seed: u64) -> Result<Learned<N>> {
@@ -106,6 +122,8 @@ impl School {
             Err(TrainError::Diverged { .. }) => true,
             Err(error) => return Err(error.into()),
         };
+        self.taught.set(self.taught.get() + 1);
+        self.diverged.set(self.diverged.get() + usize::from(diverged));
         Ok(Learned { trainer, diverged })
     }
 }
@@ -161,6 +179,11 @@ impl<N: Trainable<f32>> Learned<N> {
             Some(last) if !self.diverged => [1.0 - last.train_accuracy, 1.0 - last.val_accuracy],
             _ => [school.chance(); 2],
         }
+    }
+
+    /// The same for readers.
+    pub(super) fn told_errors(&self, school: &School) -> [String; 2] {
+        if self.diverged { ["diverged"; 2].map(str::to_owned) } else { self.errors(school).map(percent) }
     }
 }
 
@@ -218,5 +241,9 @@ mod tests {
         let wild = StackConfig { norm: false, gain: 1e6, ..config };
         let wild = learn(&wild, &Course { rate: 1e6, ..course });
         assert!(wild.diverged && wild.errors(&school) == [school.chance(); 2]);
+        assert_eq!(wild.told_errors(&school), ["diverged"; 2]);
+        let mut findings = Findings::default();
+        school.tell_diverged(&mut findings);
+        assert!(findings.statements[0].text.starts_with("Of 2 trainings, 1 diverged"));
     }
 }

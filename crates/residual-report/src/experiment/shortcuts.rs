@@ -79,6 +79,7 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
         course.described()
     ));
     conclude(&mut findings, &arms);
+    school.tell_diverged(&mut findings);
     let bars = arms.iter().enumerate().map(|(number, arm)| {
         let figure = format!("{} ± {:.1}", percent(arm.test()), 100.0 * deviation(&arm.of(1)));
         Bar { label: arm.name.to_owned(), value: arm.test(), figure, colour: number }

@@ -6,6 +6,8 @@ use residual_autograd::{Gradients, State};
 use residual_nn::Module;
 use residual_tensor::{Float, Tensor};
 
+use crate::evaluate::is_finite;
+
 /// Gradients of the parameters of a network.
 pub trait GradientSource<T: Float> {
     /// That of a parameter, if there is one.
@@ -79,8 +81,7 @@ impl<T: Float> GradientSum<T> {
 
     /// The first parameter whose gradient is infinite or no number.
     pub(crate) fn broken(&self) -> Option<&str> {
-        let is_broken = |gradient: &Tensor<T>| !gradient.as_slice().iter().all(|value| value.is_finite());
-        self.by_path.iter().find(|(_, gradient)| is_broken(gradient)).map(|(path, _)| path.as_str())
+        self.by_path.iter().find(|(_, gradient)| !is_finite(gradient)).map(|(path, _)| path.as_str())
     }
 }
 

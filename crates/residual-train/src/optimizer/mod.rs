@@ -117,15 +117,7 @@ impl<T: Float> Optimizer<T> {
         momentum: Option<f64>,
     ) -> Result<(), Error> {
         match &mut self.0 {
-            Rule::Sgd(sgd) => {
-                let largest = sgd.rule;
-                let learning_rate = factor * largest.learning_rate;
-                let momentum = momentum.unwrap_or(largest.momentum);
-                sgd.rule = SgdRule { learning_rate, momentum, ..largest };
-                let stepped = sgd.step(net, gradients);
-                sgd.rule = largest;
-                stepped
-            }
+            Rule::Sgd(sgd) => sgd.step_at(net, gradients, factor, momentum),
             Rule::AdamW(adamw) => adamw.step_at(net, gradients, factor, momentum),
             Rule::Muon(muon) => muon.step_at(net, gradients, factor),
         }

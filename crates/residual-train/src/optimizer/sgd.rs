@@ -60,17 +60,30 @@ impl<T: Float> Sgd<T> {
     /// # Errors
     /// If a gradient or a velocity does not have the shape of its parameter, which is named.
     pub fn step(&mut self, net: &dyn Module<T>, gradients: &impl GradientSource<T>) -> Result<(), Error> {
+        self.step_at(net, gradients, 1.0, None)
+    }
+
+    /// A step at a part of the rate, with another momentum.
+    pub(super) fn step_at(
+        &mut self,
+        net: &dyn Module<T>,
+        gradients: &impl GradientSource<T>,
+        factor: f64,
+        momentum: Option<f64>,
+    ) -> Result<(), Error> {
+        let momentum = momentum.unwrap_or(self.rule.momentum);
         for (path, state) in net.parameters() {
             let Some(gradient) = gradients.of(&path, &state).filter(|_| state.is_trained()) else { continue };
             state
                 .update(|parameter| {
                     let (rate, decay) = self.groups.factors(&path, parameter.shape());
                     let rule = SgdRule {
-                        learning_rate: rate * self.rule.learning_rate,
+                        learning_rate: factor * self.rule.learning_rate * rate,
+                        momentum,
                         weight_decay: decay * self.rule.weight_decay,
                         ..self.rule
                     };
-                    let velocity = (self.rule.momentum != 0.0).then(|| {
+                    let velocity = (momentum != 0.0).then(|| {
                         let at_rest = || parameter.map(|_| T::zero());
                         self.velocity.entry(path.clone()).or_insert_with(at_rest)
                     });
