@@ -22,7 +22,7 @@ const FEWEST_PIXELS: usize = 32;
 /// Mean and biased variance of each channel of `x [pixels, channels]`.
 ///
 /// `E[x²] − E[x]²` loses everything where the mean is large. Here each chunk is summed around
-/// its own first pixel, and the chunks are put together around their common mean.
+/// the mean of a few of its pixels, and the chunks are put together around their common mean.
 ///
 /// # Errors
 /// As [`InstructionSet::active`].
@@ -33,12 +33,12 @@ pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> Result<(Vec<f64>, V
     let size = chunk_size(channels);
     let chunks = collect(x.len().div_ceil(size), |chunk| {
         let x = &x[chunk * size..x.len().min((chunk + 1) * size)];
-        let (origin, count) = (&x[..channels], (x.len() / channels) as f64);
+        let (origin, count) = (origin(x, channels), (x.len() / channels) as f64);
         let term = |[origin, ..]: [T; 3], [x, ..]: [T; 3]| {
             let distance = x - origin;
             [distance, distance * distance]
         };
-        let sums = JointSums { arrays: [x; 3], coefficients: [origin; 3], term };
+        let sums = JointSums { arrays: [x; 3], coefficients: [&origin; 3], term };
         let [mut mean, mut squares] = vectorized(set, sums);
         for channel in 0..channels {
             squares[channel] -= mean[channel] * mean[channel] / count;
@@ -59,6 +59,19 @@ pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> Result<(Vec<f64>, V
         }
     }
     Ok((mean, variance))
+}
+
+/// The mean of four pixels of a chunk, or its first if it has fewer: one alone may be so far from the others
+/// that sums around it lose a digit.
+fn origin<T: Float>(x: &[T], channels: usize) -> Vec<T> {
+    let apart = x.len() / channels / 4 * channels;
+    let pixel = |number: usize| &x[number * apart..][..channels];
+    let quarter = T::of(0.25);
+    let [a, b, c, d] = [0, 1, 2, 3].map(pixel);
+    let mean = |channel: usize| {
+        (a[channel] * quarter + b[channel] * quarter) + (c[channel] * quarter + d[channel] * quarter)
+    };
+    (0..channels).map(mean).collect()
 }
 
 /// `Σ g` and `Σ g · (x − centre)` of each channel, where g is dy as far as the gate lets it
