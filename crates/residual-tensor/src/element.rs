@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use half::f16;
+
 /// The size in bytes of the largest element.
 pub(crate) const LARGEST: usize = 8;
 
@@ -28,7 +30,7 @@ macro_rules! element {
         const _: () = assert!(align_of::<$t>() <= crate::memory::ALIGNMENT && size_of::<$t>() <= LARGEST);
     )* };
 }
-element!(f32, f64, i64, i32, u8);
+element!(f32, f64, f16, i64, i32, u8);
 
 /// A number that networks are computed in: `f32`, or `f64` where gradients are checked.
 pub trait Float: Element + ndarray::NdFloat + std::iter::Sum {

@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
 };
 
+use half::f16;
 use ndarray::{ArrayView, IxDyn, ShapeBuilder};
 use residual_tensor::{Element, Float, Shape, Tensor};
 
@@ -13,13 +14,16 @@ use crate::stored::write_elements;
 /// A tensor by element type.
 ///
 /// Files know more types than networks use. On reading, half and bfloat16 become f32, `i8` and
-/// `i16` become i32, and `bool` becomes u8 (all exact); what a narrow type was is not kept.
+/// `i16` become i32, and `bool` becomes u8 (all exact); what a narrow type was is not kept. Half precision
+/// is there to be written ([`to_half`](Self::to_half)).
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
     /// Single precision: nearly everything.
     F32(Tensor<f32>),
     /// Double precision.
     F64(Tensor<f64>),
+    /// Half precision.
+    F16(Tensor<f16>),
     /// Long integers: `num_batches_tracked`.
     I64(Tensor<i64>),
     /// Integers.
@@ -34,6 +38,7 @@ macro_rules! with_tensor {
         match $entry {
             Entry::F32($tensor) => $value,
             Entry::F64($tensor) => $value,
+            Entry::F16($tensor) => $value,
             Entry::I64($tensor) => $value,
             Entry::I32($tensor) => $value,
             Entry::U8($tensor) => $value,
@@ -47,11 +52,12 @@ impl Entry {
         with_tensor!(self, tensor => tensor.shape())
     }
 
-    /// The name of the element type: `f32`, `f64`, `i64`, `i32`, `u8`.
+    /// The name of the element type: `f32`, `f64`, `f16`, `i64`, `i32`, `u8`.
     pub fn dtype(&self) -> &'static str {
         match self {
             Self::F32(_) => "f32",
             Self::F64(_) => "f64",
+            Self::F16(_) => "f16",
             Self::I64(_) => "i64",
             Self::I32(_) => "i32",
             Self::U8(_) => "u8",
@@ -64,6 +70,7 @@ impl Entry {
         match self {
             Self::F32(tensor) => same(tensor).unwrap_or_else(|| tensor.map(|x| T::of(x.into()))),
             Self::F64(tensor) => same(tensor).unwrap_or_else(|| tensor.map(T::of)),
+            Self::F16(tensor) => tensor.map(|x| T::of(x.into())),
             Self::I64(tensor) => tensor.map(|x| T::of(x as f64)),
             Self::I32(tensor) => tensor.map(|x| T::of(x.into())),
             Self::U8(tensor) => tensor.map(|x| T::of(x.into())),
@@ -76,6 +83,24 @@ impl Entry {
             Some(single) => Self::F32(single),
             None => Self::F64(same(tensor).unwrap_or_else(|| tensor.map(Float::to_f64))),
         }
+    }
+
+    /// The tensor in half precision, each element rounded to the nearest; as it is, if it is one of integers,
+    /// or has a finite element that half precision has not (beyond 65,504).
+    #[must_use]
+    pub fn to_half(&self) -> Self {
+        let narrow = match self {
+            Self::F32(tensor) => tensor.map(f16::from_f32),
+            Self::F64(tensor) => tensor.map(f16::from_f64),
+            Self::F16(_) | Self::I64(_) | Self::I32(_) | Self::U8(_) => return self.clone(),
+        };
+        let wide = self.to_float::<f64>();
+        let fits = wide
+            .view()
+            .iter()
+            .zip(narrow.view())
+            .all(|(wide, narrow)| !wide.is_finite() || narrow.is_finite());
+        if fits { Self::F16(narrow) } else { self.clone() }
     }
 
     /// The tensor of this one's elements that are `strides` apart, if there are that many.
@@ -114,7 +139,7 @@ macro_rules! from_tensor {
         })*
     };
 }
-from_tensor!(f32 => F32, f64 => F64, i64 => I64, i32 => I32, u8 => U8);
+from_tensor!(f32 => F32, f64 => F64, f16 => F16, i64 => I64, i32 => I32, u8 => U8);
 
 #[cfg(test)]
 mod tests {
@@ -130,5 +155,19 @@ mod tests {
         assert_eq!(Entry::from_float(&Tensor::<f64>::scalar(0.1)).dtype(), "f64");
         let counts = Entry::from(Tensor::<i64>::scalar(7));
         assert_eq!(counts.to_float::<f32>().item(), Ok(7.0));
+    }
+
+    #[test]
+    fn halves_are_the_nearest_and_what_does_not_fit_stays() {
+        // 1 + 2⁻¹¹ lies between two halves; ties go to the even one.
+        let tensor =
+            Tensor::from_vec([4], vec![1.0f32 + 1.0 / 2048.0, -65_504.0, 0.1, f32::INFINITY]).unwrap();
+        let half = Entry::from(tensor).to_half();
+        assert_eq!(half.dtype(), "f16");
+        assert_eq!(half.to_float::<f64>().to_vec(), [1.0, -65_504.0, 0.099_975_585_937_5, f64::INFINITY]);
+        assert_eq!(half.to_half(), half);
+        for stays in [Entry::from(Tensor::<f32>::scalar(1e5)), Entry::from(Tensor::<i64>::scalar(7))] {
+            assert_eq!(stays.to_half(), stays);
+        }
     }
 }

@@ -139,6 +139,7 @@ fn write_to(to: &mut impl Write, entry: &Entry) -> io::Result<()> {
     let descr = match entry {
         Entry::F32(_) => "<f4",
         Entry::F64(_) => "<f8",
+        Entry::F16(_) => "<f2",
         Entry::I64(_) => "<i8",
         Entry::I32(_) => "<i4",
         Entry::U8(_) => "|u1",

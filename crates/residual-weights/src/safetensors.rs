@@ -215,6 +215,7 @@ fn dtype(entry: &Entry) -> Dtype {
     match entry {
         Entry::F32(_) => Dtype::F32,
         Entry::F64(_) => Dtype::F64,
+        Entry::F16(_) => Dtype::F16,
         Entry::I64(_) => Dtype::I64,
         Entry::I32(_) => Dtype::I32,
         Entry::U8(_) => Dtype::U8,

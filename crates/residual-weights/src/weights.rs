@@ -72,6 +72,13 @@ impl Weights {
         self.entries.keys().map(String::as_str)
     }
 
+    /// The same with tensors in half precision, as far as [`Entry::to_half`] can: files of half the size.
+    #[must_use]
+    pub fn to_half(&self) -> Self {
+        let entries = self.iter().map(|(name, entry)| (name.to_owned(), entry.to_half())).collect();
+        Self { entries, metadata: self.metadata.clone() }
+    }
+
     /// Takes `prefix` off every name if all names begin with it; says whether they did.
     ///
     /// Networks that were trained in a wrapper carry its name in front of every path. The `.pth`

@@ -42,6 +42,7 @@ fn bits(entry: &Entry) -> (Shape, &'static str, Vec<u64>) {
     let bits = match entry {
         Entry::F32(tensor) => tensor.to_vec().into_iter().map(|x| x.to_bits().into()).collect(),
         Entry::F64(tensor) => tensor.to_vec().into_iter().map(f64::to_bits).collect(),
+        Entry::F16(tensor) => tensor.to_vec().into_iter().map(|x| x.to_bits().into()).collect(),
         Entry::I64(tensor) => tensor.to_vec().into_iter().map(|x| x as u64).collect(),
         Entry::I32(tensor) => tensor.to_vec().into_iter().map(|x| x as u64).collect(),
         Entry::U8(tensor) => tensor.to_vec().into_iter().map(u64::from).collect(),
@@ -100,6 +101,20 @@ proptest! {
         prop_assert_eq!(safetensors::to_bytes(&last).unwrap(), safetensors::to_bytes(&contiguous).unwrap());
         prop_assert_eq!(pth::to_bytes(&last).unwrap(), pth::to_bytes(&contiguous).unwrap());
     }
+}
+
+#[test]
+fn halves_are_read_as_what_they_stand_for() {
+    let values = Tensor::from_vec([2, 2], vec![0.1f32, -65_504.0, 1e-7, f32::NEG_INFINITY]).unwrap();
+    let weights: Weights = [("w", values)].into_iter().collect();
+    let half = weights.to_half();
+    let expected = Entry::from(half.get("w").unwrap().to_float::<f32>());
+    let files = [safetensors::to_bytes(&half).unwrap(), pth::to_bytes(&half).unwrap()];
+    for file in files {
+        assert_eq!(load_bytes(&file).unwrap().get("w"), Some(&expected));
+    }
+    let array = npy::to_bytes(half.get("w").unwrap()).unwrap();
+    assert_eq!(npy::read_bytes(&array).unwrap(), expected);
 }
 
 #[test]

@@ -248,6 +248,7 @@ fn data_type(entry: &Entry) -> i64 {
     match entry {
         Entry::F32(_) => FLOAT,
         Entry::F64(_) => DOUBLE,
+        Entry::F16(_) => 10,
         Entry::I64(_) => 7,
         Entry::I32(_) => 6,
         Entry::U8(_) => 2,

@@ -97,6 +97,7 @@ impl Pickle {
         let storage = match entry {
             Entry::F32(_) => "FloatStorage",
             Entry::F64(_) => "DoubleStorage",
+            Entry::F16(_) => "HalfStorage",
             Entry::I64(_) => "LongStorage",
             Entry::I32(_) => "IntStorage",
             Entry::U8(_) => "ByteStorage",
