@@ -4,8 +4,10 @@
 //! - [`write`](write()) puts `report.html`, `curves.svg`, `confusion.svg` and `sample.png` into the
 //!   folder of a run.
 //! - [`experiment`] measures a claim and writes a page of its own.
+//! - [`comparison_svg`] draws runs beside each other.
 //! - [`explanation_picture`] draws where a network looks.
 //! - [`network_svg`] draws a network as the paper's figure 3 does.
+//! - [`rates_svg`] draws the losses of a [`RateTrial`](residual_train::RateTrial).
 //! - [`profile_svg`] draws a [`Profile`](residual_train::Profile).
 //!
 //! **Decision.** The page is one file that needs nothing else: drawings and pictures are part of it.
@@ -35,6 +37,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod comparison;
 mod confusion;
 mod curves;
 mod data_uri;
@@ -47,13 +50,16 @@ mod network;
 mod page;
 mod plot;
 mod profile;
+mod rates;
 
+pub use comparison::comparison_svg;
 pub use error::ReportError;
 pub use explanation::explanation_picture;
 pub use machine::Machine;
 pub use network::network_svg;
 pub use page::{Report, write};
 pub use profile::profile_svg;
+pub use rates::rates_svg;
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, ReportError>;

@@ -8,8 +8,8 @@ use residual_data::{Dataset, ImageShape, Loader, Picture, Preprocess};
 use residual_model::Model;
 use residual_nn::Module;
 use residual_train::{
-    Calibration, Confusion, EpochRecord, Evaluation, Mistake, RunFolder, Trainer, Training, evaluate,
-    layer_by_layer,
+    Calibration, Confusion, EpochRecord, Evaluation, GradientLength, Mistake, RunFolder, Trainer, Training,
+    evaluate, layer_by_layer,
 };
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ pub fn write(folder: &RunFolder, trainer: &Trainer<f32>) -> Result<Report> {
         history: &training.history,
         seconds: training.history.iter().map(|record| record.seconds).sum(),
         curves,
-        over_time: over_time(training).map_err(failed)?,
+        over_time: over_time(training, trainer.gradient_lengths()).map_err(failed)?,
         batch: first_batch(trainer.training())?,
         confusion,
         confused: Confused::pairs(&evaluation.confusion, &best.classes),
@@ -158,10 +158,10 @@ impl ShownMistake {
     }
 }
 
-/// The learning rate at the end of each epoch.
-fn over_time(training: &Training) -> Drawn<String> {
+/// The learning rate at the end of each epoch, and how long the gradients of some weights were then.
+fn over_time(training: &Training, lengths: &[GradientLength]) -> Drawn<String> {
     let rates = training.history.iter().map(|record| (record.epoch as f64, record.learning_rate));
-    plot::lines(&[Plot {
+    let rates = Plot {
         title: "Learning rate at the end of each epoch".into(),
         x: Axis::linear("epoch"),
         y: Axis::linear("rate").including(0.0),
@@ -169,9 +169,32 @@ fn over_time(training: &Training) -> Drawn<String> {
             name: "learning rate".into(),
             points: rates.collect(),
             colour: COLOURS[6],
-            dashed: false,
+            dashed: true,
         }],
-    }])
+    };
+    let lines = spread(lengths).into_iter().zip(COLOURS).map(|(name, colour)| {
+        let of_weight = lengths.iter().filter(|length| length.parameter == name);
+        let points = of_weight.map(|length| (length.epoch as f64, length.length)).collect();
+        Line { name: name.trim_end_matches(".weight").to_owned(), points, colour, dashed: false }
+    });
+    let gradients = Plot {
+        title: "Length of the gradient at the end of each epoch".into(),
+        x: Axis::linear("epoch"),
+        y: Axis::log("length"),
+        lines: lines.collect(),
+    };
+    let plots = [rates, gradients];
+    plot::lines(if lengths.is_empty() { &plots[..1] } else { &plots })
+}
+
+/// Weights from the first to the last, as many as can be told apart, evenly spread.
+fn spread(lengths: &[GradientLength]) -> Vec<&str> {
+    const MOST: usize = 6;
+    let first_epoch = lengths.first().map_or(0, |length| length.epoch);
+    let weights = lengths.iter().take_while(|length| length.epoch == first_epoch);
+    let weights: Vec<&str> = weights.map(|length| length.parameter.as_str()).collect();
+    let shown = weights.len().min(MOST);
+    (0..shown).map(|number| weights[number * (weights.len() - 1) / (shown - 1).max(1)]).collect()
 }
 
 /// A reliability diagram, and how sure the network is how often.

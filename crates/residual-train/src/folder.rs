@@ -8,8 +8,9 @@ use std::{
 };
 
 use residual_weights::replace_file;
+use serde::Serialize;
 
-use crate::{EpochRecord, Result, TrainError};
+use crate::{EpochRecord, GradientLength, Result, TrainError};
 
 /// The folder of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +71,11 @@ impl RunFolder {
         self.path.join("metrics.csv")
     }
 
+    /// `gradients.csv`: a row per weight and epoch, of how long its gradient was.
+    pub fn gradients(&self) -> PathBuf {
+        self.path.join("gradients.csv")
+    }
+
     /// `best.safetensors`: the checkpoint of the best epoch.
     pub fn best(&self) -> PathBuf {
         self.path.join("best.safetensors")
@@ -124,15 +130,29 @@ impl RunFolder {
         Ok(replace_file(self.config(), config.as_bytes())?)
     }
 
-    /// Writes the whole table, so that a run that goes on cannot leave a row twice.
     pub(crate) fn write_metrics(&self, history: &[EpochRecord]) -> Result<()> {
-        let path = self.metrics();
-        let mut table = csv::Writer::from_writer(Vec::new());
-        let written = history.iter().try_for_each(|record| table.serialize(record));
-        written.map_err(|error| TrainError::io(&path)(error.into()))?;
-        let table = table.into_inner().map_err(|error| TrainError::io(&path)(error.into_error()))?;
-        Ok(replace_file(path, &table)?)
+        write_table(self.metrics(), history)
     }
+
+    pub(crate) fn write_gradients(&self, lengths: &[GradientLength]) -> Result<()> {
+        write_table(self.gradients(), lengths)
+    }
+
+    /// What [`write_gradients`](Self::write_gradients) wrote. Nothing depends on it: what is missing or damaged is
+    /// left out.
+    pub(crate) fn read_gradients(&self) -> Vec<GradientLength> {
+        let rows = csv::Reader::from_path(self.gradients()).ok().map(csv::Reader::into_deserialize);
+        rows.into_iter().flatten().map_while(|row| row.ok()).collect()
+    }
+}
+
+/// Writes a whole table, so that a run that goes on cannot leave a row twice.
+fn write_table(path: PathBuf, rows: &[impl Serialize]) -> Result<()> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    let written = rows.iter().try_for_each(|row| table.serialize(row));
+    written.map_err(|error| TrainError::io(&path)(error.into()))?;
+    let table = table.into_inner().map_err(|error| TrainError::io(&path)(error.into_error()))?;
+    Ok(replace_file(path, &table)?)
 }
 
 /// A run's folder is taken while this lives.

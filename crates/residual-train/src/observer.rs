@@ -39,7 +39,7 @@ pub trait Observer {
 impl Observer for () {}
 
 /// Two observers that are told the same.
-impl<A: Observer, B: Observer> Observer for (&mut A, &mut B) {
+impl<A: Observer + ?Sized, B: Observer + ?Sized> Observer for (&mut A, &mut B) {
     fn start(&mut self, start: &Start<'_>) {
         self.0.start(start);
         self.1.start(start);
@@ -89,6 +89,8 @@ pub struct Start<'a> {
     pub run: RunLength,
     /// Iterations that have been made before, in a run that goes on.
     pub iterations_done: u64,
+    /// Epochs that have ended before, in a run that goes on.
+    pub history: &'a [EpochRecord],
     /// Pictures that are left out because they cannot be decoded.
     pub skipped: &'a [PathBuf],
 }

@@ -9,7 +9,7 @@ use residual_nn::{Mode, Module};
 use residual_tensor::{Float, Generator, Tensor};
 
 use crate::{
-    Checkpoint, GradientSum, Result, RunConfig, RunFolder, Trainable, Trainer,
+    Checkpoint, GradientLength, GradientSum, Position, Result, RunConfig, RunFolder, Trainable, Trainer,
     evaluate::{in_precision, is_finite},
 };
 
@@ -28,6 +28,12 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         }
         if let Some(path) = gradients.broken() {
             return Err(self.diverged(format!("the gradient of {path} is not finite"), folder));
+        }
+        let Position { epoch, batch: made, .. } = self.state.training.position;
+        if made + 1 == self.length.iterations_of(epoch) {
+            let lengths = GradientLength::of(self.state.model.module(), &gradients, epoch + 1);
+            self.gradient_lengths.retain(|length| length.epoch <= epoch);
+            self.gradient_lengths.extend(lengths);
         }
         if let Some(longest) = self.fit.optimizer.clip_norm {
             gradients.clip(longest);

@@ -15,8 +15,8 @@ use residual_nn::{Mode, State};
 use residual_tensor::{Float, Generator};
 
 use crate::{
-    Checkpoint, EpochRecord, FitConfig, Loaded, Objective, Observer, Position, Result, RunConfig, RunFolder,
-    RunLength, Start, Step, Tally, TrainConfig, TrainError, Trainable, Training,
+    Checkpoint, EpochRecord, FitConfig, GradientLength, Loaded, Objective, Observer, Position, Result,
+    RunConfig, RunFolder, RunLength, Start, Step, Tally, TrainConfig, TrainError, Trainable, Training,
     evaluate::{in_precision, is_finite},
     pace::Pace,
     statistics, step,
@@ -83,6 +83,8 @@ pub struct Trainer<T: Float, N = Model<T>, S: Samples = Pictures, C = TrainConfi
     pub(crate) fixed_rate: Option<f64>,
     loaded: Option<Loaded>,
     skipped: Vec<PathBuf>,
+    /// Of each epoch that has ended.
+    pub(crate) gradient_lengths: Vec<GradientLength>,
     pace: Pace,
     /// How old the last checkpoint may become.
     checkpoint_every: Duration,
@@ -151,6 +153,7 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             fixed_rate: None,
             loaded: None,
             skipped: Vec::new(),
+            gradient_lengths: Vec::new(),
             pace: Pace::default(),
             checkpoint_every: Duration::from_secs(10 * 60),
             saved: Instant::now(),
@@ -193,6 +196,9 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         stop: &AtomicBool,
     ) -> Result<Outcome> {
         let _lock = folder.map(RunFolder::lock).transpose()?;
+        if let (Some(folder), true) = (folder, self.gradient_lengths.is_empty()) {
+            self.gradient_lengths = folder.read_gradients();
+        }
         self.saved = Instant::now();
         self.announce(observer);
         // An epoch that was cut short by the end of a run, which is longer now, is not complete.
@@ -237,6 +243,11 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         gave_up || history.len() as u64 >= self.length.epochs()
     }
 
+    /// How long the gradients of weights were at the end of each epoch.
+    pub fn gradient_lengths(&self) -> &[GradientLength] {
+        &self.gradient_lengths
+    }
+
     /// The samples that the network learns from, varied as it sees them.
     pub fn training(&self) -> &Loader<S> {
         &self.train
@@ -268,6 +279,7 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             input: ImageShape::new(channels, height, width),
             run: self.length,
             iterations_done: self.state.training.position.iterations(),
+            history: &self.state.training.history,
             skipped: &self.skipped,
         });
     }
@@ -444,6 +456,7 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         }
         // The checkpoint comes first: the other files only tell what is in it.
         folder.write_metrics(&self.state.training.history)?;
+        folder.write_gradients(&self.gradient_lengths)?;
         folder.write_config(&self.state.training.config.to_toml())
     }
 }

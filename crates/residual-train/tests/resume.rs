@@ -333,7 +333,25 @@ fn files_of_a_run_follow_its_checkpoint() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert_eq!(names, [".lock", "best.safetensors", "config.toml", "last.safetensors", "metrics.csv"]);
+    let files =
+        [".lock", "best.safetensors", "config.toml", "gradients.csv", "last.safetensors", "metrics.csv"];
+    assert_eq!(names, files);
+
+    // A run that goes on adds its epochs to those that are there.
+    let weights = trainer.checkpoint().model.net.parameters();
+    let weights = weights.iter().filter(|(_, weight)| weight.shape().rank() > 1).count();
+    let rows = || {
+        fs::read_to_string(folder.gradients()).unwrap().lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (three, config) = (rows(), TrainConfig { length: Span::Epochs(4.0), ..config });
+    assert_eq!(three.len(), 3 * weights);
+    let last = Checkpoint::open(folder.last()).unwrap();
+    let mut longer = Trainer::<f32>::resume(config.clone(), data(&config), last).unwrap();
+    longer.fit(Some(&folder), &mut (), &false.into()).unwrap();
+    let four = rows();
+    assert_eq!((four.len(), &four[..three.len()]), (4 * weights, &three[..]));
+    let lengths: Vec<f64> = longer.gradient_lengths().iter().map(|length| length.length).collect();
+    assert!(lengths.iter().all(|length| length.is_finite() && *length > 0.0), "{lengths:?}");
 }
 
 #[test]

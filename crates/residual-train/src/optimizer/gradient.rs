@@ -61,10 +61,12 @@ impl<T: Float> GradientSum<T> {
 
     /// The length of all gradients as one vector.
     pub fn norm(&self) -> f64 {
-        let squares = |gradient: &Tensor<T>| -> f64 {
-            gradient.as_slice().iter().map(|&value| Float::to_f64(value).powi(2)).sum()
-        };
         self.by_path.values().map(squares).sum::<f64>().sqrt()
+    }
+
+    /// The length of the gradient of a parameter, if it has one.
+    pub fn norm_of(&self, path: &str) -> Option<f64> {
+        Some(squares(self.by_path.get(path)?).sqrt())
     }
 
     /// Shortens all gradients by one factor if they are longer than this together, as PyTorch's
@@ -83,6 +85,11 @@ impl<T: Float> GradientSum<T> {
     pub(crate) fn broken(&self) -> Option<&str> {
         self.by_path.iter().find(|(_, gradient)| !is_finite(gradient)).map(|(path, _)| path.as_str())
     }
+}
+
+/// The sum of the squares of a gradient's elements.
+fn squares<T: Float>(gradient: &Tensor<T>) -> f64 {
+    gradient.as_slice().iter().map(|&value| Float::to_f64(value).powi(2)).sum()
 }
 
 impl<T: Float> GradientSource<T> for GradientSum<T> {
@@ -116,6 +123,7 @@ mod tests {
         assert_eq!(of(&sum, "weight", &layer.weight), [2.5, -1.0]);
         assert_eq!(of(&sum, "bias", &layer.bias), [1.0]);
         // torch.nn.utils.clip_grad_norm_ of [2.5, -1], [1] to 10 and to 1: 2.872281…
+        assert_eq!((sum.norm_of("weight"), sum.norm_of("none")), (Some(7.25f64.sqrt()), None));
         assert!((sum.clip(10.0) - 8.25f64.sqrt()).abs() < 1e-12);
         assert_eq!(of(&sum, "bias", &layer.bias), [1.0]);
         sum.clip(1.0);
