@@ -73,14 +73,25 @@ impl PictureFiles {
         Ok(found)
     }
 
+    /// Whether a file is a picture by the ending of its name, in a format that is read or in another.
+    pub fn is_picture(path: impl AsRef<Path>) -> bool {
+        let ending = ending(path.as_ref());
+        READABLE.contains(&&*ending) || UNREADABLE.contains(&&*ending)
+    }
+
     fn add(&mut self, path: PathBuf) {
-        let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+        let ending = ending(&path);
         if READABLE.contains(&&*ending) {
             self.readable.push(path);
         } else if UNREADABLE.contains(&&*ending) {
             self.unreadable.push(path);
         }
     }
+}
+
+/// The ending of a file's name, in small letters.
+fn ending(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
 }
 
 /// Names and paths of the folders in a folder, by name. Hidden ones, and links to the folder or to

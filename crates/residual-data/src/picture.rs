@@ -167,6 +167,27 @@ impl Picture {
         Ok(self.part(top..top + height, left..left + width))
     }
 
+    /// The part of the picture in a frame, whose corner may lie anywhere. Where the frame reaches beyond the
+    /// picture, the nearest pixels of the picture are repeated.
+    ///
+    /// # Errors
+    /// [`DataError::Shape`] if no picture can be that large.
+    pub fn crop(&self, top: isize, left: isize, height: usize, width: usize) -> Result<Self> {
+        let shape = ImageShape { height, width, ..self.shape };
+        shape.check()?;
+        let nearest = |from: isize, length: usize, room: usize| {
+            (0..length as isize).map(move |at| from.saturating_add(at).clamp(0, room as isize - 1) as usize)
+        };
+        let mut pixels = Vec::with_capacity(shape.elements());
+        for row in nearest(top, height, self.height()) {
+            let line = &self.pixels[row * self.width() * self.channels()..][..self.width() * self.channels()];
+            for column in nearest(left, width, self.width()) {
+                pixels.extend_from_slice(&line[column * self.channels()..][..self.channels()]);
+            }
+        }
+        Ok(Self { shape, pixels })
+    }
+
     /// These rows and columns, all of which exist.
     pub(crate) fn part(&self, rows: Range<usize>, columns: Range<usize>) -> Self {
         let shape = ImageShape { height: rows.len(), width: columns.len(), ..self.shape };
@@ -245,6 +266,19 @@ mod tests {
         let crop = ramp(1, 5, 5).centre_crop(3, 3).unwrap();
         assert_eq!(crop.pixels(), [42, 49, 56, 77, 84, 91, 112, 119, 126]);
         assert!(matches!(ramp(1, 5, 5).centre_crop(6, 3), Err(DataError::Crop { .. })));
+    }
+
+    #[test]
+    fn a_frame_beyond_the_picture_repeats_its_edge() {
+        let picture = ramp(1, 2, 3); // 0 7 14, 21 28 35
+        let crop =
+            |top, left, height, width| picture.crop(top, left, height, width).unwrap().pixels().to_vec();
+        assert_eq!(crop(0, 1, 2, 2), [7, 14, 28, 35]);
+        assert_eq!(crop(-1, -1, 2, 2), [0, 0, 0, 0]);
+        assert_eq!(crop(1, 2, 2, 2), [35, 35, 35, 35]);
+        assert_eq!(crop(isize::MIN, isize::MAX, 1, 1), [14]);
+        assert_eq!(ramp(3, 2, 2).crop(1, 0, 1, 2).unwrap().pixels(), &ramp(3, 2, 2).pixels()[6..]);
+        assert!(matches!(picture.crop(0, 0, 0, 1), Err(DataError::Shape(_))));
     }
 
     #[test]

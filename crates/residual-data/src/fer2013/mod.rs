@@ -7,12 +7,13 @@ mod table;
 
 use std::{path::Path, sync::Arc};
 
-use crate::{Corrupt, DataError, Dataset, ImageFolder, ImageShape, Result, Split, dataset::owned};
+use crate::{Corrupt, DataError, Dataset, ImageFolder, Result, Split, dataset::owned};
 
 /// The seven emotions in FER2013's order, which is the order of its labels.
 pub const EMOTIONS: [&str; 7] = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"];
 
-const SHAPE: ImageShape = ImageShape::new(1, 48, 48);
+#[cfg(any(test, feature = "csv"))]
+const SHAPE: crate::ImageShape = crate::ImageShape::new(1, 48, 48);
 
 /// FER2013 from Kaggle's table (a file, or a folder that holds `fer2013.csv`), or from class
 /// folders in `train`, `val` and `test`.
