@@ -1,0 +1,40 @@
+//! The faces in a photo, and which of seven emotions each shows: anger, disgust, fear, happiness, sadness,
+//! surprise, or none.
+//!
+//! - [`FaceFinder`] finds faces.
+//! - [`classifier`] is a residual network of 0.7 million parameters that was trained on FER2013 and is part
+//!   of this crate. What it is good for, and what not, is measured: [`Card`].
+//!
+//! Any other network that was trained on faces can take its place, as any number of faces can be given to it
+//! without looking for them first.
+//!
+//! **Decision.** Faces are found by `rustface`, which is pure Rust and whose model may be passed on. A face is
+//! given to the network with as much around it as the training pictures show; how much that is was measured
+//! with `examples/framing.rs`.
+//!
+//! **Not here.** Training (`residual train --recipe fer2013`), and who somebody is.
+//!
+//! ```no_run
+//! use residual_emotions::FaceFinder;
+//! use residual_model::Picture;
+//!
+//! let (finder, emotions) = (FaceFinder::new(), residual_emotions::classifier());
+//! let photo = Picture::open("people.jpg")?;
+//! for face in finder.find(&photo) {
+//!     let [emotion] = &emotions.predict(&face.picture(&photo)?)?.top(1)[..] else { unreachable!("seven classes") };
+//!     println!("{face}: {} ({:.0} %)", emotion.class, 100.0 * emotion.probability);
+//! }
+//! # Ok::<(), residual_model::ModelError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod finder;
+mod network;
+
+pub use finder::{Face, FaceFinder};
+pub use network::{Card, Recall, VIEWS, classifier, weights};
+
+/// The example of the README runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
