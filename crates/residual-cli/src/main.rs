@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod dashboard;
 #[cfg(test)]
 #[path = "../tests/documented/mod.rs"]
 mod documented;
@@ -67,6 +68,7 @@ enum Command {
     Train(Box<train::Args>),
     Recipes(recipes::Args),
     Eval(eval::Args),
+    Compare(compare::Args),
     Predict(predict::Args),
     Explain(explain::Args),
     Summary(summary::Args),
@@ -131,6 +133,7 @@ fn run(command: Command, context: &Context) -> Result<()> {
         Command::Train(args) => train::run(*args, context),
         Command::Recipes(args) => recipes::run(args, context),
         Command::Eval(args) => eval::run(args, context),
+        Command::Compare(args) => compare::run(args, context),
         Command::Predict(args) => predict::run(args, context),
         Command::Explain(args) => explain::run(args, context),
         Command::Summary(args) => summary::run(args, context),

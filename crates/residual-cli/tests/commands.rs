@@ -19,6 +19,7 @@ fn a_trained_network_can_be_evaluated_and_used() {
     for file in [
         "config.toml",
         "metrics.csv",
+        "gradients.csv",
         "report.html",
         "curves.svg",
         "confusion.svg",

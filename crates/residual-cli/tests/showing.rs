@@ -2,7 +2,7 @@
 
 mod place;
 
-use std::fs;
+use std::{fs, path::Path};
 
 use place::{Place, trained};
 use residual_data::Picture;
@@ -63,4 +63,83 @@ fn an_experiment_leaves_a_page_with_its_drawings_and_tables() {
             .fails("experiment biass", 2)
             .contains("there is no experiment 'biass'; write one of gradients,")
     );
+}
+
+#[test]
+fn a_photo_needs_no_checkpoint() {
+    let place = Place::new();
+    let photo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../residual-emotions/tests/data/astronaut.jpg");
+    fs::copy(photo, place.path("astronaut.jpg")).unwrap();
+    let told = place.succeeds("predict astronaut.jpg");
+    assert!(told.contains("astronaut.jpg: face of ") && told.contains("happy"), "{told}");
+    let told = place.json("predict astronaut.jpg --top 7");
+    assert_eq!(
+        (&told["model"], &told["pictures"][0]["classes"][0]["class"]),
+        (&"emotions".into(), &"happy".into())
+    );
+    assert_eq!(told["card"]["samples"], 3589);
+    assert!(told["pictures"][0]["face"]["side"].as_u64().unwrap() > 50, "{told}");
+
+    // The same network by its name, and without looking for faces.
+    let whole = place.json("predict emotions astronaut.jpg --faces=no --tta none");
+    assert!(whole["pictures"][0].get("face").is_none(), "{whole}");
+    let rows = place.succeeds("predict astronaut.jpg --csv --top 1");
+    let rows: Vec<_> = rows.lines().collect();
+    assert_eq!((rows.len(), rows[0]), (2, "path,left,top,side,rank,class,probability"));
+    assert!(rows[1].starts_with("astronaut.jpg,") && rows[1].contains(",1,happy,0."), "{rows:?}");
+
+    // No face: the whole picture, and it says so.
+    Picture::open(place.path("astronaut.jpg"))
+        .unwrap()
+        .crop(0, 0, 60, 60)
+        .unwrap()
+        .save_png(place.path("wall.png"))
+        .unwrap();
+    assert!(place.succeeds("predict wall.png").contains("no face found, the whole picture"));
+    let both = place.succeeds("predict astronaut.jpg wall.png");
+    assert!(both.contains("face of") && both.contains("no face found"), "{both}");
+
+    assert!(place.succeeds("explain astronaut.jpg").contains("happy"));
+    place.succeeds("convert emotions emotions.onnx");
+    place.succeeds("convert emotions copy.safetensors --half");
+    assert!(fs::metadata(place.path("copy.safetensors")).unwrap().len() < 1_500_000);
+    let copy = place.json("predict copy.safetensors astronaut.jpg --faces --tta ten-crop:2 --top 7");
+    assert_eq!(copy["pictures"], told["pictures"]);
+
+    // A folder of that name holds pictures, and is no network.
+    fs::create_dir(place.path("emotions")).unwrap();
+    fs::copy(place.path("wall.png"), place.path("emotions/wall.png")).unwrap();
+    assert!(place.succeeds("predict emotions").contains("no face found"));
+    fs::remove_dir_all(place.path("emotions")).unwrap();
+
+    assert!(place.fails("predict emotions", 2).contains("which pictures?"));
+    assert!(place.fails("predict missing.png", 1).contains("missing.png"));
+    assert!(place.fails("explain astronaut.jpg wall.png", 2).contains("one picture"));
+    assert!(place.fails("convert emotions small.onnx --half", 2).contains("--half"));
+}
+
+#[test]
+fn runs_are_put_beside_each_other() {
+    let place = trained();
+    place.succeeds("train --data faces:70 --batch 14 --input 12x12 --epochs 1 --model cifar_resnet8 --lr 0.05 --out other");
+    let told = place.succeeds("compare run other --svg runs.svg");
+    for part in ["cifar_resnet8", "Settings that differ", "optimizer.learning_rate", "0.05", "runs.svg"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let svg = fs::read_to_string(place.path("runs.svg")).unwrap();
+    assert!(svg.contains("run, validation") && svg.contains("other, training"), "{svg}");
+    let compared = place.json("compare other run");
+    assert_eq!((&compared["runs"][0]["run"], &compared["runs"][0]["epochs"]), (&"other".into(), &1.into()));
+    assert!(place.fails("compare nowhere", 1).contains("config.toml"));
+}
+
+#[test]
+fn a_dashboard_needs_a_terminal_and_rates_are_drawn() {
+    let place = trained();
+    assert!(place.fails("train --tui --out dashboard", 2).contains("--tui needs a terminal"));
+    assert!(!place.path("dashboard").exists());
+    let told = place
+        .succeeds("train --data faces:70 --batch 14 --input 12x12 --model tiny.toml --lr-find=rates.svg");
+    assert!(told.contains("rates.svg"), "{told}");
+    assert!(fs::read_to_string(place.path("rates.svg")).unwrap().contains("falls most steeply"));
 }

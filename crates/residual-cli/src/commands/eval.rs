@@ -1,6 +1,6 @@
 //! `residual eval`.
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::ops::ControlFlow;
 
 use owo_colors::OwoColorize;
 use residual_data::{Corrupt, DataSpec, Split};
@@ -9,7 +9,7 @@ use residual_nn::Module;
 use residual_train::{Evaluation, evaluate, loader};
 use serde::Serialize;
 
-use super::opening::Opening;
+use super::opening::{Opening, Source};
 use crate::{
     Context,
     error::Result,
@@ -23,12 +23,14 @@ use crate::{
 Examples:
   residual eval runs/faces-cifar_resnet8-1/best.safetensors --data faces
   residual eval last.safetensors --data cifar10:DIR --tta flip-shift
+  residual eval emotions --data fer2013:PATH --split val --tta ten-crop:2
   residual eval resnet20.pth --model cifar_resnet20 --data cifar10:DIR \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --rename linear=fc")]
 pub(crate) struct Args {
-    /// A checkpoint, or weights (.safetensors, .pth) such as torchvision's.
+    /// A checkpoint, weights (.safetensors, .pth) such as torchvision's, or `emotions`: the network that is
+    /// part of this command.
     #[arg(value_name = "CKPT")]
-    checkpoint: PathBuf,
+    checkpoint: Source,
     /// The pictures: faces, cifar10:DIR, cifar100:DIR, fer2013:PATH, folder:DIR or idx:DIR.
     #[arg(long, value_name = "SPEC")]
     data: DataSpec,
@@ -70,11 +72,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     if let (false, None, None, Some(shape)) = (mean.is_empty(), input, resize, data.shape()) {
         options = options.input([shape.height, shape.width]);
     }
-    let opened = options.read(&args.checkpoint)?;
-    args.opening.tell(&opened.about, &args.checkpoint);
+    let opened = args.checkpoint.read(&options)?;
+    args.opening.tell(&opened.about, args.checkpoint.path());
     // Classes that the file does not name are those of the data.
     let is_said = opened.about.is_said;
-    let model = opened.model(&args.checkpoint)?;
+    let model = opened.model(args.checkpoint.path())?;
     let names = if !is_said && model.classes.len() == data.classes().len() {
         data.classes().to_vec()
     } else {

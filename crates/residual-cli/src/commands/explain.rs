@@ -3,34 +3,38 @@
 use std::path::PathBuf;
 
 use residual_data::Picture;
+use residual_emotions::FaceFinder;
 use residual_model::{Explanation, Model};
 use residual_report::explanation_picture;
 use residual_weights::shown;
 use serde_json::json;
 
-use super::opening::Opening;
+use super::opening::{Opening, Source};
 use crate::{
     Context,
-    error::Result,
+    error::{Error, Result},
     output::{self, line, percent},
 };
 
 /// Show where a network looks: Grad-CAM, as a picture beside the picture.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "residual explain [OPTIONS] [CKPT] <IMAGE>",
+    after_help = "\
 Examples:
+  residual explain face.png
   residual explain runs/faces-cifar_resnet8-1/best.safetensors face.png
   residual explain resnet50.pth cat.jpg --class 'Egyptian cat' --stage layer3 --out cat-layer3.png
 
 Grad-CAM (Selvaraju et al. 2017): the channels of a stage, weighted by how much they speak for the class. Late
-stages say more and are coarser.")]
+stages say more and are coarser."
+)]
 pub(crate) struct Args {
-    /// A checkpoint of `residual train`, or weights (.safetensors, .pth) such as torchvision's.
-    #[arg(value_name = "CKPT")]
-    checkpoint: PathBuf,
-    /// A picture (PNG, JPEG).
-    #[arg(value_name = "IMAGE")]
-    image: PathBuf,
+    /// A checkpoint of `residual train`, or weights (.safetensors, .pth) such as torchvision's, and a picture (PNG,
+    /// JPEG). Without a checkpoint, the network for emotions is explained that is part of this command, on the
+    /// largest face of the picture.
+    #[arg(value_name = "IMAGE", num_args = 1..=2, required = true)]
+    arguments: Vec<PathBuf>,
     /// The class to explain [default: the most probable one].
     #[arg(long, value_name = "NAME")]
     class: Option<String>,
@@ -45,10 +49,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
-    let opened = args.opening.options()?.read(&args.checkpoint)?;
-    args.opening.tell(&opened.about, &args.checkpoint);
-    let model: Model<f32> = opened.model(&args.checkpoint)?;
-    let picture = Picture::open(&args.image)?;
+    let (network, images) = Source::with_pictures(args.arguments);
+    let [image] = &images[..] else {
+        return Err(Error::Usage("give one picture, and before it a checkpoint or none".into()));
+    };
+    let opened = network.read(&args.opening.options()?)?;
+    args.opening.tell(&opened.about, network.path());
+    let model: Model<f32> = opened.model(network.path())?;
+    let mut picture = Picture::open(image)?;
+    if network.is_built_in()
+        && let Some(face) = FaceFinder::new().find(&picture).first()
+    {
+        picture = face.picture(&picture)?;
+    }
     let class = args.class.as_deref().map(|name| model.class(name)).transpose()?;
     let explanation = model.explain(&picture, class, args.stage.as_deref())?;
     explanation_picture(&model, &picture, &explanation).map_err(Box::new)?.save_png(&args.out)?;

@@ -1,6 +1,7 @@
 //! A file per command, and how they read the arguments that several of them have.
 
 pub(crate) mod bench;
+pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod convert;
 pub(crate) mod data;

@@ -1,11 +1,70 @@
-//! What `eval`, `predict` and `convert` are told about files that do not say everything themselves.
+//! How `eval`, `predict`, `explain` and `convert` open a network: a file, with what they are told about it if it
+//! does not say everything itself, or the network that is part of the command.
 
-use std::path::Path;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
-use residual_model::{Description, ModelSpec, OpenOptions};
-use residual_weights::Rename;
+use residual_data::PictureFiles;
+use residual_model::{Description, ModelSpec, OpenOptions, Opened};
+use residual_weights::{Rename, Weights};
 
 use crate::{error::Result, output::note};
+
+/// What the network is called that is part of the command. A file of that name comes first.
+const BUILT_IN: &str = "emotions";
+
+/// The network that a command is given.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// The one that is part of the command.
+    BuiltIn,
+    File(PathBuf),
+}
+
+impl From<OsString> for Source {
+    fn from(name: OsString) -> Self {
+        let path = PathBuf::from(name);
+        if path == Path::new(BUILT_IN) && !path.exists() { Self::BuiltIn } else { Self::File(path) }
+    }
+}
+
+impl Source {
+    /// The parts of `[CKPT] PATH…`: whoever names pictures alone means the network that is part of the command.
+    pub(super) fn with_pictures(mut arguments: Vec<PathBuf>) -> (Self, Vec<PathBuf>) {
+        let is_network = |path: &PathBuf| !path.is_dir() && !PictureFiles::is_picture(path);
+        match arguments.first().is_some_and(is_network) {
+            true => (arguments.remove(0).into_os_string().into(), arguments),
+            false => (Self::BuiltIn, arguments),
+        }
+    }
+
+    pub(super) fn is_built_in(&self) -> bool {
+        matches!(self, Self::BuiltIn)
+    }
+
+    /// The file, or the name that stands for it.
+    pub(super) fn path(&self) -> &Path {
+        match self {
+            Self::BuiltIn => Path::new(BUILT_IN),
+            Self::File(path) => path,
+        }
+    }
+
+    /// Its tensors.
+    pub(super) fn weights(&self, options: &OpenOptions) -> Result<Weights> {
+        match self {
+            Self::BuiltIn => Ok(residual_emotions::weights()),
+            Self::File(path) => Ok(options.weights(path)?),
+        }
+    }
+
+    /// The network with its weights.
+    pub(super) fn read(&self, options: &OpenOptions) -> Result<Opened<f32>> {
+        Ok(options.build(self.weights(options)?, self.path())?)
+    }
+}
 
 const HEADING: &str = "Weights from elsewhere";
 

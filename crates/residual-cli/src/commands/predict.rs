@@ -1,43 +1,55 @@
 //! `residual predict`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use clap::builder::BoolishValueParser;
 use owo_colors::OwoColorize;
 use rayon::prelude::*;
 use residual_data::{Picture, PictureFiles};
-use residual_model::{Classifier, Guess, Views};
+use residual_emotions::{Card, Face, FaceFinder, VIEWS};
+use residual_model::{Classifier, Guess, ModelError, Views};
 use residual_weights::shown;
 use serde::Serialize;
 
-use super::opening::Opening;
+use super::opening::{Opening, Source};
 use crate::{
     Context,
     error::{Error, Result},
-    output::{self, line, percent, table},
+    output::{self, line, note, percent, table},
     progress::Pictures,
 };
 
-/// Give the probability of each class for pictures.
+/// Give the probability of each class for pictures, or for the faces in them.
+///
+/// Without a checkpoint, the network that is part of this command answers: which emotion each face shows.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "residual predict [OPTIONS] [CKPT] <PATH>...",
+    after_help = "\
 Examples:
+  residual predict holiday.jpg
   residual predict runs/faces-cifar_resnet8-1/best.safetensors face.png
   residual predict resnet50.pth cat.jpg
-  residual predict best.safetensors holiday/ --top 1 --csv > classes.csv")]
+  residual predict best.safetensors holiday/ --top 1 --csv > classes.csv"
+)]
 pub(crate) struct Args {
-    /// A checkpoint of `residual train`, or weights (.safetensors, .pth) such as torchvision's.
-    #[arg(value_name = "CKPT")]
-    checkpoint: PathBuf,
-    /// Pictures (PNG, JPEG), or folders of them.
+    /// A checkpoint of `residual train`, or weights (.safetensors, .pth) such as torchvision's [default: the network
+    /// for emotions], then pictures (PNG, JPEG) or folders of them.
     #[arg(value_name = "PATH", required = true)]
-    paths: Vec<PathBuf>,
+    arguments: Vec<PathBuf>,
     /// How many classes to name for each picture.
     #[arg(long, value_name = "K", default_value_t = 3)]
     top: usize,
-    /// Average over views of each picture: flip, flip-shift or ten-crop:N, as in `residual eval`.
-    #[arg(long, value_name = "VIEWS", default_value_t = Views::One)]
-    tta: Views,
-    /// Print rows of path, rank, class and probability.
+    /// Look for faces, and answer for each; for the whole picture where there is none [default: yes for the network
+    /// for emotions, else no].
+    #[arg(long, value_name = "yes|no", num_args = 0..=1, default_missing_value = "yes", require_equals = true,
+        value_parser = BoolishValueParser::new())]
+    faces: Option<bool>,
+    /// Average over views of each picture: none, flip, flip-shift or ten-crop:N, as in `residual eval` [default:
+    /// ten-crop:2 for the network for emotions, else none].
+    #[arg(long, value_name = "VIEWS")]
+    tta: Option<Views>,
+    /// Print rows of path, rank, class and probability, with the place of the face if faces are looked for.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
     #[command(flatten)]
@@ -48,6 +60,9 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Answer<'a> {
     model: &'a str,
+    /// How good the network is, if it is the one that is part of this command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    card: Option<Card>,
     pictures: &'a [Prediction],
     failed: &'a [PathBuf],
 }
@@ -55,6 +70,9 @@ struct Answer<'a> {
 #[derive(Serialize)]
 struct Prediction {
     path: PathBuf,
+    /// Where the face is; nothing, if this is about the whole picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    face: Option<Face>,
     classes: Vec<ClassProbability>,
 }
 
@@ -68,36 +86,32 @@ struct ClassProbability {
 const BATCH: usize = 32;
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
-    let opened = args.opening.options()?.read(&args.checkpoint)?;
-    args.opening.tell(&opened.about, &args.checkpoint);
-    let classifier = Classifier::new(opened.model(&args.checkpoint)?).with_views(args.tta)?;
-    let mut paths = Vec::new();
-    for path in &args.paths {
-        match path.is_dir() {
-            true => {
-                let PictureFiles { readable, unreadable } = PictureFiles::below(path)?;
-                if readable.is_empty() && unreadable.is_empty() {
-                    return Err(Error::NoPictures { path: path.clone() });
-                }
-                // Those in other formats fail by name, rather than being left out in silence.
-                paths.extend(readable.into_iter().chain(unreadable));
-            }
-            false => paths.push(path.clone()),
-        }
+    let (network, paths) = Source::with_pictures(args.arguments);
+    let is_built_in = network.is_built_in();
+    if paths.is_empty() {
+        return Err(Error::Usage("which pictures? residual predict [CKPT] PATH…".into()));
     }
+    let opened = network.read(&args.opening.options()?)?;
+    args.opening.tell(&opened.about, network.path());
+    let views = args.tta.unwrap_or(if is_built_in { VIEWS } else { Views::One });
+    let classifier = Classifier::new(opened.model(network.path())?).with_views(views)?;
+    let finder = args.faces.unwrap_or(is_built_in).then(FaceFinder::new);
+    let paths = pictures_in(paths)?;
 
     let mut predictions = Vec::new();
     let mut failed = Vec::new();
     let progress = Pictures::new("predicting", paths.len());
     for chunk in paths.chunks(BATCH) {
         let mut pictures = Vec::new();
-        let mut good = Vec::new();
-        let loaded: Vec<_> = chunk.par_iter().map(Picture::open).collect();
-        for (path, loaded) in chunk.iter().zip(loaded) {
-            match loaded {
-                Ok(picture) => {
-                    pictures.push(picture);
-                    good.push(path);
+        let mut of = Vec::new();
+        let subjects: Vec<_> = chunk.par_iter().map(|path| subjects(path, finder.as_ref())).collect();
+        for (path, subjects) in chunk.iter().zip(subjects) {
+            match subjects {
+                Ok(subjects) => {
+                    for (face, picture) in subjects {
+                        pictures.push(picture);
+                        of.push((path, face));
+                    }
                 }
                 Err(error) => {
                     progress.interrupt(|| output::error(&error));
@@ -107,8 +121,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         }
         if !pictures.is_empty() {
             let answers = classifier.predict_batch(&pictures)?.into_iter();
-            predictions.extend(good.into_iter().zip(answers).map(|(path, answer)| Prediction {
+            predictions.extend(of.into_iter().zip(answers).map(|((path, face), answer)| Prediction {
                 path: path.clone(),
+                face,
                 classes: answer.top(args.top.max(1)).into_iter().map(ClassProbability::from).collect(),
             }));
         }
@@ -116,20 +131,52 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     }
     drop(progress);
 
+    let card = is_built_in.then(Card::new);
     if context.json {
         let model = &classifier.model().net.config().name;
-        output::json(&Answer { model, pictures: &predictions, failed: &failed });
-    } else if args.csv {
-        print_csv(&predictions);
-    } else if let ([prediction], []) = (&*predictions, &*failed) {
-        print_one(prediction);
-    } else if !predictions.is_empty() {
-        print_table(&predictions);
+        output::json(&Answer { model, card, pictures: &predictions, failed: &failed });
+    } else {
+        print(&predictions, finder.is_some(), args.csv);
+        if let Some(card) = card.filter(|_| !predictions.is_empty()) {
+            note(format_args!("\nAnswered by the network that is part of this command: {card}"));
+        }
     }
     match failed.len() {
         0 => Ok(()),
         failed => Err(Error::Pictures { failed, all: paths.len() }),
     }
+}
+
+/// The pictures that are named, and those in the folders that are named.
+fn pictures_in(named: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for path in named {
+        match path.is_dir() {
+            true => {
+                let PictureFiles { readable, unreadable } = PictureFiles::below(&path)?;
+                if readable.is_empty() && unreadable.is_empty() {
+                    return Err(Error::NoPictures { path });
+                }
+                // Those in other formats fail by name, rather than being left out in silence.
+                paths.extend(readable.into_iter().chain(unreadable));
+            }
+            false => paths.push(path),
+        }
+    }
+    Ok(paths)
+}
+
+/// What there is to classify in a picture: its faces, or itself.
+fn subjects(
+    path: &Path,
+    finder: Option<&FaceFinder>,
+) -> std::result::Result<Vec<(Option<Face>, Picture)>, ModelError> {
+    let picture = Picture::open(path)?;
+    let faces = finder.map(|finder| finder.find(&picture)).unwrap_or_default();
+    if faces.is_empty() {
+        return Ok(vec![(None, picture)]);
+    }
+    faces.into_iter().map(|face| Ok((Some(face), face.picture(&picture)?))).collect()
 }
 
 impl From<Guess> for ClassProbability {
@@ -138,8 +185,27 @@ impl From<Guess> for ClassProbability {
     }
 }
 
-fn print_one(prediction: &Prediction) {
-    line(format_args!("{}\n", prediction.path.display()));
+/// Prints what there is; `faces` says whether faces were looked for.
+fn print(predictions: &[Prediction], faces: bool, csv: bool) {
+    let is_of_one = predictions.windows(2).all(|two| two[0].path == two[1].path);
+    if csv {
+        print_csv(predictions, faces);
+    } else if is_of_one && predictions.len() <= MOST_BARS {
+        for prediction in predictions {
+            print_one(prediction, faces);
+        }
+    } else {
+        print_table(predictions, faces);
+    }
+}
+
+/// Of a picture with so many faces, all are told about at length.
+const MOST_BARS: usize = 4;
+
+fn print_one(prediction: &Prediction, faces: bool) {
+    let place = place(prediction, faces);
+    let place = place.map(|place| format!(": {place}")).unwrap_or_default();
+    line(format_args!("{}{place}\n", prediction.path.display()));
     let classes = prediction.classes.iter().map(|class| (shown(&class.class), class.probability));
     let width = classes.clone().map(|(class, _)| class.chars().count()).max().unwrap_or(0);
     for (class, probability) in classes {
@@ -148,26 +214,43 @@ fn print_one(prediction: &Prediction) {
     }
 }
 
-fn print_table(predictions: &[Prediction]) {
-    let ranks = predictions[0].classes.len();
+/// What of the picture an answer is about, if faces were looked for.
+fn place(prediction: &Prediction, faces: bool) -> Option<String> {
+    faces.then(|| prediction.face.map_or("no face found, the whole picture".into(), |face| face.to_string()))
+}
+
+fn print_table(predictions: &[Prediction], faces: bool) {
+    let ranks = predictions.iter().map(|prediction| prediction.classes.len()).max().unwrap_or(0);
     let headings: Vec<String> = (1..=ranks).map(|rank| format!("#{rank}")).collect();
-    let header: Vec<&str> = std::iter::once("picture").chain(headings.iter().map(String::as_str)).collect();
+    let place_heading = faces.then_some("what");
+    let header: Vec<&str> =
+        ["picture"].into_iter().chain(place_heading).chain(headings.iter().map(String::as_str)).collect();
     let rows = predictions.iter().map(|prediction| {
         let classes = prediction.classes.iter();
         let classes = classes.map(|class| format!("{} {}", shown(&class.class), percent(class.probability)));
-        std::iter::once(prediction.path.display().to_string()).chain(classes).collect()
+        [prediction.path.display().to_string()]
+            .into_iter()
+            .chain(place(prediction, faces))
+            .chain(classes)
+            .collect()
     });
     line(table(&header, header.len(), rows));
 }
 
-fn print_csv(predictions: &[Prediction]) {
-    line("path,rank,class,probability");
+fn print_csv(predictions: &[Prediction], faces: bool) {
+    let place_header: &[&str] = if faces { &["left", "top", "side"] } else { &[] };
+    let header = [&["path"], place_header, &["rank", "class", "probability"]].concat();
     let mut rows = csv::Writer::from_writer(Vec::new());
-    for Prediction { path, classes } in predictions {
+    rows.write_record(header).expect("written to memory");
+    for Prediction { path, face, classes } in predictions {
+        let place = match face {
+            Some(face) => vec![face.left.to_string(), face.top.to_string(), face.side.to_string()],
+            None => vec![String::new(); place_header.len()],
+        };
         for (rank, ClassProbability { class, probability }) in classes.iter().enumerate() {
-            let row =
-                [&*path.to_string_lossy(), &(rank + 1).to_string(), class, &format!("{probability:.6}")];
-            rows.write_record(row).expect("four fields, to memory");
+            let answer = [(rank + 1).to_string(), class.clone(), format!("{probability:.6}")];
+            let row = [&[path.to_string_lossy().into_owned()], &*place, &answer].concat();
+            rows.write_record(row).expect("as many fields as the header, to memory");
         }
     }
     let rows = rows.into_inner().expect("writing to memory");

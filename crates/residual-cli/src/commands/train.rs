@@ -14,8 +14,8 @@ use owo_colors::OwoColorize;
 use residual_data::{Corrupt, DataSpec};
 use residual_model::ModelSpec;
 use residual_train::{
-    Averaging, Checkpoint, Data, InitConfig, OptimizerConfig, OptimizerKind, Outcome, Recipe, RunFolder,
-    Span, TensorBoard, TrainConfig, Trainer,
+    Averaging, Checkpoint, Data, InitConfig, Observer, OptimizerConfig, OptimizerKind, Outcome, Recipe,
+    RunFolder, Span, TensorBoard, TrainConfig, Trainer,
 };
 use residual_weights::Rename;
 use serde_json::json;
@@ -23,6 +23,7 @@ use serde_json::json;
 use super::trial;
 use crate::{
     Context,
+    dashboard::{self, Dashboard},
     error::{Error, Result},
     output::{self, duration, line, note, percent},
     progress::TrainingProgress,
@@ -149,6 +150,9 @@ pub(crate) struct Args {
     /// End the run when so many epochs brought no better one.
     #[arg(long, value_name = "EPOCHS")]
     patience: Option<u64>,
+    /// Show the run on the whole terminal, with curves that grow.
+    #[arg(long, conflicts_with_all = ["json", "progress", "quiet"])]
+    tui: bool,
     /// Write an event file for TensorBoard into the run's folder, too.
     #[arg(long)]
     tensorboard: bool,
@@ -162,9 +166,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "200",
         help_heading = TRYING, conflicts_with = "lr_find")]
     overfit_batch: Option<u64>,
-    /// Try learning rates from 1e-7 to 10, suggest one, and write nothing.
-    #[arg(long, help_heading = TRYING)]
-    lr_find: bool,
+    /// Try learning rates from 1e-7 to 10, suggest one, draw their losses into a file (lr-find.svg unless another is
+    /// named), and write nothing else.
+    #[arg(long, value_name = "SVG", num_args = 0..=1, require_equals = true, default_missing_value = "lr-find.svg",
+        help_heading = TRYING)]
+    lr_find: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
@@ -189,8 +195,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     if let Some(steps) = args.overfit_batch {
         return trial::overfit_batch(&mut trainer, steps, context);
     }
-    if args.lr_find {
-        return trial::lr_find(&mut trainer, context);
+    if let Some(svg) = &args.lr_find {
+        return trial::lr_find(&mut trainer, svg, context);
+    }
+    if args.tui {
+        dashboard::needs_terminal()?;
     }
     let folder = match (&args.resume, &args.out) {
         (Some(folder), _) => RunFolder::open(folder),
@@ -204,12 +213,15 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     trainer = trainer.checkpoint_every(args.checkpoint_every);
     let stop = stop_on_interrupt();
     let mut events = args.tensorboard.then(|| TensorBoard::create(folder.path())).transpose()?;
-    let mut progress = TrainingProgress::default();
-    let outcome = match &mut events {
-        Some(events) => trainer.fit(Some(&folder), &mut (&mut progress, &mut *events), &stop)?,
-        None => trainer.fit(Some(&folder), &mut progress, &stop)?,
+    let mut shown: Box<dyn Observer> = match args.tui {
+        true => Box::new(Dashboard::new(folder.path(), stop.clone())),
+        false => Box::new(TrainingProgress::default()),
     };
-    drop(progress);
+    let outcome = match &mut events {
+        Some(events) => trainer.fit(Some(&folder), &mut (&mut *shown, &mut *events), &stop)?,
+        None => trainer.fit(Some(&folder), &mut *shown, &stop)?,
+    };
+    drop(shown);
     if let Some(Err(error)) = events.as_mut().map(TensorBoard::finish) {
         output::warning(format_args!("the event file is not complete: {error}"));
     }

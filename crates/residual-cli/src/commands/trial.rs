@@ -1,7 +1,11 @@
 //! What `residual train` can try before a run: --dry-run, --overfit-batch, --lr-find.
 
+use std::path::Path;
+
 use owo_colors::OwoColorize;
+use residual_report::rates_svg;
 use residual_train::Trainer;
+use residual_weights::replace_file;
 use serde_json::json;
 
 use crate::{
@@ -74,19 +78,21 @@ pub(super) fn overfit_batch(trainer: &mut Trainer<f32>, steps: u64, context: &Co
     Ok(())
 }
 
-/// Tells which learning rates the loss falls at.
-pub(super) fn lr_find(trainer: &mut Trainer<f32>, context: &Context) -> Result<()> {
+/// Tells which learning rates the loss falls at, and draws it.
+pub(super) fn lr_find(trainer: &mut Trainer<f32>, svg: &Path, context: &Context) -> Result<()> {
     let trial = trainer.try_rates(|step, rate, loss| {
         if step.is_multiple_of(EVERY / 2) {
             note(format_args!("step {step:>4}  rate {rate:>9.2e}  loss {loss:.4}"));
         }
     })?;
+    replace_file(svg, rates_svg(&trial).map_err(Box::new)?.as_bytes())?;
     if context.json {
         output::json(&trial);
     } else {
         let steepest = format!("{:.2e}", trial.steepest);
         line(format_args!("the loss falls most steeply at a rate of {}", steepest.bold()));
         line(format_args!("a tenth of the rate at which it is smallest: {:.2e}", trial.tenth_of_smallest));
+        line(svg.display());
     }
     Ok(())
 }
