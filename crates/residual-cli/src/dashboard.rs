@@ -93,8 +93,6 @@ impl Observer for Dashboard {
             format!("{} · {} parameters · {}", start.model, thousands(start.parameters), start.data[0]);
         self.run.epochs = start.run.epochs();
         self.run.history = start.history.to_vec();
-        let better = |best, epoch| if EpochRecord::is_better_than(epoch, best) { epoch } else { best };
-        self.run.best = start.history.iter().reduce(better).cloned();
         self.screen = ratatui::try_init().ok();
         self.draw();
     }
@@ -113,10 +111,7 @@ impl Observer for Dashboard {
         }
     }
 
-    fn epoch(&mut self, record: &EpochRecord, is_best: bool) {
-        if is_best {
-            self.run.best = Some(record.clone());
-        }
+    fn epoch(&mut self, record: &EpochRecord, _is_best: bool) {
         self.run.history.push(record.clone());
         self.draw();
     }
@@ -138,7 +133,6 @@ struct Run {
     /// Pictures that are validated, and how many there are.
     validation: Option<(usize, usize)>,
     history: Vec<EpochRecord>,
-    best: Option<EpochRecord>,
     is_stopping: bool,
 }
 
@@ -177,7 +171,7 @@ impl Run {
         );
         self.gauges(frame, run, epoch);
 
-        let foot_line = match (&self.best, self.is_stopping) {
+        let foot_line = match (EpochRecord::best(&self.history), self.is_stopping) {
             (_, true) => "stopping after this step; the run can be resumed (again: stop at once)".to_owned(),
             (Some(best), false) => format!(
                 "best: {} of the validation pictures, after epoch {} · q or Ctrl-C stops; the run can be resumed",
@@ -278,16 +272,11 @@ mod tests {
     fn record(epoch: u64) -> EpochRecord {
         EpochRecord {
             epoch,
-            iteration: 10 * epoch,
-            learning_rate: 0.1,
             train_loss: 2.0 / epoch as f64,
             train_accuracy: 1.0 - 0.8 / epoch as f64,
             val_loss: 2.1 / epoch as f64,
             val_accuracy: 1.0 - 0.7 / epoch as f64,
-            val_top5_accuracy: 1.0,
-            seconds: 1.0,
-            images_per_second: 100.0,
-            data_wait: 0.0,
+            ..EpochRecord::default()
         }
     }
 
@@ -321,7 +310,7 @@ mod tests {
             }
             run.validation = Some((7, 20));
             assert!(drawn(&run, 100, 30).contains("validating 7/20"));
-            (run.best, run.validation) = (Some(record(epoch)), None);
+            run.validation = None;
             run.history.push(record(epoch));
         }
         let screen = drawn(&run, 100, 30);

@@ -100,7 +100,7 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel, history:
             chart.draw_series(points.map(|point| Circle::new(point, width, colour.filled())))?;
         }
     }
-    let best = history.iter().reduce(|best, record| if record.is_better_than(best) { record } else { best });
+    let best = EpochRecord::best(history);
     chart
         .draw_series(best.map(|best| Circle::new((best.epoch as f64, val(best)), 6, BEST.stroke_width(2))))?;
     let corner = if panel.range.end == 1.0 {
@@ -125,16 +125,11 @@ mod tests {
     fn runs_of_any_length_can_be_drawn() {
         let record = |epoch: u64| EpochRecord {
             epoch,
-            iteration: 10 * epoch,
-            learning_rate: 0.1,
             train_loss: 2.0 / epoch as f64,
             train_accuracy: 1.0 - 0.8 / epoch as f64,
             val_loss: 2.1 / epoch as f64,
             val_accuracy: 1.0 - 0.7 / epoch as f64,
-            val_top5_accuracy: 1.0,
-            seconds: 1.0,
-            images_per_second: 100.0,
-            data_wait: 0.0,
+            ..EpochRecord::default()
         };
         for epochs in [0, 1, 2, 8, 165] {
             let history: Vec<EpochRecord> = (1..=epochs).map(record).collect();

@@ -67,7 +67,7 @@ impl<C> Training<C> {
 
     /// The best epoch so far.
     pub fn best(&self) -> Option<&EpochRecord> {
-        self.history.iter().reduce(|best, record| if record.is_better_than(best) { record } else { best })
+        EpochRecord::best(&self.history)
     }
 }
 

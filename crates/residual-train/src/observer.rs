@@ -117,7 +117,7 @@ pub struct Step {
 }
 
 /// An epoch in numbers: a row of `metrics.csv`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// The epoch, counted from 1.
     pub epoch: u64,
@@ -151,5 +151,10 @@ impl EpochRecord {
     pub fn is_better_than(&self, other: &Self) -> bool {
         let key = |record: &Self| (record.val_accuracy, -record.val_loss);
         key(self) > key(other)
+    }
+
+    /// The best of these epochs; of equal ones, the first.
+    pub fn best(history: &[Self]) -> Option<&Self> {
+        history.iter().reduce(|best, epoch| if epoch.is_better_than(best) { epoch } else { best })
     }
 }

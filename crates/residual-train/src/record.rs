@@ -42,7 +42,7 @@ impl RunRecord {
 
     /// The best epoch on the validation pictures.
     pub fn best(&self) -> Option<&EpochRecord> {
-        self.history.iter().reduce(|best, epoch| if epoch.is_better_than(best) { epoch } else { best })
+        EpochRecord::best(&self.history)
     }
 
     /// The settings that are not the same in all of these runs, with the value in each, if it has one.

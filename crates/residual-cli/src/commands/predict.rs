@@ -191,7 +191,10 @@ fn print(predictions: &[Prediction], faces: bool, csv: bool) {
     if csv {
         print_csv(predictions, faces);
     } else if is_of_one && predictions.len() <= MOST_BARS {
-        for prediction in predictions {
+        for (number, prediction) in predictions.iter().enumerate() {
+            if number > 0 {
+                line("");
+            }
             print_one(prediction, faces);
         }
     } else {
