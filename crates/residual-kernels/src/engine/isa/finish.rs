@@ -23,7 +23,7 @@ pub(crate) struct Finish<T> {
     pub(crate) moments: *mut T,
     /// From one run to the next.
     pub(crate) moments_stride: usize,
-    /// Whether these are the first pixels: the first of them becomes the shift.
+    /// Whether these are the first pixels: the mean of a few of them becomes the shift.
     pub(crate) first: bool,
 }
 
@@ -90,7 +90,22 @@ impl<T> Finish<T> {
                 // In this order of operands NaN stays NaN.
                 if self.relu { S::max(S::zero(), value) } else { value }
             };
-            let mut moments = Moments::<S>::read(self, channel, || finished(0));
+            let mut moments = Moments::<S>::read(self, channel, || {
+                // One pixel alone may be so far from the others that sums around it lose a digit.
+                let mut pixels = 0;
+                for lane in 0..SUMS {
+                    pixels += usize::from(lane * N / SUMS < count);
+                }
+                let share = S::constant(1.0 / pixels as f64);
+                let mut mean = S::zero();
+                for lane in 0..SUMS {
+                    let i = lane * N / SUMS;
+                    if i < count {
+                        mean = S::fma(finished(i), share, mean);
+                    }
+                }
+                mean
+            });
             let mut first = 0;
             while first < N {
                 for lane in 0..SUMS {
@@ -125,7 +140,7 @@ struct Moments<S: Simd> {
 
 impl<S: Simd> Moments<S> {
     #[inline(always)]
-    unsafe fn read(finish: &Finish<S::Element>, channel: usize, first: impl FnOnce() -> S::Vector) -> Self {
+    unsafe fn read(finish: &Finish<S::Element>, channel: usize, shift: impl FnOnce() -> S::Vector) -> Self {
         // SAFETY: as in `Finish::apply`.
         unsafe {
             let mut moments = Self { shift: S::zero(), sums: [S::zero(); SUMS], squares: [S::zero(); SUMS] };
@@ -133,7 +148,7 @@ impl<S: Simd> Moments<S> {
                 return moments;
             }
             if finish.first {
-                moments.shift = first();
+                moments.shift = shift();
                 return moments;
             }
             let shift = finish.moments.add(channel);

@@ -52,7 +52,7 @@ impl<T> Epilogue<'_, T> {
 /// Sums of the units of a convolution, each about a shift of its own, before they are merged.
 ///
 /// E[y²] − E[y]² loses all digits where the mean is large against the deviation. Here each unit
-/// subtracts its first pixel before it sums, and units are merged in double precision, in order.
+/// subtracts the mean of a few of its pixels before it sums, and units are merged in double precision, in order.
 pub(super) struct PartialMoments<T: Float> {
     sums: Tensor<T>,
     counts: Vec<usize>,
