@@ -80,7 +80,7 @@ fn main() {
     }
 }
 
-/// The median time of a run, after one that fills the buffer pool.
+/// The median time of a run, after one that fills the tensors' memory.
 fn median<R>(run: impl Fn() -> R) -> Duration {
     black_box(run());
     let mut times: Vec<Duration> = (0..ROUNDS)

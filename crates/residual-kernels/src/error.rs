@@ -186,6 +186,19 @@ pub enum KernelError {
         /// What would have been right.
         range: &'static str,
     },
+    /// An output that cannot be computed again, because something was added to it.
+    #[error(
+        "batch_norm: what was added to the output is not kept, so that the output cannot be computed again"
+    )]
+    AddendGone,
+    /// Statistics of another number of values.
+    #[error("batch_norm: the statistics are of {given} values of each channel, but x has {needed}")]
+    StatisticsCount {
+        /// How many values the statistics are of.
+        given: usize,
+        /// How many values of each channel x has.
+        needed: usize,
+    },
     /// A step with momentum, but nowhere to keep it.
     #[error("sgd: momentum {momentum} needs a velocity tensor; pass one of zeros in the parameter's shape")]
     MissingVelocity {

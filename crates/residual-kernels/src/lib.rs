@@ -67,7 +67,7 @@
 //! **Not here.** Parameters, graphs, saved tensors, generators: a backward pass is told all
 //! that it needs. No bias in convolutions, which batch normalization has (once that is folded
 //! away, [`fused::Epilogue`] adds it); no file, no global state but its threads, the
-//! tensors' buffer pool and the choice of the instruction set.
+//! tensors' memory and the choice of the instruction set.
 
 pub mod engine;
 mod error;

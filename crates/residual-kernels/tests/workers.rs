@@ -40,27 +40,37 @@ fn workers_sleep_and_a_child_does_without_them() {
     // Three threads that look all the time would have used dozens.
     assert!(after - before <= 1, "{} ticks while idle", after - before);
 
-    pool.install(|| {
-        // SAFETY: the child calls nothing but a kernel, whose locks no other thread holds, and ends.
-        let child = unsafe { libc::fork() };
-        assert!(child >= 0);
-        if child == 0 {
-            let same = relu::forward(&x).unwrap().as_slice() == y.as_slice();
-            // SAFETY: ends the child at once, which must not run the destructors of its parent.
-            unsafe { libc::_exit(if same { 0 } else { 1 }) };
-        }
-        let start = Instant::now();
-        let mut status = 0;
-        // SAFETY: `status` is there to be written.
-        while unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == 0 {
-            if start.elapsed() > Duration::from_secs(60) {
-                // SAFETY: the child of above, which has not been waited for.
-                unsafe { libc::kill(child, libc::SIGKILL) };
-                panic!("the child hangs");
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert_eq!(status, 0, "the child's result is the parent's");
-    });
+    std::thread::sleep(Duration::from_millis(10));
+    pool.install(|| in_a_child(|| relu::forward(&x).unwrap().as_slice() == y.as_slice()));
+    // At once after a loop, workers are still on their way out of it, or about to sleep.
+    for _ in 0..200 {
+        pool.install(|| {
+            let y = relu::forward(&x).unwrap();
+            in_a_child(|| relu::forward(&x).unwrap().as_slice() == y.as_slice());
+        });
+    }
     // Ends with workers asleep.
+}
+
+/// Runs a check in a child of this process.
+fn in_a_child(check: impl FnOnce() -> bool) {
+    // SAFETY: the child calls nothing but a kernel, whose locks no other thread holds, and ends.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        // SAFETY: ends the child at once, which must not run the destructors of its parent.
+        unsafe { libc::_exit(if check() { 0 } else { 1 }) };
+    }
+    let start = Instant::now();
+    let mut status = 0;
+    // SAFETY: `status` is there to be written.
+    while unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == 0 {
+        if start.elapsed() > Duration::from_secs(60) {
+            // SAFETY: the child of above, which has not been waited for.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            panic!("the child hangs");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(status, 0, "the child's result is the parent's");
 }

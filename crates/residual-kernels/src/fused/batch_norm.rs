@@ -10,7 +10,7 @@ use residual_tensor::{Float, IntoView, Layout, Tensor, TensorView};
 use crate::{
     BatchStatistics, KernelError, Result,
     ops::batch_norm::{
-        Normalizer, check, check_backward,
+        Normalizer, check, check_backward, check_count,
         pass::{Affine, Gate},
         require_two, statistics, vector,
     },
@@ -38,6 +38,7 @@ pub fn statistics_for<T: Float>(
     let x = x.into_view()?;
     check(operation, &x, &vectors)?;
     require_two(operation, x.shape(), x.len() / gamma.len().max(1))?;
+    given.iter().try_for_each(|given| check_count(given, &x))?;
     given.map_or_else(|| statistics(&x.into_layout(Layout::ChannelsLast)?), Ok)
 }
 
@@ -129,11 +130,19 @@ impl<T: Float> Fused<T> {
     /// memory to compute, and as much memory as the input to keep.
     ///
     /// # Errors
-    /// If the shapes do not fit.
+    /// If the shapes do not fit, or something was added.
     pub fn forward(&self) -> Result<Tensor<T>> {
         let Self { x, gamma, beta, statistics, eps, .. } = self;
+        self.require_no_addend()?;
         let given = Some(statistics.clone());
         Ok(forward(x, given, gamma, beta, *eps, None, self.has_relu())?.0)
+    }
+
+    fn require_no_addend(&self) -> Result<()> {
+        match self.followed {
+            Followed::Nothing | Followed::Relu => Ok(()),
+            Followed::Addend | Followed::AddendAndRelu(_) => Err(KernelError::AddendGone),
+        }
     }
 
     /// Whether negative values became zero.
@@ -141,12 +150,13 @@ impl<T: Float> Fused<T> {
         matches!(self.followed, Followed::Relu | Followed::AddendAndRelu(_))
     }
 
-    /// The normalization.
+    /// The normalization, which makes the output of x if nothing was added.
     ///
     /// # Errors
-    /// If the shapes do not fit.
+    /// If the shapes do not fit, or something was added.
     pub(crate) fn affine(&self) -> Result<Affine<T>> {
         let Self { x, gamma, beta, statistics, eps, .. } = self;
+        self.require_no_addend()?;
         let BatchStatistics { mean, variance, .. } = statistics;
         let vectors = [("mean", mean.shape()), ("variance", variance.shape())];
         let x = x.into_view()?;
@@ -166,6 +176,7 @@ impl<T: Float> Fused<T> {
         let (x, dy) = (x.into_view()?, dy.into_view()?);
         check_backward(&x, &dy, &vectors)?;
         check_backward(&x, &dy, &[("mean", mean.shape()), ("variance", variance.shape())])?;
+        check_count(statistics, &x)?;
         let x = x.into_layout(Layout::ChannelsLast)?;
         let y = match followed {
             Followed::AddendAndRelu(y) => {

@@ -28,8 +28,12 @@ pub fn forward<'a, T: Float>(
         // −ln p[j] = ln Σ exp(logits) − logits[j]
         let log_sum = softmax::log_sum_exp(logits);
         let of_label = log_sum - logits[label].to_f64();
-        let of_all = log_sum - logits.iter().map(|&logit| logit.to_f64()).sum::<f64>() / classes as f64;
-        loss += (1.0 - smoothing) * of_label + smoothing * of_all;
+        loss += (1.0 - smoothing) * of_label;
+        // A logit of −∞ must not count where its target is 0.
+        if smoothing > 0.0 {
+            let mean = logits.iter().map(|&logit| logit.to_f64()).sum::<f64>() / classes as f64;
+            loss += smoothing * (log_sum - mean);
+        }
     }
     Ok((T::of(loss / n as f64), probabilities))
 }
@@ -97,6 +101,19 @@ mod tests {
         let (loss, probabilities) = forward(&logits, &[1], 0.0).unwrap();
         assert_eq!(loss, 500.0);
         assert_eq!(backward(2.0, &probabilities, &[1], 0.0).unwrap().to_vec(), [2.0, -2.0]);
+    }
+
+    /// torch.nn.functional.cross_entropy of the same.
+    #[test]
+    fn a_logit_of_minus_infinity_counts_where_its_target_is_not_zero() {
+        let logits = Tensor::from_vec([1, 2], vec![0.0f32, f32::NEG_INFINITY]).unwrap();
+        let loss = |label, smoothing| forward(&logits, &[label], smoothing).unwrap().0;
+        assert_eq!((loss(0, 0.0), loss(1, 0.0), loss(0, 0.1)), (0.0, f32::INFINITY, f32::INFINITY));
+        let wide = ndarray::array![[0.0, f64::NEG_INFINITY]];
+        for (label, smoothing) in [(0, 0.0), (1, 0.0), (0, 0.1)] {
+            let defined = crate::reference::cross_entropy::forward(wide.view(), &[label], smoothing).unwrap();
+            assert_eq!(f64::from(loss(label, smoothing)), defined);
+        }
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     Ok(y)
 }
 
+/// Pixels that are added up one by one.
+const RUN: usize = 64;
+
 /// [`forward`] between slices of channels-last memory.
 ///
 /// # Errors
@@ -39,7 +42,18 @@ pub fn forward_into<T: Float>(
     let image = height * width * channels;
     for_each_chunk(y, channels, |index, y| {
         y.fill(T::zero());
-        x[index * image..][..image].chunks_exact(channels).for_each(|x| add_assign(y, x));
+        let image = &x[index * image..][..image];
+        if height * width <= RUN {
+            image.chunks_exact(channels).for_each(|x| add_assign(y, x));
+        } else {
+            // Run by run: a long sum loses what is small against it.
+            let mut sum = vec![T::zero(); channels];
+            for run in image.chunks(RUN * channels) {
+                sum.fill(T::zero());
+                run.chunks_exact(channels).for_each(|x| add_assign(&mut sum, x));
+                add_assign(y, &sum);
+            }
+        }
         y.iter_mut().for_each(|y| *y *= share);
     });
     Ok(())

@@ -4,8 +4,10 @@ use residual_tensor::{Float, IntoView, Layout, Tensor, TensorView};
 
 use crate::{
     KernelError, Result,
-    engine::parallel::add_assign,
-    ops::gemm::{Matrix, MatrixMut, gemm},
+    ops::{
+        gemm::{Matrix, MatrixMut, gemm},
+        reduce,
+    },
 };
 
 /// `x·weightᵀ + bias`
@@ -99,13 +101,8 @@ pub fn backward_weights<'a, T: Float>(
 /// If `dy` does not have two axes.
 pub fn backward_bias<'a, T: Float>(dy: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     let dy = dy.into_view()?;
-    let [_, outputs] = dy.dims("linear backward")?;
-    let mut db = Tensor::zeros([outputs]);
-    let sums = db.as_mut_slice();
-    for row in dy.as_slice().chunks_exact(outputs.max(1)) {
-        add_assign(sums, row);
-    }
-    Ok(db)
+    let [_, _] = dy.dims("linear backward")?;
+    reduce::sum(dy, 0)
 }
 
 /// A view with two axes, which is always row-major, as a matrix.

@@ -47,7 +47,10 @@ pub fn forward(logits: ArrayView2<'_, f64>, labels: &[usize], smoothing: f64) ->
         }
         for c in 0..classes {
             let target = smoothing / classes as f64 + if c == labels[n] { 1.0 - smoothing } else { 0.0 };
-            loss -= target * (logits[[n, c]] - largest - sum.ln()) / batch as f64;
+            // A logit of −∞ does not count where its target is 0.
+            if target > 0.0 {
+                loss -= target * (logits[[n, c]] - largest - sum.ln()) / batch as f64;
+            }
         }
     }
     Ok(loss)

@@ -4,7 +4,13 @@
 //! thread held at that moment would stay taken for ever, so all of them are taken by the forking
 //! thread before, and given up after, on both sides.
 
-use std::{cell::RefCell, sync::MutexGuard};
+use std::{
+    cell::RefCell,
+    sync::{
+        MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use super::{Arena, HOMES, idle};
 
@@ -26,6 +32,9 @@ extern "C" fn register() {
     unsafe { libc::pthread_atfork(Some(before), Some(after), Some(after_in_child)) };
 }
 
+/// How many forks lie between this process and the one that the program was started in.
+pub(super) static FORKS: AtomicUsize = AtomicUsize::new(0);
+
 extern "C" fn before() {
     TAKEN.with_borrow_mut(|taken| taken.extend(HOMES.iter().map(|home| home.arena())));
 }
@@ -37,4 +46,5 @@ extern "C" fn after() {
 extern "C" fn after_in_child() {
     after();
     idle::is_gone();
+    FORKS.fetch_add(1, Relaxed);
 }

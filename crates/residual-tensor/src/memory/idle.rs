@@ -52,16 +52,19 @@ fn start() {
 fn run() {
     loop {
         let period = PERIOD.load(SeqCst);
+        if period == 0 {
+            break;
+        }
         thread::sleep(Duration::from_millis(period));
-        let left: usize = HOMES.iter().map(|home| home.arena().age()).sum();
-        if left < WORTHWHILE || period == 0 {
+        // Memory may be kept from now on.
+        if PERIOD.load(SeqCst) == 0 || HOMES.iter().map(|home| home.arena().age()).sum::<usize>() < WORTHWHILE
+        {
             break;
         }
     }
     IS_RUNNING.store(false, SeqCst);
     // What was freed between the last look and the line above has found a running thread.
-    let missed = HOMES.iter().map(|home| home.arena().freed()).max();
-    freed(missed.unwrap_or(0));
+    freed(HOMES.iter().map(|home| home.arena().freed()).max().unwrap_or(0));
 }
 
 /// In the child of a fork, which does not have the thread.

@@ -18,8 +18,8 @@
 //! so that reading it is defined for every [`Element`](crate::Element).
 //!
 //! **After `fork`** (Linux) the child has a copy of everything and can use tensors: no lock stays
-//! taken by a thread that the child does not have. The threads that compute are not copied,
-//! though; a child that computes must start before the first computation, or run a new program.
+//! taken by a thread that the child does not have. The threads that compute are not copied: a child
+//! whose parent has computed already computes on its one thread.
 
 mod arena;
 #[cfg(target_os = "linux")]
@@ -48,6 +48,15 @@ pub const ALIGNMENT: usize = 64;
 pub const ARENAS: usize = 64;
 
 static HOMES: [Home; ARENAS] = [const { Home::new() }; ARENAS];
+
+/// How many forks lie between this process and the one that the program was started in: what a thread of the
+/// parent was to do will not be done where this has changed. Counted on Linux, 0 elsewhere.
+pub fn forks() -> usize {
+    #[cfg(target_os = "linux")]
+    return fork::FORKS.load(Relaxed);
+    #[cfg(not(target_os = "linux"))]
+    0
+}
 
 /// How much memory there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

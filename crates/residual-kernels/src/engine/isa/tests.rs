@@ -56,6 +56,7 @@ fn check_tiles<T: Float>() {
                 let shifts = moments.clone();
                 let mut wanted_moments = vec![0.5; 3 * block];
                 for channel in 0..columns {
+                    let mut values = Vec::new();
                     for pixel in 0..rows * pixels {
                         let (row, column) = (pixel / pixels, pixel % pixels);
                         let mut sum = 0.0_f64;
@@ -71,14 +72,18 @@ fn check_tiles<T: Float>() {
                         sum += if with_bias { bias[channel].to_f64() } else { 0.0 };
                         sum += if with_addend { addend[at].to_f64() } else { 0.0 };
                         want[at] = if relu { sum.max(0.0) } else { sum };
-                        let moments = &mut wanted_moments;
-                        if first && pixel == 0 {
-                            (moments[channel], moments[block + channel]) = (want[at], 0.0);
-                            moments[2 * block + channel] = 0.0;
-                        }
-                        let difference = want[at] - moments[channel];
-                        moments[block + channel] += difference;
-                        moments[2 * block + channel] += difference * difference;
+                        values.push(want[at]);
+                    }
+                    let [shift, sum, squares] = [0, 1, 2].map(|run| run * block + channel);
+                    let moments = &mut wanted_moments;
+                    if first {
+                        (moments[shift], moments[sum], moments[squares]) =
+                            (origin(&values[..pixels]), 0.0, 0.0);
+                    }
+                    for value in values {
+                        let difference = value - moments[shift];
+                        moments[sum] += difference;
+                        moments[squares] += difference * difference;
                     }
                 }
                 let finish = Finish {
@@ -116,6 +121,11 @@ fn check_tiles<T: Float>() {
             }
         }
     }
+}
+
+/// What sums go around if these are the first pixels: the mean of four, spread evenly.
+pub(super) fn origin(pixels: &[f64]) -> f64 {
+    (0..4).map(|number| pixels[number * pixels.len() / 4]).sum::<f64>() / 4.0
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::{
     thread,
 };
 
+use residual_tensor::memory::forks;
+
 use super::{
     slot::{Helpers, MOST_HELPERS, Slot, Worker},
     sync::{AtomicUsize, Mutex, Ordering},
@@ -47,6 +49,8 @@ struct Crew {
     starting: Mutex<()>,
     /// Workers beside a caller that have processors of their own.
     processors: usize,
+    /// Of the process that the workers belong to.
+    forks: usize,
 }
 
 /// How many threads a loop that is called here is run by: those of the pool of rayon that this is
@@ -72,11 +76,16 @@ impl Crew {
             started: AtomicUsize::new(0),
             starting: Mutex::new(()),
             processors: thread::available_parallelism().map_or(1, usize::from) - 1,
+            forks: forks(),
         }
     }
 
-    /// Runs a loop in a slot, unless there is none.
+    /// Runs a loop in a slot, unless there is none, or the workers are those of a parent process: one of them may have
+    /// been in a slot, or held a lock, when the process forked.
     fn run(&'static self, threads: usize, count: usize, body: &(dyn Fn(usize) + Sync)) -> bool {
+        if self.forks != forks() {
+            return false;
+        }
         let (outer, last) = (OUTER.get(), LAST_SLOT.get());
         let numbers = (last..SLOTS).chain(0..last);
         let mut claims = numbers.filter_map(|number| Some((number, self.slots[number].claim()?)));
@@ -134,7 +143,7 @@ impl Crew {
         if self.started.load(Ordering::Relaxed) >= count {
             return;
         }
-        // Whoever holds the lock may have been lost in a `fork`. A loop needs no workers to end.
+        // Whoever holds the lock starts workers; a loop needs none to end.
         let Ok(_guard) = self.starting.try_lock() else { return };
         for index in self.started.load(Ordering::Relaxed)..count {
             let name = format!("residual-{}", index + 1);

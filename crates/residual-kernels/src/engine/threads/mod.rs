@@ -5,7 +5,8 @@
 //! ([`sleep`]), find the next one within half a microsecond, and sleep when none comes. A caller
 //! publishes its loop in a slot ([`slot`]), takes part itself, and at the end waits for those workers
 //! alone that are inside that loop. So a loop needs no worker to end: not one that is busy, not one
-//! that does not exist (after a `fork`, or where the system grants no more threads). Loops within
+//! that does not exist, where the system grants no more threads. In the child of a `fork`, which has none of
+//! them, the caller runs its loops alone. Loops within
 //! loops and callers at the same time use other slots. A task that panics ends its own loop, with
 //! that panic in its caller, after everyone has left. Which thread runs a task does not show in any
 //! result: tasks depend on the data alone, never on [`count`].
@@ -27,7 +28,8 @@
 //! A process that forks in the middle of a loop has in its child neither the loop's helpers nor what
 //! they would have computed: fork between loops.
 //!
-//! `tests/models.rs` of this crate checks the protocol in all interleavings of small programs, with `loom`:
+//! `tests/models.rs` of this crate checks the protocol of a slot and of sleeping in small programs, with `loom`, in all
+//! interleavings of up to 2 to 5 preemptions:
 //! `cargo xtask verify --only models`.
 
 mod crew;

@@ -86,6 +86,7 @@ pub fn backward_train<'a, T: Float>(
     let BatchStatistics { mean, variance, .. } = statistics;
     let vectors = [("gamma", gamma.shape()), ("mean", mean.shape()), ("variance", variance.shape())];
     check_backward(&x, &dy, &vectors)?;
+    check_count(statistics, &x)?;
     let x = x.into_layout(Layout::ChannelsLast)?;
     let mut dx = dy.into_layout(Layout::ChannelsLast)?.into_tensor()?;
     let normalizer = Normalizer::of_batch(statistics, eps);
@@ -267,6 +268,15 @@ pub(crate) fn check_backward<T: Float>(
     let operation = "batch_norm backward";
     check(operation, x, vectors)?;
     KernelError::unless_same(operation, ("dy", dy.shape()), ("x", x.shape()))
+}
+
+/// An error unless statistics are of as many values as `x` has of each channel.
+pub(crate) fn check_count<T: Float>(statistics: &BatchStatistics, x: &TensorView<'_, T>) -> Result<()> {
+    let needed = x.len() / statistics.mean.len().max(1);
+    match statistics.count == needed {
+        true => Ok(()),
+        false => Err(KernelError::StatisticsCount { given: statistics.count, needed }),
+    }
 }
 
 pub(crate) fn require_two(operation: &'static str, shape: &Shape, count: usize) -> Result<()> {

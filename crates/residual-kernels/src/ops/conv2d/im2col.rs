@@ -128,7 +128,7 @@ fn scatter_windows<T: Float>(dy: &[T], weight: &[T], dx: &mut [T], shape: &Conv2
     try_for_each_chunk(dx, dx_image, |image, dx| {
         let dy = &dy[image * dy_image..][..dy_image];
         dx.fill(T::zero());
-        let mut scratch = windows.scratch(windows.pixels_per_block());
+        let mut scratch = windows.scratch(windows.pixels_per_block().min(pixels_per_image));
         for first in (0..pixels_per_image).step_by(windows.pixels_per_block()) {
             let pixels = first..pixels_per_image.min(first + windows.pixels_per_block());
             for group in 0..shape.geometry.groups {
@@ -165,7 +165,7 @@ pub(super) fn backward_weights<T: Float>(x: &[T], dy: &[T], dw: &mut [T], shape:
     try_for_each_chunk(sums.as_mut_slice(), dw.len(), |part, dw| {
         let start = part * pixels_per_part;
         let end = windows.pixels().min(start + pixels_per_part);
-        let mut scratch = windows.scratch(windows.pixels_per_block());
+        let mut scratch = windows.scratch(windows.pixels_per_block().min(end - start));
         for first in (start..end).step_by(windows.pixels_per_block()) {
             let pixels = first..end.min(first + windows.pixels_per_block());
             let beta = if first == start { T::zero() } else { T::one() };

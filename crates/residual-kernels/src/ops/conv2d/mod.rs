@@ -80,9 +80,10 @@ impl Algorithm {
         let unable = |reason| KernelError::Algorithm { algorithm: self, geometry: shape.geometry, reason };
         let (suits, needs) = match self {
             Self::Reference | Self::Im2col => return Ok(()),
-            Self::Blocked | Self::Grouped => {
-                (plan::suits_blocked(shape), "its copy of all that a window spans would not fit memory")
-            }
+            Self::Blocked | Self::Grouped => (
+                plan::suits_blocked(shape),
+                "its copies of all that a window spans, or its parts for each step of the stride, would not fit memory",
+            ),
             Self::Winograd2 | Self::Winograd4 => {
                 (plan::suits_winograd(shape), "it needs a 3×3 kernel with stride 1 and dilation 1")
             }
@@ -398,6 +399,10 @@ pub(crate) fn choose<T: Float>(
     cost: impl FnOnce(&Conv2dShape, &Isa<T>) -> Algorithm,
 ) -> Result<Algorithm> {
     let preferred = Algorithm::preferred()?.filter(|algorithm| algorithm.check(shape).is_ok());
+    if [shape.x(), shape.weight(), shape.y()].iter().any(|operand| operand.elements() == 0) {
+        // Nothing is computed, however large the other axes are.
+        return Ok(Algorithm::Im2col);
+    }
     let cheapest = cost(shape, isa::active()?);
     let able = if cheapest.check(shape).is_ok() { cheapest } else { Algorithm::Im2col };
     Ok(preferred.unwrap_or(able))

@@ -69,15 +69,18 @@ pub(super) fn suits_winograd(shape: &Conv2dShape) -> bool {
 }
 
 /// Whether blocks can compute a convolution and its gradients. Their scratch holds, of all that the
-/// windows of a row of outputs span, every pixel, which taps that lie far apart make absurdly large.
+/// windows of a row of outputs span, every pixel, which taps that lie far apart make absurdly large; and
+/// the gradient has a part for each phase of the stride.
 pub(super) fn suits_blocked(shape: &Conv2dShape) -> bool {
     /// Elements at most: a gigabyte in `f64`.
     const MOST: usize = 128 << 20;
+    const MOST_PHASES: usize = 1 << 10;
     let Conv2dGeometry { kernel, stride, dilation, .. } = shape.geometry;
     let [rows, span] = [0, 1].map(|axis| dilation[axis] * (kernel[axis] - 1) + 1);
     let columns = (shape.output[1].saturating_mul(stride[1].min(span))).max(shape.input[1]) + span;
     let channels = shape.in_channels.max(shape.out_channels).max(1);
-    rows.saturating_mul(columns).saturating_mul(channels) <= MOST
+    let phases = stride[0].min(shape.input[0]).saturating_mul(stride[1].min(shape.input[1]));
+    rows.saturating_mul(columns).saturating_mul(channels) <= MOST && phases <= MOST_PHASES
 }
 
 impl<T: Float> Plan<T> {

@@ -50,6 +50,9 @@ fn cases() -> Vec<(Conv2dGeometry, [usize; 4], usize)> {
         (kernel(3, 2).stride([3, 1]).padding([2, 0]).dilation([2, 3]), [2, 6, 17, 16], 9),
         (kernel(2, 2).stride(3), [1, 4, 9, 10], 3), // phases without taps
         (kernel(5, 1).padding([2, 0]), [1, 4, 1, 1], 3),
+        // rows that are divided although their parts overlap
+        (kernel(1, 3).padding([0, 1]), [1, 2, 1, 4200], 3),
+        (kernel(1, 5).padding([0, 2]).stride([1, 2]).dilation([1, 3]), [1, 1, 1, 8400], 2),
     ]
     .into_iter()
     .chain(cases_of_groups())

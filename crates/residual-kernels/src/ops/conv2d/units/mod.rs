@@ -16,6 +16,8 @@ pub(super) use scratch::Strides;
 
 /// Pixels for which a part pays: adding it up costs as much as a few of them.
 const PART_PIXELS: usize = 512;
+/// Pixels in a row that is divided although its parts see some inputs twice.
+const LONG_ROW: usize = 4096;
 /// Parts at most.
 const MOST_PARTS: usize = 16;
 /// Bytes of all parts' sums at most.
@@ -104,7 +106,7 @@ impl<T: Float> Units<T> {
         let per_pixel = (self.channels() * self.scratch_step[0].max(1) * self.scratch_step[1].max(1)).max(1);
         let pixels = (self.most / per_pixel).clamp(1, pixels);
         // Only rows that are long for lack of others are divided: a margin goes with each part.
-        let most = if horizontal.is_pointwise() { pixels.next_multiple_of(14) } else { usize::MAX };
+        let most = if horizontal.is_pointwise() { pixels.next_multiple_of(14) } else { LONG_ROW };
         let column_parts = parts(horizontal.count, most);
         let columns = horizontal.count.div_ceil(column_parts.max(1)).max(1);
         let row_parts = parts(vertical.count, pixels / columns);
