@@ -12,9 +12,7 @@
 //! **Not here.** Layers, parameters by path, train and eval behaviour: see `residual-nn`.
 //!
 //! ```
-//! use residual_autograd::Tape;
-//! use residual_kernels::Conv2dGeometry;
-//! use residual_tensor::Generator;
+//! use residual_autograd::{Conv2dGeometry, Generator, Tape};
 //!
 //! let mut generator = Generator::new(0);
 //! let tape = Tape::new();
@@ -68,6 +66,8 @@ pub use operation::batch_norm::RunningStatistics;
 pub use operation::{Operation, registry};
 pub(crate) use registry::Draw;
 pub use registry::{Entry, Sample};
+pub use residual_kernels::{Conv2dGeometry, Pool2dGeometry};
+pub use residual_tensor::{Generator, Tensor};
 pub use state::{Role, State};
 pub use tape::Tape;
 pub use timing::{Pass, SUM, Timing};

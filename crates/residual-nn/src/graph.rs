@@ -151,9 +151,9 @@ impl<T: Float> Graph<T> {
         &self.0.groups_in_training
     }
 
-    /// The recomputed module that a node is inside of.
+    /// The recomputed module that a node is inside of: of nested ones the outermost, which comes last.
     pub(crate) fn recomputed(&self, node: Node) -> Option<&Scope> {
-        self.scopes().iter().find(|scope| scope.recomputed && scope.nodes.contains(&node.0))
+        self.scopes().iter().rev().find(|scope| scope.recomputed && scope.nodes.contains(&node.0))
     }
 
     /// Every state with its path, in the order of PyTorch's `state_dict`: a module's own before those of the

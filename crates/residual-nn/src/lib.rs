@@ -13,9 +13,7 @@
 //! **Not here.** Whole networks (`residual-zoo`), training (`residual-train`).
 //!
 //! ```
-//! use residual_autograd::Tape;
-//! use residual_nn::{BasicBlock, BlockConfig, Mode, Module};
-//! use residual_tensor::{Generator, Shape};
+//! use residual_nn::{BasicBlock, BlockConfig, Generator, Mode, Module, Shape, Tape};
 //!
 //! let mut generator = Generator::new(0);
 //! let block = BasicBlock::<f32>::new(&BlockConfig::basic(16, 32).stride(2), &mut generator)?;
@@ -67,6 +65,7 @@ pub use pooled::PooledBlock;
 pub use registry::{LayerEntry, LayerSample, layers};
 pub use residual_autograd::{AutogradError as Error, Result, Role, State, Tape};
 pub use residual_kernels::{Conv2dGeometry, Pool2dGeometry};
+pub use residual_tensor::{Generator, Shape, Tensor};
 pub use shortcut::{Shortcut, ShortcutKind};
 pub use squeeze_excite::SqueezeExcite;
 pub use trace::{Layer, Trace};

@@ -2,8 +2,9 @@
 
 use residual_autograd::{GradCheck, Tape, Tolerance};
 use residual_nn::{
-    BasicBlock, BlockConfig, BlockOrder, Bottleneck, Child, LayerSample, Mode, Module, PreBasicBlock, Role,
-    Sequential, ShortcutKind, layers,
+    BasicBlock, BatchNorm2d, BatchNormConfig, BlockConfig, BlockOrder, Bottleneck, Builder, Child, Conv2d,
+    Conv2dConfig, Conv2dGeometry, LayerSample, Mode, Module, Node, PreBasicBlock, Role, Sequential,
+    ShortcutKind, layers,
 };
 use residual_tensor::{Generator, Shape, Tensor};
 
@@ -83,6 +84,48 @@ fn what_is_run_again_gives_the_same_bits() {
         assert!(plain.iter().eq(&again), "{order:?}");
         assert!(fewer == parameters + 2 && nodes > fewer, "{order:?}: {fewer} of {nodes}");
     }
+}
+
+/// A convolution that is used twice, then a stage with one of its own inside.
+struct Shared {
+    conv: Child<Conv2d<f64>>,
+    inner: Child<Sequential<ConvNorm>>,
+}
+
+struct ConvNorm {
+    conv: Child<Conv2d<f64>>,
+    norm: Child<BatchNorm2d<f64>>,
+}
+
+impl Module<f64> for ConvNorm {
+    fn build(&self, b: &Builder<f64>, x: Node) -> Node {
+        b.call(&self.norm, b.call(&self.conv, x))
+    }
+}
+
+impl Module<f64> for Shared {
+    fn build(&self, b: &Builder<f64>, x: Node) -> Node {
+        let y = b.call(&self.conv, b.call(&self.conv, x));
+        b.relu(b.call(&self.inner, y))
+    }
+}
+
+#[test]
+fn what_is_shared_or_nested_is_run_again_with_the_same_bits() {
+    let run = |tape: Tape<f64>| {
+        let mut generator = Generator::new(5);
+        let mut conv = || {
+            let config = Conv2dConfig::new(3, 3, Conv2dGeometry::new(3, 3).padding(1));
+            Child::new("conv", Conv2d::new(&config, &mut generator).unwrap())
+        };
+        let norm = Child::new("norm", BatchNorm2d::new(&BatchNormConfig::new(3)).unwrap());
+        let inner = Sequential::blocks([ConvNorm { conv: conv(), norm }]);
+        let shared = Shared { conv: conv(), inner: Child::new("inner", inner) };
+        let stage = Sequential::blocks([shared]);
+        step(&stage, &tape, &generator.normal_tensor([4, 3, 5, 7], 1.0))
+    };
+    let [plain, again] = [Tape::new(), Tape::checkpointing()].map(run);
+    assert!(plain.iter().eq(&again));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Gradient checkpointing (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"): what a
 //! piece of a network computes is not kept, but computed again when its gradient is asked for.
 
+use std::collections::HashSet;
+
 use residual_kernels::Conv2dGeometry;
 use residual_tensor::{Float, Generator, Tensor};
 
@@ -31,9 +33,12 @@ impl<T: Float> Var<T> {
     /// What the piece reports; [`AutogradError::MixedTapes`] if it returns a variable of another tape.
     pub fn checkpoint(
         &self,
-        parameters: Vec<State<T>>,
+        mut parameters: Vec<State<T>>,
         piece: impl Fn(&Self) -> Result<Self> + 'static,
     ) -> Result<Self> {
+        // A state that is used twice has one gradient.
+        let mut seen = HashSet::new();
+        parameters.retain(|state| seen.insert(state.id()));
         let vars: Vec<Self> = parameters.iter().map(|state| self.tape().state(state)).collect();
         let values = vars.iter().map(|var| var.value().clone());
         let operation = Checkpoint {
