@@ -21,8 +21,7 @@
 //!
 //! ```
 //! use residual_infer::Compiled;
-//! use residual_nn::{BasicBlock, BlockConfig};
-//! use residual_tensor::{Generator, Tensor};
+//! use residual_infer::residual_nn::{BasicBlock, BlockConfig, Generator, Tensor};
 //!
 //! let block = BasicBlock::<f32>::new(&BlockConfig::basic(16, 32).stride(2), &mut Generator::new(0))?;
 //!
@@ -51,6 +50,8 @@ mod step;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use compiled::Compiled;
+/// What a network is made of, so that a program needs this crate alone.
+pub use residual_nn;
 pub use session::{Session, StepTime, StepTimes};
 
 /// Locks what a thread that panicked has left whole: lists that are only added to or taken from.

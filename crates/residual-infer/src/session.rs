@@ -154,11 +154,11 @@ impl Session {
     ) -> Result<()> {
         KernelError::unless_same("session", ("input", images.shape()), ("the session's", &self.input))?;
         KernelError::unless_same("session", ("answer", answer.shape()), ("the session's", &self.output.1))?;
+        if !lies_channels_last(answer) {
+            let (answer, rule) = (("answer", answer.shape()), "the answer must lie channels-last");
+            return Err(KernelError::mismatch("session", answer, ("the session's", &self.output.1), rule))?;
+        }
         let arena = self.arena.as_mut_slice();
-        let lies_channels_last = match **images.shape() {
-            [_, c, h, w] => images.layout() == Layout::ChannelsLast || c == 1 || h * w == 1,
-            _ => true,
-        };
         let (parts, head) = (self.division.parts, self.division.steps);
         let mut run = |index: usize, part: usize, images: &[f32], converted: Option<&_>, arena: &mut _| {
             let (start, step) = (Instant::now(), &self.steps[index]);
@@ -167,7 +167,7 @@ impl Session {
             Ok::<(), Error>(())
         };
         let part_len = images.len() / parts;
-        let converted = (!lies_channels_last).then_some(&self.images);
+        let converted = (!lies_channels_last(images)).then_some(&self.images);
         for part in 0..parts {
             let images_of_part = &images.as_slice()[part * part_len..][..part_len];
             if let Some(range) = converted {
@@ -325,4 +325,11 @@ pub struct StepTime {
     pub time: Duration,
     /// Multiplications, each with an addition, of the definition.
     pub multiply_adds: u64,
+}
+/// Whether a tensor's numbers lie as in channels-last memory, if it has four axes.
+fn lies_channels_last(tensor: &Tensor<f32>) -> bool {
+    match **tensor.shape() {
+        [_, c, h, w] => tensor.layout() == Layout::ChannelsLast || c == 1 || h * w == 1,
+        _ => true,
+    }
 }

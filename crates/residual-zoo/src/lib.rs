@@ -10,9 +10,7 @@
 //! **Not here.** Training, files, trained weights.
 //!
 //! ```
-//! use residual_nn::Module;
-//! use residual_tensor::Generator;
-//! use residual_zoo::{NetworkConfig, Summary};
+//! use residual_zoo::{Generator, Module, NetworkConfig, Summary};
 //!
 //! let mut generator = Generator::new(0);
 //! let net = NetworkConfig::named("resnet18")?.classes(7).input_channels(1).build::<f32>(&mut generator)?;
@@ -37,6 +35,8 @@ pub use architecture::{Architecture, names};
 pub use config::NetworkConfig;
 pub use error::{Result, ZooError};
 pub use network::Network;
+pub use residual_nn::Module;
+pub use residual_tensor::{Generator, Tensor};
 pub use stem::Stem;
 pub use summary::Summary;
 

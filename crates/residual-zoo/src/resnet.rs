@@ -50,6 +50,13 @@ impl Family for ResNets {
                 return Err(format!("{blocks} pooled blocks halve the picture too often; at most 8"));
             }
         }
+        let is_empty = |channels: &usize| channels.saturating_mul(config.width_per_group) / 64 == 0;
+        if config.block == BlockKind::Bottleneck && config.widths.iter().any(is_empty) {
+            return Err(
+                "a bottleneck would have no channels; widths times width_per_group must be at least 64"
+                    .into(),
+            );
+        }
         if !config.residual && config.drop_path_rate > 0.0 {
             return Err("without shortcuts, nothing is left of a block that drop_path_rate leaves out".into());
         }
@@ -169,9 +176,18 @@ impl<T: Float> ResNet<T> {
                 Child::new("head_pool", MaxPool2d(window.stride(config.head_pool)))
             }),
             avgpool: Child::new("avgpool", GlobalAvgPool::default()),
-            fc: Child::new("fc", Linear::new(config.features(), config.classes, g)?),
+            fc: Child::new("fc", classifier([config.features(), config.classes], init, g)?),
             scale: (config.logit_scale != 1.0).then(|| Child::new("scale", Scale(config.logit_scale))),
         })
+    }
+}
+
+/// With PyTorch's usual weights, unless there are to be none.
+fn classifier<T: Float>(features: [usize; 2], init: Init, g: &mut Generator) -> Result<Linear<T>> {
+    let [inputs, outputs] = features;
+    match init {
+        Init::Blank => Linear::with_init(features, init, g),
+        _ => Linear::new(inputs, outputs, g),
     }
 }
 
