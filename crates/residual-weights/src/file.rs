@@ -110,13 +110,33 @@ pub fn remove_partial(folder: impl AsRef<Path>) -> io::Result<()> {
     Ok(())
 }
 
+/// What the system said, without the name of the temporary file that `tempfile` puts before it.
+fn of_system(error: io::Error) -> io::Error {
+    match error.to_string().rsplit_once(" at path ") {
+        Some((said, _)) => io::Error::new(error.kind(), said),
+        None => error,
+    }
+}
+
 /// Writes a file so that a reader finds either what stood there before or all of the new one,
-/// also after a crash: a temporary file in the same folder, synced, renamed, the folder synced.
+/// also after a crash: a temporary file in the same folder, synced, renamed, the folder synced. Of a link, the file
+/// that it leads to is replaced; what is no file, such as a device or a pipe, is written to.
 pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {
-    let folder = match path.parent() {
+    let refuse = |source| WeightsError::Write { path: path.into(), source };
+    let target = path.canonicalize().unwrap_or_else(|_| path.into());
+    if fs::metadata(&target).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let write_to = || {
+            let file = File::options().write(true).open(&target)?;
+            let mut writer = BufWriter::new(&file);
+            write(&mut writer)?;
+            writer.flush()
+        };
+        return write_to().map_err(refuse);
+    }
+    let folder = match target.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
@@ -125,16 +145,16 @@ pub(crate) fn replace(
         builder.prefix(PARTIAL.0).suffix(PARTIAL.1);
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
-        let temporary = builder.tempfile_in(folder)?;
+        let temporary = builder.tempfile_in(folder).map_err(of_system)?;
         let mut writer = BufWriter::new(temporary.as_file());
         write(&mut writer)?;
         writer.flush()?;
         drop(writer);
         temporary.as_file().sync_all()?;
-        temporary.persist(path).map_err(|error| error.error)?;
+        temporary.persist(&target).map_err(|error| error.error)?;
         #[cfg(unix)]
         File::open(folder)?.sync_all()?;
         Ok(())
     };
-    replace().map_err(|source| WeightsError::Write { path: path.into(), source })
+    replace().map_err(refuse)
 }

@@ -14,8 +14,7 @@
 //! shapes, and taken from the map by whoever builds it.
 //!
 //! ```
-//! use residual_tensor::Tensor;
-//! use residual_weights::{Weights, load, save};
+//! use residual_weights::{Tensor, Weights, load, save};
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("tiny.safetensors");
@@ -57,6 +56,7 @@ pub use error::{FormatError, WeightsError, shown};
 pub use file::{load, load_bytes, remove_partial, replace_file, save};
 pub use inspect::inspect;
 pub use rename::{Rename, RenameError, Variation};
+pub use residual_tensor::Tensor;
 pub use weights::Weights;
 
 /// Result with this crate's error about files.

@@ -95,3 +95,23 @@ fn others_may_read_what_is_written() {
     let mode = |path| fs::metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&ours), mode(&usual));
 }
+
+#[cfg(unix)]
+#[test]
+fn of_a_link_the_file_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, link] = ["file", "link"].map(|name| folder.path().join(name));
+    fs::write(&file, "old").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    residual_weights::replace_file(&link, b"new").unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::read(&file).unwrap(), b"new");
+}
+
+#[test]
+fn an_error_names_the_file_and_no_other() {
+    let path = tempfile::tempdir().unwrap().path().join("gone/file");
+    let error = residual_weights::replace_file(&path, b"new").unwrap_err().to_string();
+    assert!(error.starts_with(&format!("cannot write {}: ", path.display())), "{error}");
+    assert!(!error.contains(".partial"), "{error}");
+}

@@ -3,7 +3,7 @@
 //!
 //! Rejected: `prost`, which takes a message as a whole, weights included.
 
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek};
 
 use crate::{FormatError, budget::Budget};
 
@@ -71,7 +71,8 @@ impl<'a, R: Read + Seek> Reader<'a, R> {
                 };
                 each(reader, number, field)?;
                 if reader.at != after {
-                    reader.from.seek(SeekFrom::Start(after))?;
+                    // Within what has been read already, if it can be.
+                    reader.from.seek_relative((after - reader.at) as i64)?;
                     reader.at = after;
                 }
             }
