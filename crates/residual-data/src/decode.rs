@@ -1,6 +1,10 @@
 //! From a PNG or JPEG file to an [`Picture`], whatever the file's own kind of pixels.
 
-use std::{fs, io::Cursor, path::Path};
+use std::{
+    fs,
+    io::{self, Cursor},
+    path::Path,
+};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, metadata::Orientation};
 
@@ -25,16 +29,23 @@ impl Picture {
     /// | a color profile | its numbers; the profile is not looked at |
     ///
     /// # Errors
-    /// [`DataError::Picture`] naming the file if it cannot be read or decoded.
+    /// [`DataError::Io`] if there is no such file, [`DataError::Picture`] if it cannot be read or decoded; both
+    /// name it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let refuse = |reason: String| DataError::Picture { path: path.into(), reason };
-        let bytes = fs::read(path).map_err(|error| refuse(error.to_string()))?;
+        let bytes = fs::read(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => DataError::Io { path: path.into(), source },
+            _ => refuse(source.to_string()),
+        })?;
         Self::decode(&bytes).map_err(refuse)
     }
 
     /// The picture in the bytes of a file, or what the decoder says.
     fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
+        if is_cut_jpeg(bytes) {
+            return Err("the file breaks off before the end of the picture".into());
+        }
         let mut decoder = decoder(bytes)?;
         if decoder.total_bytes() > DECODER_MEMORY {
             let (width, height) = decoder.dimensions();
@@ -98,6 +109,32 @@ fn decoder(bytes: &[u8]) -> std::result::Result<impl ImageDecoder + '_, String> 
     reader.into_decoder().map_err(|error| one_line(&error))
 }
 
+/// Whether a JPEG file breaks off. Its decoder would say nothing, and fill in grey.
+///
+/// The marker of the end cannot stand among compressed pixels, but it can before them, in a thumbnail.
+fn is_cut_jpeg(bytes: &[u8]) -> bool {
+    const MARKER: u8 = 0xff;
+    const START_OF_PICTURE: u8 = 0xd8;
+    const START_OF_PIXELS: u8 = 0xda;
+    const END_OF_PICTURE: u8 = 0xd9;
+    let Some(mut rest) = bytes.strip_prefix(&[MARKER, START_OF_PICTURE]) else { return false };
+    loop {
+        rest = match *rest {
+            [MARKER, START_OF_PIXELS, ..] => break,
+            [MARKER, MARKER, ..] => &rest[1..],
+            [MARKER, _, high, low, ..] => {
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                let Some(next) = rest.get(2 + length..) else { return true };
+                next
+            }
+            [] | [MARKER] | [MARKER, _] | [MARKER, _, _] => return true,
+            // What is no segment is for the decoder to refuse.
+            _ => return false,
+        };
+    }
+    !rest.windows(2).rev().any(|two| two == [MARKER, END_OF_PICTURE])
+}
+
 fn high_bytes(samples: &[u16]) -> Vec<u8> {
     samples.iter().map(|sample| (sample >> 8) as u8).collect()
 }
@@ -110,6 +147,31 @@ fn one_line(error: &image::ImageError) -> String {
 mod tests {
     use super::*;
     use crate::pillow::{self, File};
+
+    /// Pillow: "image file is truncated".
+    #[test]
+    fn a_jpeg_that_breaks_off_anywhere_is_refused() {
+        for file in ["orientation_6.jpg", "cmyk.jpg"] {
+            let whole = fs::read(pillow::path(file)).unwrap();
+            assert!(Picture::decode(&whole).is_ok());
+            for length in 2..whole.len() - 1 {
+                assert!(
+                    Picture::decode(&whole[..length]).is_err(),
+                    "{file}: {length} of {} bytes",
+                    whole.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_thumbnail_is_not_the_end_of_the_picture() {
+        let whole = fs::read(pillow::path("orientation_6.jpg")).unwrap();
+        let segment = [0xff, 0xee, 0, 4, 0xff, 0xd9];
+        let with_thumbnail = [&whole[..2], &segment, &whole[2..]].concat();
+        assert!(Picture::decode(&with_thumbnail).is_ok());
+        assert!(Picture::decode(&with_thumbnail[..with_thumbnail.len() / 2]).is_err());
+    }
 
     #[test]
     fn files_of_every_kind_are_read_as_by_pillow() {

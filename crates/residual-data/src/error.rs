@@ -74,7 +74,7 @@ pub enum DataError {
         classes: Vec<String>,
     },
     /// A picture that cannot be decoded.
-    #[error("cannot read the picture {path}: {reason}; replace or remove it, or skip corrupt pictures")]
+    #[error("cannot read the picture {path}: {reason}; replace, remove or skip it")]
     Picture {
         /// The file.
         path: PathBuf,
@@ -152,8 +152,11 @@ pub enum DataError {
         /// How many it needs.
         needed: usize,
     },
-    /// Preprocessing that would divide by nothing.
-    #[error("the preprocessing to {to} has a std that is not above 0: use 1 to leave a channel as it is")]
+    /// Preprocessing that would divide by nothing, or give no numbers.
+    #[error(
+        "the preprocessing to {to} has a std that is not above 0, or a mean that is no number: use 1 and 0 to leave a \
+         channel as it is"
+    )]
     Deviation {
         /// What pictures are brought to.
         to: ImageShape,

@@ -53,6 +53,12 @@ impl LoaderConfig {
     pub fn train(batch_size: usize, seed: u64) -> Self {
         Self { shuffle: true, drop_last: true, seed, ..Self::eval(batch_size) }
     }
+
+    /// The number of batches in an epoch of so many samples.
+    pub fn batches(&self, samples: usize) -> usize {
+        let size = self.batch_size;
+        if self.drop_last { (samples / size).max(1) } else { samples.div_ceil(size) }
+    }
 }
 
 /// Samples and what is to be found out about them.
@@ -106,9 +112,7 @@ impl<S: Samples> Loader<S> {
 
     /// The number of batches in an epoch.
     pub fn batches(&self) -> usize {
-        let LoaderConfig { batch_size, drop_last, .. } = *self.config();
-        let samples = self.samples().len();
-        if drop_last { (samples / batch_size).max(1) } else { samples.div_ceil(batch_size) }
+        self.config().batches(self.samples().len())
     }
 
     /// The batches of an epoch.
@@ -141,7 +145,7 @@ impl<S: Samples> Source<S> {
 
     /// The batch of these samples, or nothing if `stop` came in between.
     fn batch(&self, epoch: u64, indices: &[usize], stop: &AtomicBool) -> Result<Option<Batch<S::Target>>> {
-        let [channels, height, width] = self.samples.shape();
+        let [channels, height, width] = self.samples.shape_in(epoch);
         let shape = [indices.len(), channels, height, width];
         let mut inputs = Tensor::try_unfilled(shape, Layout::ChannelsLast)?;
         let mut targets = Vec::with_capacity(indices.len());

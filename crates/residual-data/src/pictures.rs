@@ -31,8 +31,12 @@ pub struct Pictures {
     dataset: Arc<dyn Dataset>,
     preprocess: Preprocess,
     transforms: Vec<Transform>,
+    size: Option<Box<EpochSize>>,
     cache: Cache,
 }
+
+/// Height and width of the pictures of an epoch.
+type EpochSize = dyn Fn(u64) -> [usize; 2] + Send + Sync;
 
 /// The most memory that decoded pictures are kept in, unless it is said.
 const CACHE_BYTES: usize = 1 << 30;
@@ -45,7 +49,7 @@ impl Pictures {
     pub fn new(dataset: Arc<dyn Dataset>, preprocess: Preprocess) -> Result<Self> {
         preprocess.check()?;
         let cache = Cache::new(&*dataset, CACHE_BYTES);
-        Ok(Self { dataset, preprocess, transforms: Vec::new(), cache })
+        Ok(Self { dataset, preprocess, transforms: Vec::new(), size: None, cache })
     }
 
     /// The same, varied by these transforms, one after the other.
@@ -64,6 +68,12 @@ impl Pictures {
             Some(late) => Err(DataError::TransformOrder { transform: format!("{late:?}") }),
             None => Ok(Self { transforms, ..self }),
         }
+    }
+
+    /// The same, with a height and a width of its own in each epoch, at most those of the input: pictures that grow
+    /// from epoch to epoch are learned from faster ("progressive resizing").
+    pub fn sized(self, size: impl Fn(u64) -> [usize; 2] + Send + Sync + 'static) -> Self {
+        Self { size: Some(Box::new(size)), ..self }
     }
 
     /// The same, keeping decoded and resized pictures for the next epoch until they take this many
@@ -90,31 +100,58 @@ impl Pictures {
         }
     }
 
+    /// Writes a prepared picture as an epoch sees it.
     fn write_varied(&self, image: &Picture, variation: &mut Variation, input: &mut [f32]) -> Result<()> {
-        let Variation { epoch, draws, lasting } = variation;
-        let ImageShape { height, width, .. } = self.preprocess.input;
-        let mut placement = Placement::default();
-        let mut varied = None;
-        for transform in &self.transforms {
-            match transform {
-                Transform::PadAndCrop(crop) => {
-                    let [down, right] = crop.draw(draws);
-                    // What is mirrored later is mirrored with its shift.
-                    placement.down += down;
-                    placement.right += if placement.flip { -right } else { right };
-                    placement.padding = crop.mode;
-                }
-                Transform::HorizontalFlip(flip) => placement.flip ^= flip.draw(draws),
-                Transform::AlternatingFlip(flip) => placement.flip ^= flip.draw(*epoch, lasting),
-                Transform::RandomErasing(erasing) => {
-                    placement.erased = erasing.draw(height, width, draws).or(placement.erased);
-                }
-                Transform::Cutout(cutout) => placement.erased = Some(cutout.draw(height, width, draws)),
-                pixels => varied = Some(pixels.apply(varied.unwrap_or_else(|| image.clone()), draws)?),
-            }
+        let whole = self.preprocess.input;
+        let [_, height, width] = self.shape_in(variation.epoch);
+        if [height, width] == [whole.height, whole.width] {
+            return write(image, &self.transforms, &self.preprocess, variation, input);
         }
-        self.preprocess.write(varied.as_ref().unwrap_or(image), placement, input)
+        let smaller = ImageShape { height, width, ..whole };
+        let preprocess = Preprocess { input: smaller, ..self.preprocess.clone() };
+        let mut transforms = self.transforms.clone();
+        if let Some(Transform::RandomResizedCrop(crop)) = transforms.first_mut() {
+            (crop.height, crop.width) = (height, width);
+            return write(image, &transforms, &preprocess, variation, input);
+        }
+        let rows = (image.height() * height).div_ceil(whole.height);
+        let columns = (image.width() * width).div_ceil(whole.width);
+        let image = image.resize(rows, columns, preprocess.interpolation)?;
+        write(&image, &transforms, &preprocess, variation, input)
     }
+}
+
+/// Writes a picture, varied and standardised.
+fn write(
+    image: &Picture,
+    transforms: &[Transform],
+    preprocess: &Preprocess,
+    variation: &mut Variation,
+    input: &mut [f32],
+) -> Result<()> {
+    let Variation { epoch, draws, lasting } = variation;
+    let ImageShape { height, width, .. } = preprocess.input;
+    let mut placement = Placement::default();
+    let mut varied = None;
+    for transform in transforms {
+        match transform {
+            Transform::PadAndCrop(crop) => {
+                let [down, right] = crop.draw(draws);
+                // What is mirrored later is mirrored with its shift.
+                placement.down += down;
+                placement.right += if placement.flip { -right } else { right };
+                placement.padding = crop.mode;
+            }
+            Transform::HorizontalFlip(flip) => placement.flip ^= flip.draw(draws),
+            Transform::AlternatingFlip(flip) => placement.flip ^= flip.draw(*epoch, lasting),
+            Transform::RandomErasing(erasing) => {
+                placement.erased = erasing.draw(height, width, draws).or(placement.erased);
+            }
+            Transform::Cutout(cutout) => placement.erased = Some(cutout.draw(height, width, draws)),
+            pixels => varied = Some(pixels.apply(varied.unwrap_or_else(|| image.clone()), draws)?),
+        }
+    }
+    preprocess.write(varied.as_ref().unwrap_or(image), placement, input)
 }
 
 impl Samples for Pictures {
@@ -131,6 +168,14 @@ impl Samples for Pictures {
     fn shape(&self) -> [usize; 3] {
         let ImageShape { channels, height, width } = self.preprocess.input;
         [channels, height, width]
+    }
+
+    fn shape_in(&self, epoch: u64) -> [usize; 3] {
+        let whole @ [channels, ..] = self.shape();
+        self.size.as_ref().map_or(whole, |size| {
+            let [height, width] = size(epoch);
+            [channels, height, width]
+        })
     }
 
     fn write(&self, index: usize, draws: &mut Generator, input: &mut [f32]) -> Result<usize> {

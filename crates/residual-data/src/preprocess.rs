@@ -118,10 +118,13 @@ impl Preprocess {
         expect("std", self.std.len(), self.input.channels)?;
         let pixel_mean = self.pixel_mean.as_ref().map_or(self.input.elements(), Vec::len);
         expect("mean per pixel", pixel_mean, self.input.elements())?;
-        if self.std.iter().any(|&std| std <= 0.0 || !std.is_finite()) {
+        let is_positive = |&std: &f32| std > 0.0 && std.is_finite();
+        let means = self.mean.iter().chain(self.pixel_mean.iter().flatten());
+        if !self.std.iter().all(is_positive) || !means.into_iter().all(|mean| mean.is_finite()) {
             return Err(DataError::Deviation { to: self.input });
         }
-        Ok(())
+        let side = self.shorter_side.unwrap_or(self.input.height);
+        ImageShape { height: side, width: side, ..self.input }.check()
     }
 
     /// The picture with the input's channels, resized to cover the input: what comes before

@@ -58,8 +58,14 @@ pub trait Samples: Send + Sync + 'static {
         self.len() == 0
     }
 
-    /// Channels, height and width of every input.
+    /// Channels, height and width of the inputs.
     fn shape(&self) -> [usize; 3];
+
+    /// Channels, height and width of the inputs of an epoch, where those of some epochs are smaller.
+    fn shape_in(&self, epoch: u64) -> [usize; 3] {
+        let _ = epoch;
+        self.shape()
+    }
 
     /// Writes the input of a sample, rows from the top, channels innermost, and returns its target.
     /// `draws` are the sample's own of this epoch: whatever is random follows from them.

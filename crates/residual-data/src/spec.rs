@@ -114,13 +114,16 @@ impl FromStr for DataSpec {
     }
 }
 
+/// More faces than anybody draws by intention.
+const MOST_FACES: usize = 10_000_000;
+
 /// `N` (with a fifth of it each for validation and test) or `train=N,val=N,test=N,seed=N` in
 /// any order, each with its default.
 impl FromStr for FacesSpec {
     type Err = DataError;
 
     fn from_str(text: &str) -> Result<Self> {
-        if let Ok(train) = text.parse::<usize>() {
+        if let Ok(train @ ..=MOST_FACES) = text.parse::<usize>() {
             let held_out = train.div_ceil(5);
             return Ok(Self { train, val: held_out, test: held_out, ..Self::default() });
         }
@@ -129,7 +132,8 @@ impl FromStr for FacesSpec {
             let refuse = || DataError::FacesSetting { part: part.into() };
             let (key, value) = part.split_once('=').ok_or_else(refuse)?;
             let number: u64 = value.parse().map_err(|_| refuse())?;
-            let count = || usize::try_from(number).map_err(|_| refuse());
+            let count =
+                || usize::try_from(number).ok().filter(|&count| count <= MOST_FACES).ok_or_else(refuse);
             match key {
                 "train" => spec.train = count()?,
                 "val" => spec.val = count()?,

@@ -217,6 +217,38 @@ fn what_is_placed_is_what_is_made_of_pixels() {
     }
 }
 
+/// Pictures that grow: those of a small epoch are the whole ones resized, and are varied in their own size.
+#[test]
+fn epochs_have_sizes_of_their_own() {
+    let preprocess = Preprocess::new(Faces::SHAPE);
+    let faces = Arc::new(Faces::new(3, Split::Train, 20));
+    let size = |epoch| [if epoch == 0 { 24 } else { 48 }; 2];
+    let crop = RandomResizedCrop { scale: [1.0, 1.0], ratio: [1.0, 1.0], ..RandomResizedCrop::new(48, 48) };
+    for transforms in [vec![], vec![crop.into()], vec![PadAndCrop::new(4).into(), Cutout { side: 5 }.into()]]
+    {
+        let pictures = Pictures::new(faces.clone(), preprocess.clone()).unwrap();
+        let pictures = pictures.varied(transforms.clone()).unwrap().sized(size);
+        let loader =
+            Loader::new(pictures, LoaderConfig { shuffle: false, ..LoaderConfig::train(20, 5) }).unwrap();
+        for number in [0, 1, 0] {
+            let inputs = epoch(&loader, number).remove(0).inputs;
+            let [height, width] = size(number);
+            assert_eq!(inputs.shape()[..], [20, 1, height, width]);
+            if transforms.len() < 2 {
+                let face =
+                    faces.get(7).unwrap().image.resize(height, width, preprocess.interpolation).unwrap();
+                let input = ImageShape { height, width, ..Faces::SHAPE };
+                let preprocess = Preprocess { input, ..preprocess.clone() };
+                let length = height * width;
+                assert_eq!(
+                    &inputs.as_slice()[7 * length..][..length],
+                    preprocess.apply(face).unwrap().as_slice()
+                );
+            }
+        }
+    }
+}
+
 /// Whoever looks at two epochs sees each picture from both sides.
 #[test]
 fn alternating_flips_follow_the_epoch() {
