@@ -9,7 +9,8 @@ use serde::Serialize;
 /// Finds faces that look at the camera, more or less: by SeetaFace (Wu et al. 2016, "Funnel-structured cascade
 /// for multi-view face detection with alignment-awareness"), whose model is part of this crate.
 ///
-/// Faces are found from about a fortieth of the picture's longer side up.
+/// Faces are found from 40 pixels up; where the longer side of a picture has more than 1024, from a twenty-fifth of
+/// it.
 pub struct FaceFinder {
     model: rustface::Model,
 }
@@ -31,13 +32,11 @@ pub struct Face {
 const MODEL: &[u8] = include_bytes!("../model/seeta_fd_frontal_v1.0.bin");
 /// Larger pictures are looked through at this size: the longer side, in pixels.
 const LONGEST_SIDE: usize = 1024;
-/// The side of what the finder's first stage looks at, and so the least side of a picture.
+/// The side of what the finder's first stage looks at, and so the least side of a face and of a picture.
 const WINDOW: usize = 40;
-/// The least side of a face, in pixels of the picture that is looked through.
-const LEAST_FACE: u32 = 24;
 
 impl FaceFinder {
-    /// Faces of a lower score are not told of.
+    /// Faces of a lower score are not returned.
     pub const LEAST_SCORE: f64 = 2.0;
 
     /// A finder, for any number of threads.
@@ -45,8 +44,8 @@ impl FaceFinder {
         Self { model: rustface::read_model(MODEL).expect("the model is complete") }
     }
 
-    /// The faces of a picture, the largest first. There are none in a picture of less than 40 pixels in height
-    /// or width.
+    /// The faces of a picture, the largest first. None are found in a picture that has less than 40 pixels in height
+    /// or width, or would have if its longer side were 1024.
     pub fn find(&self, picture: &Picture) -> Vec<Face> {
         let longer = picture.height().max(picture.width());
         let scale = longer as f64 / longer.min(LONGEST_SIDE) as f64;
@@ -76,7 +75,6 @@ impl FaceFinder {
 }
 
 fn configure(detector: &mut dyn Detector) {
-    detector.set_min_face_size(LEAST_FACE);
     detector.set_score_thresh(FaceFinder::LEAST_SCORE);
     detector.set_pyramid_scale_factor(0.8);
     detector.set_slide_window_step(4, 4);

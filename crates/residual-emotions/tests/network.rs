@@ -4,13 +4,14 @@ use std::{env, path::PathBuf};
 
 use rayon::prelude::*;
 use residual_data::{Corrupt, DataSpec, EMOTIONS, Split};
-use residual_emotions::{Card, FaceFinder, classifier};
+use residual_emotions::{Card, FaceFinder, VIEWS, classifier};
 use residual_model::Picture;
 
 #[test]
 fn the_card_is_about_this_network_and_adds_up() {
     let (card, network) = (Card::new(), classifier());
     assert_eq!(card.model, network.model().net.config().name);
+    assert_eq!(card.tta, VIEWS.to_string());
     assert_eq!(network.model().classes, EMOTIONS);
     assert!(card.classes.iter().map(|class| &*class.name).eq(EMOTIONS));
     // PublicTest.

@@ -55,7 +55,11 @@ impl Classifier {
 
     /// A classifier of a model that is there already. It reads the weights when they are first needed: do not
     /// train them from then on.
+    ///
+    /// # Panics
+    /// If the model does not have a name for each class of its network.
     pub fn new(model: Model<f32>) -> Self {
+        assert_eq!(model.classes.len(), model.net.config().classes, "a name for each class of the network");
         let (classes, compiled) = (model.classes.clone().into(), Compiled::new(&model.net));
         let preprocess = model.preprocess.clone();
         Self { model, classes, compiled, views: Views::One, preprocess }

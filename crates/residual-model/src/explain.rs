@@ -168,7 +168,8 @@ fn grad_cam(activation: &Tensor<f32>, gradient: Option<&Tensor<f32>>) -> Result<
             *sum += weight * value;
         }
     }
-    let map = sums.into_iter().map(|sum| sum.max(0.0) as f32).collect();
+    // Written so that NaN stays NaN.
+    let map = sums.into_iter().map(|sum| if sum < 0.0 { 0.0 } else { sum as f32 }).collect();
     Ok((weights, Tensor::from_vec([height, width], map).map_err(Error::from)?))
 }
 

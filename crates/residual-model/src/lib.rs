@@ -56,9 +56,10 @@ pub use onnx::onnx_graph;
 pub use options::{Description, OpenOptions, Opened};
 pub use prediction::{Guess, Prediction};
 pub use residual_data::{Picture, Preprocess};
+pub use residual_tensor::Tensor;
 pub use spec::ModelSpec;
 pub use views::Views;
-pub use weights::{fill, load_weights};
+pub use weights::{OPTIMIZER, TRAINING, fill, load_weights, take_training};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, ModelError>;

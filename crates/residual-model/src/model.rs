@@ -36,9 +36,6 @@ pub struct Model<T: Float> {
 pub(crate) const FORMAT: &str = "residual model 1";
 /// What it said in the checkpoints of a version that knew no other files. They hold the same.
 pub(crate) const FORMAT_OF_CHECKPOINTS: &str = "residual checkpoint 1";
-/// In front of the names of what trains the network. Such tensors stand beside the weights in the
-/// checkpoints of a training, and are no part of the model.
-const OPTIMIZER: &str = "optimizer.";
 
 impl<T: Float> Model<T> {
     /// Reads a model from a file that [`save`](Self::save) has written, a checkpoint of
@@ -91,13 +88,6 @@ impl<T: Float> Model<T> {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         Ok(safetensors::write(path, &self.to_weights())?)
     }
-}
-
-/// Takes out what trained the network.
-pub(crate) fn remove_optimizer(weights: &mut Weights) {
-    let names: Vec<String> =
-        weights.names().filter(|name| name.starts_with(OPTIMIZER)).map(str::to_owned).collect();
-    names.iter().for_each(|name| drop(weights.remove(name)));
 }
 
 fn json(part: &impl Serialize) -> String {

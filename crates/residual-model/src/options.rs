@@ -12,7 +12,7 @@ use crate::{
     Classifier, Model, ModelError, ModelSpec, Result, labels,
     model::{FORMAT, FORMAT_OF_CHECKPOINTS},
     recognize::{fitted, recognize},
-    weights::load_weights,
+    weights::{load_weights, take_training},
 };
 
 /// How to open the file of a model. What is not said here is taken from the file:
@@ -153,7 +153,7 @@ impl OpenOptions {
     pub fn weights(&self, path: impl AsRef<Path>) -> Result<Weights> {
         let path = path.as_ref();
         let mut weights = residual_weights::load(path)?;
-        crate::model::remove_optimizer(&mut weights);
+        drop(take_training(&mut weights));
         if self.rename.is_empty() {
             weights.rename_known();
         }

@@ -20,11 +20,12 @@ pub(crate) fn recognize(weights: &Weights) -> Option<NetworkConfig> {
     let suffixed = ["", "_a", "_b", "_cifar"]
         .iter()
         .flat_map(|suffix| listed.iter().map(move |name| format!("{name}{suffix}")));
-    suffixed
+    let candidates = suffixed
         .filter_map(|name| NetworkConfig::named(&name).ok())
         .filter(|config| config.depths == depths)
-        .map(|config| fitted(config, weights))
-        .find(|config| is_of(config, weights))
+        .map(|config| fitted(config, weights));
+    let (residual, plain): (Vec<_>, Vec<_>) = candidates.partition(|config| config.residual);
+    residual.into_iter().chain(plain).find(|config| is_of(config, weights))
 }
 
 /// A configuration with as many classes and input channels as the weights have.

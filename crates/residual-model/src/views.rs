@@ -23,10 +23,13 @@ pub enum Views {
     /// Of the picture with so many pixels more on each side: the middle and the four corners, and their mirror
     /// images, a tenth each (Krizhevsky et al. 2012).
     TenCrop {
-        /// The pixels, at least 1.
+        /// The pixels, 1 to 1024.
         margin: usize,
     },
 }
+
+/// The most pixels around a picture.
+const MOST_MARGIN: usize = 1024;
 
 /// Where a view lies, and what it counts.
 struct View {
@@ -69,15 +72,18 @@ impl Views {
     /// How pictures are prepared for these views: as for the network, with the margin around it.
     ///
     /// # Errors
-    /// [`ModelError::Views`] for a margin around means that every pixel has of its own.
+    /// [`ModelError::Views`] for a margin that is not within 1 to 1024 pixels, or around means that every
+    /// pixel has of its own.
     pub fn preprocess(self, preprocess: &Preprocess) -> Result<Preprocess, ModelError> {
         let mut wider = preprocess.clone();
         let margin = self.margin();
+        let refuse =
+            |reason: &str| Err(ModelError::Views { text: self.to_string(), reason: reason.to_owned() });
+        if matches!(self, Self::TenCrop { margin } if !(1..=MOST_MARGIN).contains(&margin)) {
+            return refuse("the margin must be between 1 and 1024 pixels");
+        }
         if margin > 0 && wider.pixel_mean.is_some() {
-            return Err(ModelError::Views {
-                text: self.to_string(),
-                reason: "the network knows a mean for each of its pixels only; use flip".to_owned(),
-            });
+            return refuse("the network knows a mean for each of its pixels only; use flip");
         }
         wider.input.height += 2 * margin;
         wider.input.width += 2 * margin;
@@ -157,7 +163,7 @@ impl FromStr for Views {
             ("none", _) => Ok(Self::One),
             ("flip", _) => Ok(Self::Flip),
             ("flip-shift", _) => Ok(Self::FlipShift),
-            (_, Some(margin @ 1..=1024)) => Ok(Self::TenCrop { margin }),
+            (_, Some(margin @ 1..=MOST_MARGIN)) => Ok(Self::TenCrop { margin }),
             _ => Err(ModelError::Views {
                 text: text.to_owned(),
                 reason: "write none, flip, flip-shift, or ten-crop:4 (the pixels around the middle)"

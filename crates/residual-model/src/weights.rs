@@ -6,6 +6,21 @@ use residual_nn::{Module, State};
 use residual_tensor::Float;
 use residual_weights::{Entry, Mismatch, Weights};
 
+/// What the names of tensors begin with that train a network: they stand beside its weights in the checkpoints of
+/// a training, and are no part of the model.
+pub const OPTIMIZER: &str = "optimizer.";
+/// The part of a checkpoint's metadata that says how far the training is.
+pub const TRAINING: &str = "training";
+
+/// Takes what is there for the training alone out of the content of a checkpoint: the tensors of the optimizer, by
+/// their names without [`OPTIMIZER`], and what stands under [`TRAINING`].
+pub fn take_training(weights: &mut Weights) -> (Weights, Option<String>) {
+    let names: Vec<String> =
+        weights.names().filter(|name| name.starts_with(OPTIMIZER)).map(str::to_owned).collect();
+    let taken = |name: &String| Some((name[OPTIMIZER.len()..].to_owned(), weights.remove(name)?));
+    (names.iter().filter_map(taken).collect(), weights.metadata.remove(TRAINING))
+}
+
 /// Puts weights into a network: all of them or, if they do not fit, none. Each is let go of as soon
 /// as it is in its place, so that the two together take up little more than one.
 ///

@@ -38,6 +38,8 @@ fn every_listed_network_is_recognized_by_its_tensors() {
         ("_v1", ""),
         ("cifar_plain", "cifar_resnet"),
         ("cifar_speed_plain", "cifar_speed_resnet"),
+        ("plain18", "resnet18_a"),
+        ("plain34", "resnet34_a"),
         ("resnetaa", "resnet"),
         ("resnetblur", "resnet"),
     ];
