@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use residual_model::{Model, ModelError, OpenOptions, load_weights};
+use residual_model::{Model, ModelError, OPTIMIZER, OpenOptions, TRAINING, load_weights, take_training};
 use residual_tensor::Float;
 use residual_weights::{Entry, Weights, safetensors};
 use serde::{Deserialize, Serialize};
@@ -71,12 +71,8 @@ impl<C> Training<C> {
     }
 }
 
-/// In front of what is there for the training alone.
-const OPTIMIZER: &str = "optimizer.";
-/// And, behind it, of the weights that the steps move, where others are used.
-const TRAINED: &str = "trained";
-/// Where the metadata has the [`Training`].
-const TRAINING: &str = "training";
+/// What the names of the weights that the steps move begin with, behind [`OPTIMIZER`], where an average is used.
+const TRAINED: &str = "trained.";
 
 impl<T: Float, N: Trainable<T>, C: RunConfig> Checkpoint<T, N, C> {
     /// A network that has not been trained yet.
@@ -103,7 +99,7 @@ impl<T: Float, N: Trainable<T>, C: RunConfig> Checkpoint<T, N, C> {
             weights.insert(format!("{OPTIMIZER}{name}"), Entry::from_float(tensor));
         }
         for (path, tensor) in self.average.iter().flat_map(Average::other) {
-            weights.insert(format!("{OPTIMIZER}{TRAINED}.{path}"), Entry::from_float(tensor));
+            weights.insert(format!("{OPTIMIZER}{TRAINED}{path}"), Entry::from_float(tensor));
         }
         let training = serde_json::to_string(&self.training).expect("names, numbers and lists");
         weights.metadata.insert(TRAINING.to_owned(), training);
@@ -145,8 +141,7 @@ struct Parts {
 impl Parts {
     /// Takes them out of the content of a file, and returns the rest, too.
     fn take(mut weights: Weights) -> (Weights, Self) {
-        let optimizer = take_optimizer(&mut weights);
-        let training = weights.metadata.remove(TRAINING);
+        let (optimizer, training) = take_training(&mut weights);
         (weights, Self { optimizer, training })
     }
 
@@ -168,20 +163,17 @@ impl Parts {
         let new = Checkpoint::new(model, training.config.clone());
         let Checkpoint { model, mut optimizer, mut average, .. } = new;
         let tensors = self.optimizer.iter().map(|(name, tensor)| (name.to_owned(), tensor.to_float::<T>()));
-        let (trained, collected): (Vec<_>, Vec<_>) = tensors.partition(|(name, _)| name.starts_with(TRAINED));
+        let (mut trained, mut collected) = (Vec::new(), Vec::new());
+        for (name, tensor) in tensors {
+            match name.strip_prefix(TRAINED) {
+                Some(path) => trained.push((path.to_owned(), tensor)),
+                None => collected.push((name, tensor)),
+            }
+        }
         optimizer.restore(collected, training.position.iterations());
         if let Some(average) = &mut average {
-            let path_of = |name: String| name[TRAINED.len() + 1..].to_owned();
-            average.restore(trained.into_iter().map(|(name, tensor)| (path_of(name), tensor)));
+            average.restore(trained);
         }
         Ok(Checkpoint { model, optimizer, average, training })
     }
-}
-
-/// Takes what is there for the training out of the weights of a file.
-fn take_optimizer(weights: &mut Weights) -> Weights {
-    let names: Vec<String> =
-        weights.names().filter(|name| name.starts_with(OPTIMIZER)).map(str::to_owned).collect();
-    let taken = |name: &String| Some((name[OPTIMIZER.len()..].to_owned(), weights.remove(name)?));
-    names.iter().filter_map(taken).collect()
 }

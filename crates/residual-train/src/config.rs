@@ -9,8 +9,8 @@ use residual_zoo::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Averaging, Decay, FitConfig, InitConfig, Mix, OptimizerConfig, Recipe, Result, RunConfig, Schedule, Span,
-    TrainError,
+    Averaging, Decay, FitConfig, InitConfig, Mix, OptimizerConfig, ProgressiveResizing, Recipe, Result,
+    RunConfig, Schedule, Span, TrainError,
 };
 
 /// Everything that a run follows from; with the same configuration and data, every run gives the
@@ -63,6 +63,9 @@ pub struct TrainConfig {
     /// and parts of pictures that are cropped at random look larger than what is validated (Touvron et al. 2019).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_input: Option<[usize; 2]>,
+    /// How training pictures grow to this size over the epochs, if they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progressive_resizing: Option<ProgressiveResizing>,
     /// What is subtracted from pictures and divides them, measured on the training pictures; but what
     /// the weights in `init` were trained with, if that is known.
     pub standardise: Standardise,
@@ -78,7 +81,8 @@ pub struct TrainConfig {
     /// Whether blocks start as their shortcut: the last γ of each at 0 (Goyal et al. 2017).
     pub zero_init: bool,
     /// On how many training pictures the statistics of normalizations are measured again when the run ends,
-    /// with the weights that it ends with; 0 to keep those that were collected on the way.
+    /// with the weights that it ends with; 0 to keep those that were collected on the way, as where `patience`
+    /// ends a run.
     pub exact_statistics: usize,
     /// Epochs without a better one after which a run ends, if it is to end early.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -165,6 +169,7 @@ impl TrainConfig {
             input: None,
             resize: None,
             train_input: None,
+            progressive_resizing: None,
             standardise: Standardise::Channel,
             corrupt: Corrupt::Refuse,
             label_smoothing: 0.0,
@@ -274,6 +279,7 @@ impl TrainConfig {
     pub fn check(&self) -> Result<()> {
         self.fit().check()?;
         TrainError::unless_within("label_smoothing", self.label_smoothing, 0.0..=1.0, "between 0 and 1")?;
+        self.progressive_resizing.map_or(Ok(()), |resizing| resizing.check())?;
         Ok(self.augment.check()?)
     }
 

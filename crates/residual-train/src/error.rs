@@ -67,7 +67,7 @@ pub enum TrainError {
     },
     /// Training pictures of another size, where every pixel has a mean of its own.
     #[error(
-        "pictures of another size (train_input) have no mean for each of their pixels; set standardise to channel"
+        "pictures of another size (train_input, progressive_resizing) have no mean for each of their pixels; set standardise to channel"
     )]
     TrainInput,
     /// A run that would train nothing.

@@ -19,7 +19,7 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// A new folder for a run, or an existing one that does not hold a run yet.
+    /// A new folder for a run, or an existing one that does not hold a checkpoint yet.
     ///
     /// # Errors
     /// [`TrainError::RunExists`], [`TrainError::Io`] with the path.
@@ -27,7 +27,7 @@ impl RunFolder {
         let path = path.into();
         fs::create_dir_all(&path).map_err(TrainError::io(&path))?;
         let folder = Self { path };
-        if folder.config().exists() || folder.last().exists() {
+        if folder.last().exists() {
             return Err(TrainError::RunExists { path: folder.path });
         }
         Ok(folder)
@@ -115,14 +115,13 @@ impl RunFolder {
         let path = self.path.join(".lock");
         let file = File::options().create(true).append(true).open(&path).map_err(TrainError::io(&path))?;
         match file.try_lock() {
+            // Alone here: what is half written is nobody's.
+            Ok(()) => residual_weights::remove_partial(&self.path).map_err(TrainError::io(&self.path))?,
             Err(TryLockError::WouldBlock) => return Err(TrainError::Running { path: self.path.clone() }),
             // Some network file systems know no locks; that is no reason not to train there.
-            Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
-                return Err(TrainError::io(path)(error));
-            }
-            _ => {}
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(TrainError::io(path)(error)),
         }
-        residual_weights::remove_partial(&self.path).map_err(TrainError::io(&self.path))?;
         Ok(RunLock { _file: file })
     }
 

@@ -52,6 +52,7 @@ mod optimizer;
 mod pace;
 mod pictures;
 pub mod profile;
+mod progressive;
 mod recipe;
 mod record;
 mod run_config;
@@ -83,6 +84,7 @@ pub use optimizer::{
 };
 pub use pictures::Data;
 pub use profile::Profile;
+pub use progressive::ProgressiveResizing;
 pub use recipe::Recipe;
 pub use record::RunRecord;
 pub use run_config::{FitConfig, RunConfig};

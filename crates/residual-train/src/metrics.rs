@@ -99,10 +99,12 @@ pub struct ClassScore {
     pub support: u64,
 }
 
-/// The class with the highest logit; of equal ones, the first.
+/// The class with the highest logit; of equal ones, the first. A logit that is not a number comes last.
 pub fn predicted<T: Float>(logits: &[T]) -> usize {
-    let better = |best: usize, class: usize| if logits[class] > logits[best] { class } else { best };
-    (1..logits.len()).fold(0, better)
+    let is_better = |class: usize, best: usize| {
+        logits[class] > logits[best] || (logits[best].is_nan() && !logits[class].is_nan())
+    };
+    (1..logits.len()).fold(0, |best, class| if is_better(class, best) { class } else { best })
 }
 
 /// The number of classes that come before this one. A logit that is not a number comes last.

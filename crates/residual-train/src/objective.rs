@@ -1,8 +1,9 @@
 //! What a network is trained for: the loss of its outputs, and which of them count as right.
 
 use residual_autograd::Var;
+use residual_kernels::KernelError;
 use residual_nn::{Mode, Result};
-use residual_tensor::{Float, Tensor};
+use residual_tensor::{Float, Shape, Tensor};
 
 use crate::{Tally, evaluate::in_precision};
 
@@ -33,6 +34,17 @@ impl CrossEntropy {
     /// `−Σ target·log softmax(x)`, where target and sum are weighted by class.
     fn weighted<T: Float>(&self, logits: &Var<T>, targets: &[usize]) -> Result<Var<T>> {
         let classes = self.weights.len();
+        if logits.shape()[1] != classes {
+            return Err(KernelError::ShapeMismatch {
+                operation: "cross-entropy",
+                left: "class weights",
+                left_shape: Shape::new([classes])?,
+                right: "logits",
+                right_shape: logits.shape().clone(),
+                rule: "there must be a weight for each class",
+            }
+            .into());
+        }
         let whole: f64 = targets.iter().map(|&target| self.weights[target]).sum();
         let spread = self.label_smoothing / classes as f64;
         let mut target = Tensor::try_zeros([targets.len(), classes])?;
@@ -109,5 +121,8 @@ mod tests {
             assert!((found - expected).abs() < 1e-12, "{found} {expected}");
         }
         assert!(objective.loss(&logits, &[0, 3], Mode::Train).is_err());
+        let objective = CrossEntropy { weights: vec![1.0, 2.0], ..CrossEntropy::default() };
+        let error = objective.loss(&logits, &[0, 2], Mode::Train).unwrap_err();
+        assert!(error.to_string().contains("a weight for each class"), "{error}");
     }
 }

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use residual_data::{
-    Corrupt, DataSpec, Dataset, Loader, LoaderConfig, Pictures, Preprocess, Split, class_counts,
+    Corrupt, DataSpec, Dataset, ImageShape, Loader, LoaderConfig, Pictures, Preprocess, Samples, Split,
+    class_counts,
 };
 use residual_model::Model;
 use residual_nn::Module;
@@ -12,7 +13,7 @@ use residual_tensor::{Float, Generator};
 use residual_zoo::Stem;
 
 use crate::{
-    Checkpoint, CrossEntropy, Loaded, Result, TrainConfig, TrainError, Trainable, Trainer,
+    Checkpoint, CrossEntropy, Loaded, Result, RunLength, TrainConfig, TrainError, Trainable, Trainer,
     evaluate::FirstFew, whitening::whiten,
 };
 
@@ -138,7 +139,17 @@ impl<T: Float> Trainer<T> {
         let skipped = data.train.skipped().iter().chain(data.val.skipped()).cloned().collect();
         let seen = config.train_preprocess(preprocess)?;
         let vary = config.augment.transforms(&seen);
-        let train = Pictures::new(data.train, seen)?.varied(vary)?;
+        let mut train = Pictures::new(data.train, seen)?.varied(vary)?;
+        if let Some(resizing) = config.progressive_resizing {
+            let Preprocess { input: ImageShape { height, width, .. }, pixel_mean, .. } = train.preprocess();
+            if pixel_mean.is_some() {
+                return Err(TrainError::TrainInput);
+            }
+            let whole = [*height, *width];
+            let per_epoch = LoaderConfig::train(config.batch, config.seed).batches(train.len()) as u64;
+            let epochs = RunLength { per_epoch, iterations: config.length.iterations(per_epoch) }.epochs();
+            train = train.sized(move |epoch| whole.map(|side| resizing.side(side, epoch, epochs)));
+        }
         let val = Pictures::new(data.val, preprocess.clone())?;
         let weights = config.class_weights.of(&class_counts(&**train.dataset())?);
         let objective = CrossEntropy { label_smoothing: config.label_smoothing, weights };

@@ -30,7 +30,8 @@ pub struct FitConfig {
     /// fit the memory then, for about a third more time. Does not change the result.
     pub checkpoint_gradients: bool,
     /// On how many training samples the statistics of normalizations are measured again when the run ends,
-    /// with the weights that it ends with; 0 to keep those that were collected on the way.
+    /// with the weights that it ends with; 0 to keep those that were collected on the way, as where `patience`
+    /// ends a run.
     pub exact_statistics: usize,
     /// Epochs without a better one after which a run ends, if it is to end early.
     #[serde(skip_serializing_if = "Option::is_none")]

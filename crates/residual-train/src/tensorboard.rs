@@ -14,7 +14,8 @@ use crate::{EpochRecord, Observer, Result, Start, Step, TrainError};
 pub struct TensorBoard {
     path: PathBuf,
     file: File,
-    steps_before: u64,
+    /// Steps of an epoch.
+    per_epoch: u64,
     failed: Option<io::Error>,
 }
 
@@ -31,7 +32,7 @@ impl TensorBoard {
         let name = format!("events.out.tfevents.{}.residual.{}", since.as_secs(), std::process::id());
         let path = folder.as_ref().join(name);
         let file = File::create(&path).map_err(TrainError::io(&path))?;
-        let mut this = Self { path, file, steps_before: 0, failed: None };
+        let mut this = Self { path, file, per_epoch: 0, failed: None };
         this.write(&version());
         this.finish()?;
         Ok(this)
@@ -65,11 +66,11 @@ impl TensorBoard {
 
 impl Observer for TensorBoard {
     fn start(&mut self, start: &Start<'_>) {
-        self.steps_before = start.run.per_epoch;
+        self.per_epoch = start.run.per_epoch;
     }
 
     fn step(&mut self, step: &Step) {
-        let number = (step.epoch - 1) * self.steps_before + step.step;
+        let number = (step.epoch - 1) * self.per_epoch + step.step;
         if number.is_multiple_of(EVERY) {
             self.scalars(
                 number,
@@ -153,7 +154,7 @@ fn number(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// CRC-32C (Castagnoli), turned and shifted so that a checksum of something that holds checksums is none.
+/// CRC-32C (Castagnoli), masked as the format TFRecord wants it.
 fn masked(bytes: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0x82F6_3B78;
     let crc = bytes.iter().fold(!0u32, |crc, &byte| {

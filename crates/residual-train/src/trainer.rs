@@ -120,10 +120,11 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         let fit = state.training.config.fit();
         fit.check()?;
         for samples in [&train, &val] {
-            let [channels, height, width] = samples.shape();
             // What does not fit is better said before minutes have been spent.
-            let shape = residual_tensor::Shape::new([fit.batch, channels, height, width]);
-            state.model.module().trace(&shape.map_err(residual_nn::Error::from)?)?;
+            for [channels, height, width] in [samples.shape(), samples.shape_in(0)] {
+                let shape = residual_tensor::Shape::new([fit.batch, channels, height, width]);
+                state.model.module().trace(&shape.map_err(residual_nn::Error::from)?)?;
+            }
         }
         state.optimizer.configure(&fit.optimizer);
         let train = Loader::new(train, LoaderConfig::train(fit.batch, fit.seed))?;
@@ -200,6 +201,10 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             self.gradient_lengths = folder.read_gradients();
         }
         self.saved = Instant::now();
+        if let Some(folder) = folder.filter(|folder| !folder.last().exists()) {
+            // So that a run that is killed before its first checkpoint leaves what it was.
+            folder.write_config(&self.state.training.config.to_toml())?;
+        }
         self.announce(observer);
         // An epoch that was cut short by the end of a run, which is longer now, is not complete.
         let training = &mut self.state.training;
@@ -367,8 +372,8 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         Ok(Some((images, waited)))
     }
 
-    /// When the run ends, the statistics of normalizations for the weights that it ends with: over batches of
-    /// an epoch that there is not any more.
+    /// When the run ends, the statistics of normalizations for the weights that it ends with: over batches in the
+    /// order of the epoch after the last.
     fn measure_statistics(&self) -> Result<()> {
         let batches = self.fit.exact_statistics.div_ceil(self.fit.batch.min(self.train.samples().len()));
         if batches == 0 || self.state.training.position.iterations() < self.length.iterations {
@@ -394,8 +399,12 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         if let Some(fixed) = self.fixed_rate {
             return fixed;
         }
-        let accuracies = self.state.training.history.iter().map(|record| record.val_accuracy);
-        self.fit.schedule.factor(iteration, &self.length) * self.fit.schedule.plateau(accuracies)
+        let history = &self.state.training.history;
+        // An objective that counts nothing as right is judged by its loss.
+        let has_hits = history.iter().any(|record| record.val_accuracy > 0.0);
+        let scores =
+            history.iter().map(|record| if has_hits { record.val_accuracy } else { 1.0 / record.val_loss });
+        self.fit.schedule.factor(iteration, &self.length) * self.fit.schedule.plateau(scores)
     }
 
     /// The error for numbers that are infinite or none.

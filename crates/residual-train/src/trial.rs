@@ -16,7 +16,7 @@ use crate::{Result, Tally, TrainConfig, TrainError, Trainer, evaluate::in_precis
 /// How long the parts of a run take.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Rehearsal {
-    /// Seconds of a training step, the fastest of a few.
+    /// Seconds of a training step, the fastest of a few; of the last epoch, where inputs grow.
     pub step_seconds: f64,
     /// Seconds for all validation pictures, from the first few batches.
     pub validation_seconds: f64,
@@ -57,7 +57,9 @@ impl<T: Float> Trainer<T, Model<T>, Pictures, TrainConfig> {
     pub fn rehearse(&mut self) -> Result<Rehearsal> {
         const STEPS: usize = 3;
         let (mut step_seconds, mut loss) = (f64::INFINITY, f64::NAN);
-        for batch in self.train_epoch(0)?.take(STEPS) {
+        self.state.training.tally = Tally::default();
+        let epochs = self.length.epochs();
+        for batch in self.train_epoch(epochs - 1)?.take(STEPS) {
             let batch = batch?;
             let started = Instant::now();
             let before = self.state.training.tally;
@@ -75,9 +77,11 @@ impl<T: Float> Trainer<T, Model<T>, Pictures, TrainConfig> {
             self.state.model.net.forward(&Tape::without_recording().input(inputs), Mode::Eval)?;
         }
         let validation_seconds = started.elapsed().as_secs_f64() * all as f64 / done.max(1) as f64;
-        let length = self.length;
+        // Of inputs that grow, these were the largest.
+        let pixels = |epoch| self.training().samples().shape_in(epoch)[1..].iter().product::<usize>() as f64;
+        let size = (0..epochs).map(|epoch| pixels(epoch) / pixels(epochs - 1)).sum::<f64>() / epochs as f64;
         let run_seconds =
-            step_seconds * length.iterations as f64 + validation_seconds * length.epochs() as f64;
+            step_seconds * size * self.length.iterations as f64 + validation_seconds * epochs as f64;
         Ok(Rehearsal { step_seconds, validation_seconds, run_seconds, loss })
     }
 

@@ -217,7 +217,7 @@ fn every_kind_of_network_passes_the_check_of_its_size() {
     {
         let mut model = NetworkConfig::named(name).unwrap().classes(1);
         let stages = model.depths.len();
-        (model.depths, model.widths) = (vec![1; stages], vec![2, 64, 32, 128][..stages].to_vec());
+        (model.depths, model.widths) = (vec![1; stages], vec![16, 64, 32, 128][..stages].to_vec());
         model.shortcut = residual_nn::ShortcutKind::B;
         model.stem_width = Some(1);
         let net = model.build::<f32>(&mut Generator::new(0)).unwrap();

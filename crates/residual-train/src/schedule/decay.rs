@@ -59,14 +59,14 @@ pub enum Decay {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         momentum: Option<[f64; 2]>,
     },
-    /// By a factor whenever the validation accuracy has not risen for more than `patience` epochs: PyTorch's
-    /// `ReduceLROnPlateau`.
+    /// By a factor whenever the validation accuracy has not risen for more than `patience` epochs, or the loss not
+    /// fallen where nothing counts as right: PyTorch's `ReduceLROnPlateau`.
     Plateau {
         /// The factor.
         factor: f64,
         /// Epochs without a rise that are waited for.
         patience: u64,
-        /// The least rise that counts, relative to the best accuracy.
+        /// The least rise that counts, relative to the best score.
         #[serde(default = "ten_thousandth")]
         threshold: f64,
     },
@@ -150,12 +150,12 @@ impl Decay {
     }
 
     /// See [`Schedule::plateau`](super::Schedule::plateau).
-    pub(super) fn plateau(&self, accuracies: impl IntoIterator<Item = f64>) -> f64 {
+    pub(super) fn plateau(&self, scores: impl IntoIterator<Item = f64>) -> f64 {
         let &Self::Plateau { factor, patience, threshold } = self else { return 1.0 };
         let (mut best, mut waited, mut falls) = (f64::NEG_INFINITY, 0, 0);
-        for accuracy in accuracies {
-            if accuracy > best * (1.0 + threshold) {
-                (best, waited) = (accuracy, 0);
+        for score in scores {
+            if score > best * (1.0 + threshold) {
+                (best, waited) = (score, 0);
             } else {
                 waited += 1;
             }

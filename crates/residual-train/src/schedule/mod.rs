@@ -79,10 +79,10 @@ impl Schedule {
         self.decay.factor(iteration, warm_up, length)
     }
 
-    /// What the factor is multiplied with after epochs of these validation accuracies: 1 unless the rate falls
-    /// when they no longer rise.
-    pub fn plateau(&self, accuracies: impl IntoIterator<Item = f64>) -> f64 {
-        self.decay.plateau(accuracies)
+    /// What the factor is multiplied with after epochs of these scores, such as validation accuracies: 1 unless the
+    /// rate falls when they no longer rise.
+    pub fn plateau(&self, scores: impl IntoIterator<Item = f64>) -> f64 {
+        self.decay.plateau(scores)
     }
 
     /// The momentum of an iteration, where the schedule changes it, too.
