@@ -8,7 +8,7 @@ use crate::{
     plot::{self, Axis, COLOURS, Line, Plot},
 };
 
-/// Draws error and loss of runs over their epochs as SVG, each run in a colour of its own: training dashed and
+/// Draws error and loss of runs over their epochs as SVG, seven runs in colours of their own: training dashed and
 /// validation solid, as in He et al. 2015, figure 6.
 ///
 /// # Errors

@@ -47,6 +47,7 @@ pub mod experiment;
 mod explanation;
 mod machine;
 mod network;
+mod numbers;
 mod page;
 mod plot;
 mod profile;

@@ -17,6 +17,7 @@ use crate::{
     Machine, ReportError, Result, confusion, curves, data_uri,
     drawing::Drawn,
     error::failed,
+    numbers::count,
     plot::{self, Axis, COLOURS, Line, Plot},
 };
 
@@ -100,6 +101,7 @@ pub(crate) fn environment() -> Environment<'static> {
     let mut pages = Environment::new();
     pages.set_auto_escape_callback(|_| AutoEscape::Html);
     pages.add_filter("percent", |fraction: f64| format!("{:.1} %", 100.0 * fraction));
+    pages.add_filter("count", count);
     pages.add_filter("decimals", |value: f64, digits: usize| format!("{value:.digits$}"));
     pages
 }
@@ -169,7 +171,7 @@ fn over_time(training: &Training, lengths: &[GradientLength]) -> Drawn<String> {
             name: "learning rate".into(),
             points: rates.collect(),
             colour: COLOURS[6],
-            dashed: true,
+            dashed: false,
         }],
     };
     let lines = spread(lengths).into_iter().zip(COLOURS).map(|(name, colour)| {
@@ -197,7 +199,7 @@ fn spread(lengths: &[GradientLength]) -> Vec<&str> {
     (0..shown).map(|number| weights[number * (weights.len() - 1) / (shown - 1).max(1)]).collect()
 }
 
-/// A reliability diagram, and how sure the network is how often.
+/// A reliability diagram, and how many pictures the network gives which confidence.
 fn calibration(calibration: &Calibration) -> Drawn<String> {
     let images: u64 = calibration.bins().iter().map(|bin| bin.images).sum();
     let filled = || calibration.bins().iter().filter(|bin| bin.images > 0);
@@ -208,19 +210,19 @@ fn calibration(calibration: &Calibration) -> Drawn<String> {
         dashed,
     };
     let reliability = Plot {
-        title: "Right as often as it is sure?".into(),
-        x: Axis::percent("how sure it is"),
-        y: Axis::percent("how often it is right"),
+        title: "Accuracy by confidence".into(),
+        x: Axis::percent("confidence"),
+        y: Axis::percent("accuracy"),
         lines: vec![
-            line("what would be", vec![(0.0, 0.0), (1.0, 1.0)], 6, true),
+            line("perfectly calibrated", vec![(0.0, 0.0), (1.0, 1.0)], 6, true),
             line("the network", filled().map(|bin| (bin.confidence(), bin.accuracy())).collect(), 0, false),
         ],
     };
     let shares = filled().map(|bin| (bin.confidence(), bin.images as f64 / images.max(1) as f64));
     let shares = Plot {
-        title: "How sure it is how often".into(),
-        x: Axis::percent("how sure it is").including(1.0),
-        y: Axis::percent("part of the pictures"),
+        title: "Share of the pictures by confidence".into(),
+        x: Axis::percent("confidence").including(1.0),
+        y: Axis::percent("share"),
         lines: vec![line("the network", shares.collect(), 0, false)],
     };
     plot::lines(&[reliability, shares])

@@ -39,11 +39,13 @@ pub(crate) struct Axis {
     pub(crate) percent: bool,
     /// What has to be on the axis, whatever the lines need.
     pub(crate) includes: Vec<f64>,
+    /// Where the axis ends. What is beyond is drawn at its end.
+    pub(crate) most: f64,
 }
 
 impl Axis {
     pub(crate) fn linear(label: &'static str) -> Self {
-        Self { label, scale: Scale::Linear, percent: false, includes: Vec::new() }
+        Self { label, scale: Scale::Linear, percent: false, includes: Vec::new(), most: f64::INFINITY }
     }
 
     pub(crate) fn log(label: &'static str) -> Self {
@@ -60,8 +62,15 @@ impl Axis {
         self
     }
 
+    /// The axis with an end that larger numbers do not move.
+    pub(crate) fn at_most(self, most: f64) -> Self {
+        Self { most, ..self }
+    }
+
     /// Where a number lies on the axis, if it does.
     fn place(&self, value: f64) -> Option<f64> {
+        // Written so that NaN stays NaN, which has no place.
+        let value = if value > self.most { self.most } else { value };
         let place = match self.scale {
             Scale::Linear => value,
             Scale::Log => value.log10(),

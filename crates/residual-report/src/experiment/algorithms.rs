@@ -8,11 +8,12 @@ use residual_kernels::{
 };
 use residual_tensor::{Generator, Layout, Tensor};
 
-use super::{
-    Claim, Experiment, Findings, Setting, Watch,
+use super::{Claim, Experiment, Findings, Setting, Watch};
+use crate::{
+    Result,
     numbers::{count, least, short},
+    plot::Bar,
 };
-use crate::{Result, plot::Bar};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "algorithms",

@@ -9,11 +9,11 @@ use residual_train::predicted;
 use super::{
     Claim, Experiment, Findings, Setting, Watch,
     learning::{Course, Learned, School},
-    numbers::{percent, short},
     stack::{Stack, StackConfig},
 };
 use crate::{
     Result,
+    numbers::{percent, short},
     plot::{Axis, COLOURS, Line, Plot},
 };
 

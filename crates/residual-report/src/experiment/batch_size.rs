@@ -7,11 +7,11 @@ use residual_tensor::{Generator, Tensor};
 use super::{
     Claim, Experiment, Findings, Setting, Watch,
     learning::{Course, School},
-    numbers::{mean, percent, short},
     stack::StackConfig,
 };
 use crate::{
     Result,
+    numbers::{mean, percent, short},
     plot::{Axis, COLOURS, Line, Plot},
 };
 

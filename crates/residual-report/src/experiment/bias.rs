@@ -4,9 +4,10 @@ use residual_autograd::{Tape, Var};
 use residual_kernels::Conv2dGeometry;
 use residual_tensor::{Generator, Tensor};
 
-use super::{Claim, Experiment, Findings, Setting, Watch, numbers::short};
+use super::{Claim, Experiment, Findings, Setting, Watch};
 use crate::{
     Result,
+    numbers::short,
     plot::{Axis, COLOURS, Line, Plot},
 };
 

@@ -6,11 +6,12 @@ use residual_autograd::Tape;
 use residual_nn::{BlockConfig, Mode, Module};
 use residual_tensor::{Generator, Shape, Tensor};
 
-use super::{
-    Claim, Experiment, Findings, Setting, Watch,
+use super::{Claim, Experiment, Findings, Setting, Watch};
+use crate::{
+    Result,
     numbers::{count, least, short},
+    plot::Bar,
 };
-use crate::{Result, plot::Bar};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "bottleneck",

@@ -10,10 +10,10 @@ use residual_zoo::{Network, NetworkConfig};
 use super::{
     Claim, Experiment, Findings, Setting, Watch,
     learning::{Course, Learned, School},
-    numbers::{mean, percent, short},
 };
 use crate::{
     Result,
+    numbers::{mean, percent, short},
     plot::{Axis, COLOURS, Line, Plot},
 };
 

@@ -10,10 +10,10 @@ use residual_zoo::{Network, NetworkConfig};
 use super::{
     Claim, Effort, Experiment, Findings, Setting, Watch,
     learning::{Course, Learned, School},
-    numbers::{count, mebibytes, percent, short},
 };
 use crate::{
     Result,
+    numbers::{count, mebibytes, percent, short},
     plot::{Axis, Bar, COLOURS, Line, Plot},
 };
 

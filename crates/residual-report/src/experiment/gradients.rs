@@ -10,11 +10,11 @@ use residual_tensor::{Generator, Tensor};
 use super::{
     Claim, Experiment, Findings, Setting, Watch,
     learning::School,
-    numbers::{count, listed, short},
     stack::{Stack, StackConfig},
 };
 use crate::{
     Result,
+    numbers::{count, listed, short},
     plot::{Axis, COLOURS, Line, Plot},
 };
 

@@ -12,9 +12,9 @@ use residual_train::{
     Trainer,
 };
 
-use crate::Result;
+use crate::{Result, numbers::percent};
 
-use super::{Findings, Setting, numbers::percent};
+use super::{Findings, Setting};
 
 /// Pictures to learn from, and pictures to be tested on.
 pub(super) struct School {

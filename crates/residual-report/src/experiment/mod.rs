@@ -14,7 +14,6 @@ mod depth_1000;
 mod findings;
 mod gradients;
 mod learning;
-mod numbers;
 mod shortcuts;
 mod stack;
 

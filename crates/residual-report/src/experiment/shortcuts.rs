@@ -7,9 +7,12 @@ use residual_zoo::NetworkConfig;
 use super::{
     Claim, Experiment, Findings, Setting, Watch,
     learning::{Course, School},
-    numbers::{count, deviation, listed, mean, percent},
 };
-use crate::{Result, plot::Bar};
+use crate::{
+    Result,
+    numbers::{count, deviation, listed, mean, percent},
+    plot::Bar,
+};
 
 pub(super) const EXPERIMENT: Experiment = Experiment {
     name: "shortcuts",
