@@ -3,7 +3,6 @@
 use std::{
     io::{self, IsTerminal},
     path::Path,
-    process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +12,7 @@ use std::{
 
 use ratatui::{
     DefaultTerminal, Frame,
-    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyModifiers},
+    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     symbols::Marker,
@@ -69,11 +68,10 @@ impl Dashboard {
     /// Takes in the keys that were pressed: a terminal whose keys are read sends no signal for Ctrl-C.
     fn listen(&mut self) {
         while self.screen.is_some() && event::poll(Duration::ZERO).unwrap_or(false) {
-            let Ok(Event::Key(KeyEvent { code, modifiers, .. })) = event::read() else { continue };
-            let is_stop = code == KeyCode::Char('c') && modifiers.contains(KeyModifiers::CONTROL);
-            if (is_stop || code == KeyCode::Char('q')) && self.stop.swap(true, Ordering::Relaxed) {
-                self.close();
-                process::exit(130);
+            let Ok(Event::Key(KeyEvent { code, modifiers, kind, .. })) = event::read() else { continue };
+            let is_interrupt = code == KeyCode::Char('c') && modifiers.contains(KeyModifiers::CONTROL);
+            if kind == KeyEventKind::Press && (is_interrupt || code == KeyCode::Char('q')) {
+                self.stop.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -156,23 +154,28 @@ impl Run {
         let [loss, accuracy] = Layout::horizontal([Constraint::Fill(1); 2]).areas(charts);
         let highest = self.history.iter().map(|epoch| epoch.train_loss.max(epoch.val_loss));
         let highest = highest.chain(self.step.map(|step| step.loss)).fold(0.1, f64::max);
-        let losses = [|epoch: &EpochRecord| epoch.train_loss, |epoch: &EpochRecord| epoch.val_loss];
-        self.chart(frame, loss, "loss", losses, |step| step.loss, highest, |loss| format!("{loss:.2}"));
-        let accuracies =
-            [|epoch: &EpochRecord| epoch.train_accuracy, |epoch: &EpochRecord| epoch.val_accuracy];
-        self.chart(
-            frame,
-            accuracy,
-            "accuracy",
-            accuracies,
-            |step| step.accuracy,
-            1.0,
-            |share| format!("{:.0} %", 100.0 * share),
-        );
+        let losses = Curves {
+            title: "loss",
+            of: [|epoch| epoch.train_loss, |epoch| epoch.val_loss],
+            now: |step| step.loss,
+            highest,
+            label: |loss| format!("{loss:.2}"),
+            legend: LegendPosition::TopRight,
+        };
+        self.chart(frame, loss, losses);
+        let accuracies = Curves {
+            title: "accuracy",
+            of: [|epoch| epoch.train_accuracy, |epoch| epoch.val_accuracy],
+            now: |step| step.accuracy,
+            highest: 1.0,
+            label: |share| format!("{:.0} %", 100.0 * share),
+            legend: LegendPosition::BottomRight,
+        };
+        self.chart(frame, accuracy, accuracies);
         self.gauges(frame, run, epoch);
 
         let foot_line = match (EpochRecord::best(&self.history), self.is_stopping) {
-            (_, true) => "stopping after this step; the run can be resumed (again: stop at once)".to_owned(),
+            (_, true) => "stopping after this step; the run can be resumed".to_owned(),
             (Some(best), false) => format!(
                 "best: {} of the validation pictures, after epoch {} · q or Ctrl-C stops; the run can be resumed",
                 percent(best.val_accuracy),
@@ -214,18 +217,8 @@ impl Run {
         frame.render_widget(gauge(share, Color::Cyan, label), of_epoch);
     }
 
-    /// Draws what training and validation are like over the epochs: `of` the ended ones, `now` in the one that
-    /// runs, from 0 to `highest`.
-    fn chart(
-        &self,
-        frame: &mut Frame<'_>,
-        area: Rect,
-        title: &str,
-        of: [fn(&EpochRecord) -> f64; 2],
-        now: fn(&Step) -> f64,
-        highest: f64,
-        label: fn(f64) -> String,
-    ) {
+    fn chart(&self, frame: &mut Frame<'_>, area: Rect, curves: Curves) {
+        let Curves { title, of, now, highest, label, legend } = curves;
         let points = |of: fn(&EpochRecord) -> f64| {
             self.history.iter().map(move |epoch| (epoch.epoch as f64, of(epoch)))
         };
@@ -244,17 +237,26 @@ impl Run {
             line("training", &training, TRAINING),
             line("validation", &validation, VALIDATION),
         ])
-        .block(Block::bordered().title(title.to_owned()))
+        .block(Block::bordered().title(title))
         .x_axis(axis(epochs as f64, ["0".into(), String::new(), format!("{epochs} epochs")]))
         .y_axis(axis(highest, [0.0, highest / 2.0, highest].map(label)))
-        .legend_position(Some(if title == "loss" {
-            LegendPosition::TopRight
-        } else {
-            LegendPosition::BottomRight
-        }))
+        .legend_position(Some(legend))
         .hidden_legend_constraints((Constraint::Percentage(60), Constraint::Percentage(60)));
         frame.render_widget(chart, area);
     }
+}
+
+/// Training and validation over the epochs, as [`Run::chart`] draws them.
+struct Curves {
+    title: &'static str,
+    /// Of an epoch that has ended: training, validation.
+    of: [fn(&EpochRecord) -> f64; 2],
+    /// Of the epoch that runs.
+    now: fn(&Step) -> f64,
+    /// The upper end of the axis, which begins at 0.
+    highest: f64,
+    label: fn(f64) -> String,
+    legend: LegendPosition,
 }
 
 #[cfg(test)]

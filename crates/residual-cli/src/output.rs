@@ -4,6 +4,7 @@
 use std::{
     fmt::Display,
     io::{self, Write},
+    path::{Path, PathBuf},
     sync::OnceLock,
 };
 
@@ -12,7 +13,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{HumanBytes, HumanCount};
 use owo_colors::OwoColorize;
 use residual_weights::shown;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 
 /// When output is colored.
@@ -63,16 +64,30 @@ pub(crate) fn manner() -> Manner {
     MANNER.get().copied().unwrap_or_default()
 }
 
-/// Prints a line of the result.
+/// Prints a line of the result. Who reads it may have seen enough; whatever else keeps it from being written is an
+/// error.
 pub(crate) fn line(text: impl Display) {
-    if writeln!(anstream::stdout(), "{text}").is_err() {
+    let Err(refused) = writeln!(anstream::stdout(), "{text}") else { return };
+    if refused.kind() == io::ErrorKind::BrokenPipe {
         std::process::exit(0);
     }
+    error(&format_args!("the result cannot be written: {refused}"));
+    std::process::exit(1);
 }
 
 /// Prints the result as one JSON object.
 pub(crate) fn json(value: &impl Serialize) {
     line(serde_json::to_string(value).expect("names, numbers and lists"));
+}
+
+/// A path in JSON, which cannot hold what is not Unicode in it: that is replaced.
+pub(crate) fn path_as_text<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
+}
+
+/// Several [such paths](path_as_text).
+pub(crate) fn paths_as_text<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
 /// Tells something that is not part of the result.
@@ -100,7 +115,25 @@ fn tell(event: &str, mark: Option<String>, text: impl Display) {
         return self::event(&json!({ "event": event, "text": text }));
     }
     let mark = mark.map(|mark| mark + " ").unwrap_or_default();
-    let _ = writeln!(anstream::stderr(), "{mark}{text}");
+    let _ = writeln!(anstream::stderr(), "{mark}{}", harmless(&text.to_string()));
+}
+
+/// A text in which a terminal obeys nothing but colors and new lines: names of files may hold anything.
+fn harmless(text: &str) -> String {
+    let is_color = |rest: &str| {
+        let codes = rest.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m'));
+        codes.is_some_and(|(codes, _)| codes.bytes().all(|byte| byte.is_ascii_digit() || byte == b';'))
+    };
+    let mut out = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        match character {
+            '\n' => out.push(character),
+            '\u{1b}' if is_color(&text[at..]) => out.push(character),
+            control if control.is_control() => out.extend(control.escape_debug()),
+            usual => out.push(usual),
+        }
+    }
+    out
 }
 
 /// A JSON object on standard error: something that has happened.
@@ -172,6 +205,12 @@ mod tests {
         let drawn = table(&["a", "b"], 1, [vec!["x".into(), "10".into()], vec!["long".into(), "9".into()]]);
         assert!(drawn.lines().skip(1).all(|line| line == line.trim_end()), "{drawn:?}");
         assert!(drawn.ends_with("x     10\nlong   9"), "{drawn:?}");
+    }
+
+    #[test]
+    fn messages_color_the_terminal_and_command_nothing_else() {
+        let told = harmless("\u{1b}[1;31mbold\u{1b}[0m cat\u{1b}[2J\u{7}\nnext ü");
+        assert_eq!(told, "\u{1b}[1;31mbold\u{1b}[0m cat\\u{1b}[2J\\u{7}\nnext ü");
     }
 
     #[test]

@@ -71,6 +71,8 @@ fn style(template: &str) -> ProgressStyle {
 pub(crate) struct TrainingProgress {
     bar: Option<ProgressBar>,
     epochs: u64,
+    /// Which epoch it is.
+    prefix: String,
 }
 
 impl TrainingProgress {
@@ -89,7 +91,7 @@ impl TrainingProgress {
     }
 }
 
-/// What a run begins with, and everything that it does not.
+/// Which weights a run begins with, and what of the file or of the network is left out.
 fn tell_loaded(loaded: &Loaded) {
     let head = if loaded.new_head { ", with a new classifier" } else { "" };
     note(format_args!("begins with {} tensors of {}{head}", loaded.tensors, loaded.path.display()));
@@ -180,7 +182,8 @@ impl Observer for TrainingProgress {
             step.images_per_second,
             duration(step.seconds_left),
         );
-        let prefix = format!("epoch {}/{}", step.epoch, self.epochs);
+        self.prefix = format!("epoch {}/{}", step.epoch, self.epochs);
+        let prefix = self.prefix.clone();
         let bar = self.bar(step.steps, STEP_TEMPLATE);
         bar.set_prefix(prefix);
         bar.set_message(message);
@@ -194,7 +197,9 @@ impl Observer for TrainingProgress {
         if is_json() {
             return event(&json!({ "event": "validation", "done": done, "of": images }));
         }
+        let prefix = self.prefix.clone();
         let bar = self.bar(images as u64, VALIDATION_TEMPLATE);
+        bar.set_prefix(prefix);
         bar.set_position(done as u64);
     }
 
@@ -223,7 +228,7 @@ impl Observer for TrainingProgress {
 
     fn checkpoint(&mut self, path: &Path) {
         if is_json() {
-            event(&json!({ "event": "checkpoint", "path": path }));
+            event(&json!({ "event": "checkpoint", "path": path.to_string_lossy() }));
         }
     }
 }

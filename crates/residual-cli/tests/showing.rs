@@ -83,6 +83,8 @@ fn a_photo_needs_no_checkpoint() {
     // The same network by its name, and without looking for faces.
     let whole = place.json("predict emotions astronaut.jpg --faces=no --tta none");
     assert!(whole["pictures"][0].get("face").is_none(), "{whole}");
+    // Its card is about other views.
+    assert!(whole.get("card").is_none(), "{whole}");
     let rows = place.succeeds("predict astronaut.jpg --csv --top 1");
     let rows: Vec<_> = rows.lines().collect();
     assert_eq!((rows.len(), rows[0]), (2, "path,left,top,side,rank,class,probability"));
@@ -131,6 +133,12 @@ fn runs_are_put_beside_each_other() {
     let compared = place.json("compare other run");
     assert_eq!((&compared["runs"][0]["run"], &compared["runs"][0]["epochs"]), (&"other".into(), &1.into()));
     assert!(place.fails("compare nowhere", 1).contains("config.toml"));
+    // A run in its first epoch has no figures yet, and a folder that is no run is left out.
+    fs::create_dir_all(place.path("begun")).unwrap();
+    fs::copy(place.path("run/config.toml"), place.path("begun/config.toml")).unwrap();
+    let compared = place.json("compare run begun nowhere");
+    assert_eq!(compared["runs"].as_array().unwrap().len(), 2);
+    assert_eq!((&compared["runs"][1]["epochs"], &compared["runs"][1]["seconds"]), (&0.into(), &0.0.into()));
 }
 
 #[test]

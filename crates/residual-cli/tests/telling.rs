@@ -140,6 +140,36 @@ fn a_reader_that_leaves_ends_the_command_quietly() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_an_error() {
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_residual"));
+    let output = command.args(["summary", "resnet18"]).stdout(full).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.starts_with("error: the result cannot be written: "), "{told}");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_unicode_are_told_as_json() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let name = std::ffi::OsStr::from_bytes(b"bad\xff.png");
+    let face = residual_data::Faces::new(0, residual_data::Split::Train, 7);
+    residual_data::Dataset::get(&face, 0).unwrap().image.save_png(place.0.path().join(name)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_residual"));
+    command.current_dir(&place.0).args(["predict", "--json"]).arg(name).arg("gone\u{1b}[2J.png");
+    let output = command.output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["pictures"][0]["path"], "bad\u{fffd}.png");
+    assert_eq!(told["failed"][0], "gone\u{1b}[2J.png");
+    // What is told to people does not command their terminal.
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains(r"gone\u{1b}[2J.png") && !told.contains('\u{1b}'), "{told}");
+}
+
 #[test]
 fn common_settings_of_training_are_options() {
     let place = Place::new();

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     Context,
     error::Result,
-    output::{self, duration, line, percent, table},
+    output::{self, duration, line, percent, table, warning},
 };
 
 /// Put runs beside each other: what they reached, in which settings they differ, and their curves.
@@ -21,7 +21,7 @@ Examples:
   residual compare runs/*
   residual compare runs/plain56 runs/resnet56 --svg degradation.svg
 
-A run that goes on can be looked at as well.")]
+Runs that go on can be looked at as well.")]
 pub(crate) struct Args {
     /// Folders of runs.
     #[arg(value_name = "RUN", required = true)]
@@ -34,6 +34,7 @@ pub(crate) struct Args {
 /// A run in what `--json` prints.
 #[derive(Serialize)]
 struct Compared<'a> {
+    #[serde(serialize_with = "output::path_as_text")]
     run: &'a PathBuf,
     model: &'a str,
     epochs: u64,
@@ -56,21 +57,30 @@ impl<'a> Compared<'a> {
             best_accuracy: best.map(|best| best.val_accuracy),
             last_accuracy: last.map(|last| last.val_accuracy),
             last_training_accuracy: last.map(|last| last.train_accuracy),
-            seconds: run.history.iter().map(|epoch| epoch.seconds).sum(),
+            seconds: run.history.iter().map(|epoch| epoch.seconds).fold(0.0, |sum, seconds| sum + seconds),
             settings: &run.settings,
         }
     }
 }
 
 pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
-    let runs = args.runs.iter().map(|path| RunRecord::read(&RunFolder::open(path)));
-    let runs: Vec<RunRecord> = runs.collect::<std::result::Result<_, _>>()?;
+    let mut runs = Vec::new();
+    for folder in args.runs.iter().map(RunFolder::open) {
+        // Whoever names `runs/*` means the runs.
+        if args.runs.len() > 1 && !folder.config().exists() {
+            warning(format_args!("{} holds no run and is left out", folder.path().display()));
+            continue;
+        }
+        runs.push(RunRecord::read(&folder)?);
+    }
     let compared: Vec<Compared<'_>> = runs.iter().map(Compared::new).collect();
     if let Some(svg) = &args.svg {
         replace_file(svg, comparison_svg(&runs).map_err(Box::new)?.as_bytes())?;
     }
     if context.json {
-        output::json(&serde_json::json!({ "runs": compared, "svg": args.svg }));
+        output::json(
+            &serde_json::json!({ "runs": compared, "svg": args.svg.as_ref().map(|svg| svg.to_string_lossy()) }),
+        );
         return Ok(());
     }
     let share = |share: Option<f64>| share.map_or_else(|| "–".to_owned(), percent);

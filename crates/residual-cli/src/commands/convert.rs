@@ -71,7 +71,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         weights.len()
     };
     if context.json {
-        output::json(&json!({ "from": args.from.path(), "to": args.to, "tensors": tensors }));
+        output::json(
+            &json!({ "from": args.from.path().to_string_lossy(), "to": args.to.to_string_lossy(), "tensors": tensors }),
+        );
     } else {
         line(format_args!("{tensors} tensors written to {}", args.to.display()));
     }

@@ -49,6 +49,7 @@ struct Part {
     /// `[channels, height, width]`; null if the pictures differ.
     shape: Option<[usize; 3]>,
     classes: Vec<Class>,
+    #[serde(serialize_with = "output::paths_as_text")]
     skipped: Vec<PathBuf>,
 }
 

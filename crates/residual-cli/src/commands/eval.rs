@@ -68,7 +68,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     }
     let mut options = args.opening.options()?;
     let Opening { mean, input, resize, .. } = &args.opening;
-    // Who says how pictures are prepared, but not how large they are, means them as they are.
+    // With --mean, but neither --input nor --resize, pictures keep the size that they have in the data set.
     if let (false, None, None, Some(shape)) = (mean.is_empty(), input, resize, data.shape()) {
         options = options.input([shape.height, shape.width]);
     }

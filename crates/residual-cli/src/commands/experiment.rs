@@ -1,6 +1,7 @@
 //! `residual experiment`.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -67,6 +68,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         seed: args.seed,
     };
     let folder = args.out.unwrap_or_else(|| Path::new("experiments").join(experiment.name));
+    // Better now than after hours.
+    fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
     let started = Instant::now();
     let mut watch =
         |what: &str| note(format_args!("{:>8}  {what}", duration(started.elapsed().as_secs_f64())));
@@ -84,7 +87,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             "seconds": seconds,
             "verdict": findings.verdict(),
             "statements": findings.statements,
-            "report": page,
+            "report": page.to_string_lossy(),
         }));
         return Ok(());
     }

@@ -6,7 +6,7 @@ use residual_data::Picture;
 use residual_emotions::FaceFinder;
 use residual_model::{Explanation, Model};
 use residual_report::explanation_picture;
-use residual_weights::shown;
+use residual_weights::{replace_file, shown};
 use serde_json::json;
 
 use super::opening::{Opening, Source};
@@ -64,7 +64,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     }
     let class = args.class.as_deref().map(|name| model.class(name)).transpose()?;
     let explanation = model.explain(&picture, class, args.stage.as_deref())?;
-    explanation_picture(&model, &picture, &explanation).map_err(Box::new)?.save_png(&args.out)?;
+    let overlay = explanation_picture(&model, &picture, &explanation).map_err(Box::new)?;
+    replace_file(&args.out, &overlay.to_png())?;
 
     let Explanation { prediction, class, stage, map, .. } = &explanation;
     let (name, probability) = (&prediction.classes()[*class], f64::from(prediction.probabilities()[*class]));
@@ -75,7 +76,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             "probability": probability,
             "stage": stage,
             "map": map.as_slice().chunks_exact(columns).collect::<Vec<_>>(),
-            "picture": args.out,
+            "picture": args.out.to_string_lossy(),
         }));
         return Ok(());
     }
@@ -84,9 +85,11 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
         shown(name),
         percent(probability)
     ));
-    if map.as_slice().iter().all(|&value| value == 0.0) {
+    if map.as_slice().iter().any(|value| value.is_nan()) {
+        line("the network's answer is no number: its weights are damaged");
+    } else if map.as_slice().iter().all(|&value| value == 0.0) {
         line("nothing there speaks for this class");
     }
-    line(args.out.display());
+    line(shown(&args.out.display().to_string()));
     Ok(())
 }

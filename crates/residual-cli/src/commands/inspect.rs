@@ -38,6 +38,7 @@ pub(crate) struct Args {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Answer<'a> {
+    #[serde(serialize_with = "output::path_as_text")]
     path: &'a PathBuf,
     elements: u64,
     bytes: u64,

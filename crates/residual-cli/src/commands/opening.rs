@@ -8,6 +8,7 @@ use std::{
 
 use residual_data::PictureFiles;
 use residual_model::{Description, ModelSpec, OpenOptions, Opened};
+use residual_train::RunFolder;
 use residual_weights::{Rename, Weights};
 
 use crate::{error::Result, output::note};
@@ -26,14 +27,25 @@ pub(super) enum Source {
 impl From<OsString> for Source {
     fn from(name: OsString) -> Self {
         let path = PathBuf::from(name);
-        if path == Path::new(BUILT_IN) && !path.exists() { Self::BuiltIn } else { Self::File(path) }
+        if path == Path::new(BUILT_IN) && !path.exists() {
+            return Self::BuiltIn;
+        }
+        Self::File(best_of_run(&path).unwrap_or(path))
     }
+}
+
+/// The best checkpoint in the folder of a run, if this is one.
+fn best_of_run(path: &Path) -> Option<PathBuf> {
+    Some(RunFolder::open(path).best()).filter(|best| best.exists())
 }
 
 impl Source {
     /// The parts of `[CKPT] PATH…`: whoever names pictures alone means the network that is part of the command.
     pub(super) fn with_pictures(mut arguments: Vec<PathBuf>) -> (Self, Vec<PathBuf>) {
-        let is_network = |path: &PathBuf| !path.is_dir() && !PictureFiles::is_picture(path);
+        let is_network = |path: &PathBuf| match path.is_dir() {
+            true => best_of_run(path).is_some(),
+            false => !PictureFiles::is_picture(path),
+        };
         match arguments.first().is_some_and(is_network) {
             true => (arguments.remove(0).into_os_string().into(), arguments),
             false => (Self::BuiltIn, arguments),
@@ -111,7 +123,14 @@ impl Opening {
         Ok(options)
     }
 
-    /// Tells what a file is taken for that does not say what it is.
+    /// Whether nothing is said.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { model, mean, std, input, resize, rename } = self;
+        let lists_are_empty = mean.is_empty() && std.is_empty() && rename.is_empty();
+        model.is_none() && input.is_none() && resize.is_none() && lists_are_empty
+    }
+
+    /// Reports which network was recognized in a file without a description.
     pub(super) fn tell(&self, about: &Description, path: &Path) {
         if about.is_said || self.model.is_some() {
             return;

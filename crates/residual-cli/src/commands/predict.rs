@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(value_name = "PATH", required = true)]
     arguments: Vec<PathBuf>,
     /// How many classes to name for each picture.
-    #[arg(long, value_name = "K", default_value_t = 3)]
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = at_least_one)]
     top: usize,
     /// Look for faces, and answer for each; for the whole picture where there is none [default: yes for the network
     /// for emotions, else no].
@@ -64,11 +64,13 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     card: Option<Card>,
     pictures: &'a [Prediction],
+    #[serde(serialize_with = "output::paths_as_text")]
     failed: &'a [PathBuf],
 }
 
 #[derive(Serialize)]
 struct Prediction {
+    #[serde(serialize_with = "output::path_as_text")]
     path: PathBuf,
     /// Where the face is; nothing, if this is about the whole picture.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +82,10 @@ struct Prediction {
 struct ClassProbability {
     class: String,
     probability: f64,
+}
+
+fn at_least_one(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "write how many, at least 1".to_owned())
 }
 
 /// Pictures that are in memory at once.
@@ -124,14 +130,16 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             predictions.extend(of.into_iter().zip(answers).map(|((path, face), answer)| Prediction {
                 path: path.clone(),
                 face,
-                classes: answer.top(args.top.max(1)).into_iter().map(ClassProbability::from).collect(),
+                classes: answer.top(args.top).into_iter().map(ClassProbability::from).collect(),
             }));
         }
         progress.add(chunk.len() as u64);
     }
     drop(progress);
 
-    let card = is_built_in.then(Card::new);
+    // The card is about the network as it is shipped.
+    let is_as_shipped = is_built_in && views == VIEWS && args.opening.is_empty();
+    let card = is_as_shipped.then(Card::new);
     if context.json {
         let model = &classifier.model().net.config().name;
         output::json(&Answer { model, card, pictures: &predictions, failed: &failed });
@@ -208,7 +216,7 @@ const MOST_BARS: usize = 4;
 fn print_one(prediction: &Prediction, faces: bool) {
     let place = place(prediction, faces);
     let place = place.map(|place| format!(": {place}")).unwrap_or_default();
-    line(format_args!("{}{place}\n", prediction.path.display()));
+    line(format_args!("{}{place}\n", shown(&prediction.path.display().to_string())));
     let classes = prediction.classes.iter().map(|class| (shown(&class.class), class.probability));
     let width = classes.clone().map(|(class, _)| class.chars().count()).max().unwrap_or(0);
     for (class, probability) in classes {

@@ -1,17 +1,18 @@
 //! `residual summary`.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use owo_colors::OwoColorize;
 use residual_model::ModelSpec;
 use residual_nn::{Layer, Module};
 use residual_report::network_svg;
 use residual_tensor::Generator;
+use residual_weights::replace_file;
 use residual_zoo::{Summary, names};
 
 use crate::{
     Context,
-    error::{Error, Result},
+    error::Result,
     output::{self, bytes, line, table, thousands},
 };
 
@@ -60,7 +61,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let summary = Summary::of(&net, [args.batch as usize, channels, height, width])?;
     if let Some(path) = &args.svg {
         let drawn = network_svg(&summary.model, &net.graph(), &net.trace(&summary.input)?);
-        fs::write(path, drawn).map_err(|source| Error::Write { path: path.clone(), source })?;
+        replace_file(path, drawn.as_bytes())?;
     }
     if context.json {
         output::json(&summary);

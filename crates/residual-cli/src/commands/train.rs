@@ -32,9 +32,11 @@ use crate::{
 const FINE_TUNING: &str = "Fine-tuning";
 const TRYING: &str = "Before a run";
 
-/// Train a network. Without options: the built-in faces, in about two minutes on two cores.
+/// Train a network. Without options: the built-in faces, in about a minute on two cores.
 #[derive(clap::Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   residual train
   residual train --data folder:pets --model resnet18 --epochs 30
@@ -48,7 +50,8 @@ Examples:
 
 A folder of pictures has a folder per class in each of train, val (and test): pets/train/cat/1.png.
 Without val and test, or without all three (pets/cat/1.png), a fifth of each class is held out for
-validation, always the same pictures.")]
+validation, always the same pictures."
+)]
 pub(crate) struct Args {
     /// The network: a name (`residual summary --list`) or a TOML file that describes one.
     #[arg(long, value_name = "MODEL")]
@@ -173,7 +176,11 @@ pub(crate) struct Args {
     lr_find: Option<PathBuf>,
 }
 
-pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
+pub(crate) fn run(mut args: Args, context: &Context) -> Result<()> {
+    if let Some(file) = args.resume.as_mut().filter(|path| path.is_file()) {
+        // The checkpoint itself was named.
+        file.pop();
+    }
     let checkpoint = match &args.resume {
         Some(folder) => Some(Checkpoint::<f32>::open(RunFolder::open(folder).last())?),
         None => None,
@@ -249,7 +256,7 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             "seconds": seconds,
             "images_per_second": images_per_second,
             "data_wait": data_wait,
-            "run_dir": folder.path(),
+            "run_dir": folder.path().to_string_lossy(),
         }));
         return Ok(());
     }

@@ -6,7 +6,6 @@ mod memory;
 mod workload;
 
 use std::{
-    fs,
     io::{self, BufRead},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -18,6 +17,7 @@ use residual_kernels::{isa::InstructionSet, machine};
 use residual_model::ModelSpec;
 use residual_report::profile_svg;
 use residual_train::{Profile, TrainConfig, profile::Work};
+use residual_weights::replace_file;
 use serde::Serialize;
 use serde_json::json;
 
@@ -244,8 +244,7 @@ fn print(measured: &Measured, workload: &Workload) {
 fn take_apart(workload: &Workload, steps: usize, file: &Path, context: &Context) -> Result<()> {
     let profile = workload.profile(steps)?;
     let peak = machine::fma_peak(InstructionSet::active()?);
-    let drawn = fs::write(file, profile_svg(&profile, peak));
-    drawn.map_err(|error| Error::Usage(format!("cannot write {}: {error}", file.display())))?;
+    replace_file(file, profile_svg(&profile, peak).as_bytes())?;
     if context.json {
         output::json(&json!({ "peak_gflops": peak, "profile": profile }));
         return Ok(());
