@@ -169,6 +169,9 @@ impl Case {
 
 /// The largest difference over the bound. What is no number is as wrong as can be.
 fn relative<T: Float>(result: &[T], exact: &[f64], bound: f64) -> f64 {
+    if result.len() != exact.len() {
+        return f64::INFINITY;
+    }
     let bound = bound.max(f64::MIN_POSITIVE);
     let errors =
         result.iter().zip(exact).map(|(result, exact)| (Float::to_f64(*result) - exact).abs() / bound);
@@ -255,6 +258,9 @@ fn in_networks<T: Float>(tolerance: f64) -> Outcome {
             *done += 1;
             *worst = worst.max(error);
         }
+    }
+    if let Some((algorithm, ..)) = by_algorithm.iter().find(|(_, done, _)| *done == 0) {
+        return Err(format!("{algorithm:?} can compute none of the networks' convolutions").into());
     }
     let told =
         by_algorithm.iter().map(|(algorithm, done, worst)| format!("{algorithm:?} {done}: {worst:.1e}"));

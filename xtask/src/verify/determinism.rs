@@ -41,6 +41,12 @@ const NETWORKS: &[(&str, &str)] = &[
         "pre-activated",
         "stem = 'cifar'\nblock = 'bottleneck'\ndepths = [1, 1]\nwidths = [16, 32]\norder = 'pre'",
     ),
+    (
+        "squeeze-and-excitation, anti-aliased",
+        "stem = 'deep'\nblock = 'basic'\ndepths = [1, 1]\nwidths = [64, 128]\nshortcut = 'D'\nplugins = ['squeeze_excite', 'blur_pool']",
+    ),
+    ("pooled", "stem = 'whitening'\nblock = 'pooled'\ndepths = [1, 1]\nwidths = [16, 32]"),
+    ("ConvNeXt", "architecture = 'convnext'\ndepths = [1, 1, 1]\nwidths = [16, 32, 32]"),
 ];
 
 /// Two epochs of a few steps, with everything that draws random numbers.
