@@ -138,6 +138,7 @@ fn runs_are_put_beside_each_other() {
     fs::copy(place.path("run/config.toml"), place.path("begun/config.toml")).unwrap();
     let compared = place.json("compare run begun nowhere");
     assert_eq!(compared["runs"].as_array().unwrap().len(), 2);
+    assert!(place.fails("compare nowhere elsewhere", 2).contains("none of these folders holds a run"));
     assert_eq!((&compared["runs"][1]["epochs"], &compared["runs"][1]["seconds"]), (&0.into(), &0.0.into()));
 }
 

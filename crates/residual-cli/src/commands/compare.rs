@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     Context,
-    error::Result,
+    error::{Error, Result},
     output::{self, duration, line, percent, table, warning},
 };
 
@@ -72,6 +72,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             continue;
         }
         runs.push(RunRecord::read(&folder)?);
+    }
+    if runs.is_empty() {
+        return Err(Error::Usage("none of these folders holds a run".into()));
     }
     let compared: Vec<Compared<'_>> = runs.iter().map(Compared::new).collect();
     if let Some(svg) = &args.svg {
