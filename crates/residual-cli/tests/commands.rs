@@ -160,6 +160,11 @@ fn a_network_is_fine_tuned_on_other_classes() {
 fn weights_from_elsewhere_need_their_network_and_preprocessing() {
     let place = trained();
     place.succeeds("convert run/best.safetensors bare.pth");
+    // What the training keeps for itself stays with the run.
+    place.succeeds("convert run/best.safetensors plain.safetensors");
+    let [held, plain] = ["run/best.safetensors", "plain.safetensors"].map(|file| weights_of(&place, file));
+    assert!(held.metadata.contains_key("training") && !plain.metadata.contains_key("training"));
+    assert!(plain.names().all(|name| !name.starts_with("optimizer.")));
     let data = "--data faces:21";
     let unknown = place.fails(&format!("eval bare.pth {data}"), 1);
     assert!(unknown.contains("name the network") && unknown.contains("--model"), "{unknown}");
@@ -472,4 +477,8 @@ fn has_no_partial_files(folder: &Path) -> bool {
     fs::read_dir(folder)
         .unwrap()
         .all(|entry| !entry.unwrap().file_name().to_string_lossy().contains("partial"))
+}
+
+fn weights_of(place: &Place, file: &str) -> residual_weights::Weights {
+    residual_weights::load(place.path(file)).unwrap()
 }

@@ -339,6 +339,21 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_make_no_sense_are_refused() {
+        let good = Preprocess::imagenet();
+        for side in [0, 16_385, usize::MAX] {
+            assert!(Preprocess { shorter_side: Some(side), ..good.clone() }.check().is_err(), "{side}");
+        }
+        for mean in [f32::NAN, f32::INFINITY] {
+            assert!(good.clone().normalise(&[mean; 3], &[1.0; 3]).check().is_err(), "{mean}");
+        }
+        assert!(good.check().is_ok());
+        for faces in ["10000001", "99999999999", "train=18446744073709551615"] {
+            assert!(format!("faces:{faces}").parse::<crate::DataSpec>().is_err(), "{faces}");
+        }
+    }
+
+    #[test]
     fn of_a_strip_the_middle_is_kept() {
         for (height, width) in [(1, 5000), (5000, 1), (3, 16_384), (7, 61), (61, 7), (40, 173)] {
             let strip = ramp(height, width);

@@ -326,6 +326,7 @@ pub struct StepTime {
     /// Multiplications, each with an addition, of the definition.
     pub multiply_adds: u64,
 }
+
 /// Whether a tensor's numbers lie as in channels-last memory, if it has four axes.
 fn lies_channels_last(tensor: &Tensor<f32>) -> bool {
     match **tensor.shape() {

@@ -199,3 +199,13 @@ fn a_printed_session_shows_what_was_fused() {
     // A block's input, which its output replaces, and what is between its convolutions.
     assert_eq!(session.arena_bytes(), 2 * 2 * 16 * 32 * 32 * 4);
 }
+
+#[test]
+fn an_answer_that_does_not_lie_channels_last_is_refused() {
+    let block =
+        residual_nn::BasicBlock::<f32>::new(&residual_nn::BlockConfig::basic(4, 4), &mut Generator::new(0));
+    let (images, compiled) = (Tensor::full([1, 4, 6, 6], 0.5), Compiled::new(&block.unwrap()));
+    let mut answer = Tensor::zeros([1, 4, 6, 6]);
+    let error = compiled.session([1, 4, 6, 6]).unwrap().run_into(&images, &mut answer).unwrap_err();
+    assert!(error.to_string().contains("must lie channels-last"), "{error}");
+}

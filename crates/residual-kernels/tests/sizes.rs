@@ -189,3 +189,68 @@ fn gradients_of_an_empty_batch_are_zeros_whatever_memory_held() {
     check::<f32>(&geometry);
     check::<f64>(&geometry);
 }
+
+/// Nothing is computed, so nothing may be prepared by the size of the axes that are not empty.
+#[test]
+fn empty_operands_cost_nothing_whatever_the_other_axes_are() {
+    let shape = |axes: [usize; 4]| Shape::new(axes).unwrap();
+    let (x, geometry) = (shape([0, 1, 1 << 20, 1 << 20]), Conv2dGeometry::new(1, 1).stride(1 << 20));
+    let (dy, weight) = (Tensor::<f32>::zeros([0, 1, 1, 1]), Tensor::zeros([1, 1, 1, 1]));
+    assert_eq!(conv2d::backward_data(&dy, &weight, &x, &geometry).unwrap().shape(), &x);
+    assert_eq!(conv2d::forward(Tensor::zeros(&x), &weight, &geometry).unwrap().shape(), dy.shape());
+
+    let geometry = Conv2dGeometry::new(1 << 30, 1);
+    let (x, weight) = (Tensor::<f32>::zeros([0, 1, 1 << 30, 1]), Tensor::zeros([0, 1, 1 << 30, 1]));
+    assert_eq!(**conv2d::forward(&x, &weight, &geometry).unwrap().shape(), [0, 0, 1, 1]);
+}
+
+/// A part of the gradient for each of 2²⁰ phases would take gigabytes; one of them has a tap.
+#[test]
+fn strides_of_thousands_are_computed() {
+    let (side, geometry) = (1024, Conv2dGeometry::new(1, 1).stride(1024));
+    let (dy, weight) = (Tensor::<f32>::full([1, 1, 1, 1], 3.0), Tensor::full([1, 1, 1, 1], 2.0));
+    let dx = conv2d::backward_data(&dy, &weight, &[1, 1, side, side], &geometry).unwrap().to_vec();
+    assert!(dx[0] == 6.0 && dx[1..].iter().all(|&dx| dx == 0.0));
+}
+
+/// One by one, single precision stops counting at 2²⁴.
+#[test]
+fn long_sums_do_not_stop() {
+    let side = 4097;
+    let mean = global_avg_pool::forward(Tensor::<f32>::full([1, 1, side, side], 1.0)).unwrap();
+    assert!((mean.to_vec()[0] - 1.0).abs() < 1e-6, "{mean:?}");
+    let rows = (1 << 24) + 4096;
+    let db = linear::backward_bias(Tensor::<f32>::full([rows, 1], 1.0)).unwrap();
+    assert_eq!(db.to_vec(), [rows as f32]);
+    // Runs end within a picture, and blocks within its channels.
+    let x = random::<f32>(&Shape::new([2, 70, 9, 11]).unwrap(), 1);
+    let exact = global_avg_pool::forward(x.map(f64::from)).unwrap();
+    assert_close(&global_avg_pool::forward(&x).unwrap(), &exact, &|| "means".into());
+}
+
+#[test]
+fn statistics_and_outputs_that_are_not_those_of_x_are_errors() {
+    let x = random::<f32>(&Shape::new([2, 3, 4, 4]).unwrap(), 1);
+    let (gamma, beta) = (Tensor::full([3], 1.0), Tensor::zeros([3]));
+    let (_, statistics) = batch_norm::forward_train(&x, &gamma, &beta, 0.1).unwrap();
+    let others = BatchStatistics { count: 31, ..statistics.clone() };
+    let is_refused =
+        |error: KernelError| error.to_string().contains("31 values of each channel, but x has 32");
+    assert!(is_refused(batch_norm::backward_train(&x, &x, &gamma, &others, 0.1).unwrap_err()));
+    assert!(is_refused(
+        fused::batch_norm::statistics_for(&x, Some(others.clone()), &gamma, &beta).unwrap_err()
+    ));
+    let fused = |statistics, followed| fused::Fused {
+        x: x.clone(),
+        gamma: gamma.clone(),
+        beta: beta.clone(),
+        statistics,
+        eps: 0.1,
+        followed,
+    };
+    assert!(is_refused(fused(others, fused::Followed::Nothing).backward(x.clone()).unwrap_err()));
+    let added = fused(statistics, fused::Followed::Addend);
+    assert!(matches!(added.forward(), Err(KernelError::AddendGone)));
+    let (weight, geometry) = (Tensor::zeros([1, 3, 1, 1]), Conv2dGeometry::new(1, 1));
+    assert!(matches!(fused::conv2d::forward(&added, &weight, &geometry), Err(KernelError::AddendGone)));
+}

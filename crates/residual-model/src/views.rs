@@ -245,8 +245,12 @@ mod tests {
         let preprocess = Preprocess { shorter_side: Some(50), ..Preprocess::new(ImageShape::new(1, 48, 48)) };
         let wider = Views::TenCrop { margin: 3 }.preprocess(&preprocess).unwrap();
         assert_eq!((wider.input.height, wider.shorter_side), (54, Some(54)));
-        let means = Preprocess { pixel_mean: Some(vec![0.5; 48 * 48]), ..preprocess };
+        let means = Preprocess { pixel_mean: Some(vec![0.5; 48 * 48]), ..preprocess.clone() };
         assert!(Views::TenCrop { margin: 3 }.preprocess(&means).is_err());
+        for margin in [0, 1025, usize::MAX] {
+            let error = Views::TenCrop { margin }.preprocess(&preprocess).unwrap_err().to_string();
+            assert!(error.contains("between 1 and 1024"), "{error}");
+        }
         assert_eq!(Views::Flip.preprocess(&means).unwrap(), means);
     }
 }

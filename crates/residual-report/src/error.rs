@@ -6,6 +6,7 @@ use residual_data::DataError;
 use residual_kernels::KernelError;
 use residual_model::ModelError;
 use residual_train::TrainError;
+use residual_weights::WeightsError;
 use residual_zoo::ZooError;
 
 /// A report that could not be made.
@@ -29,10 +30,13 @@ pub enum ReportError {
     /// An operation refused its input.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// The system refuses to write a file.
+    /// A file cannot be written.
+    #[error(transparent)]
+    File(#[from] WeightsError),
+    /// The system refuses to make a folder.
     #[error("cannot write {}: {source}", .path.display())]
     Write {
-        /// The file.
+        /// The folder.
         path: PathBuf,
         /// What the system says.
         source: io::Error,

@@ -1,7 +1,7 @@
 //! A run as a page: what was trained, how it went, where it errs, how to use it. One file that
 //! needs nothing else, beside the drawings as SVG. What is measured is decided elsewhere.
 
-use std::{fs, ops::ControlFlow, path::PathBuf};
+use std::{ops::ControlFlow, path::PathBuf};
 
 use minijinja::{AutoEscape, Environment, Value, value::Serde};
 use residual_data::{Dataset, ImageShape, Loader, Picture, Preprocess};
@@ -11,10 +11,11 @@ use residual_train::{
     Calibration, Confusion, EpochRecord, Evaluation, GradientLength, Mistake, RunFolder, Trainer, Training,
     evaluate, layer_by_layer,
 };
+use residual_weights::replace_file;
 use serde::Serialize;
 
 use crate::{
-    Machine, ReportError, Result, confusion, curves, data_uri,
+    Machine, Result, confusion, curves, data_uri,
     drawing::Drawn,
     error::failed,
     numbers::count,
@@ -82,9 +83,9 @@ pub fn write(folder: &RunFolder, trainer: &Trainer<f32>) -> Result<Report> {
     Ok(Report { evaluation, sample_class })
 }
 
-/// Writes a file of a report.
-pub(crate) fn write_file(path: PathBuf, text: &str) -> Result<()> {
-    fs::write(&path, text).map_err(|source| ReportError::Write { path, source })
+/// Writes a file of a report, replacing one that is there only when it is complete.
+pub(crate) fn write_file(path: PathBuf, content: impl AsRef<[u8]>) -> Result<()> {
+    Ok(replace_file(path, content.as_ref())?)
 }
 
 /// Writes a picture that the network probably gets right, and returns its class.
@@ -92,7 +93,7 @@ fn write_sample(folder: &RunFolder, data: &dyn Dataset, mistakes: &[Mistake]) ->
     let right = |index: &usize| mistakes.iter().all(|mistake| mistake.index != *index);
     let Some(index) = (0..data.len()).find(right) else { return Ok(None) };
     let sample = data.get(index)?;
-    sample.image.save_png(folder.sample())?;
+    write_file(folder.sample(), sample.image.to_png())?;
     Ok(data.classes().get(sample.label).cloned())
 }
 

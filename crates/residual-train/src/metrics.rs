@@ -133,6 +133,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_number_is_never_the_answer() {
+        let logits = Tensor::from_vec([3, 2], vec![f64::NAN, 1.0, 1.0, f64::NAN, 2.0, 1.0]).unwrap();
+        let labels = [1, 0, 0];
+        assert!(rows(&logits, &labels).map(predicted).eq(labels));
+        let mut tally = Tally::default();
+        tally.add(&logits, &labels, 0.0);
+        assert_eq!(tally.correct, 3);
+    }
+
+    #[test]
     fn hits_are_counted_by_rank() {
         let logits = Tensor::from_vec(
             [2, 7],

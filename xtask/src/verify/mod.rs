@@ -106,7 +106,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "infer", about: "compiled networks: PyTorch, threads, NaN, sessions", run: infer::run },
     Suite { name: "determinism", about: "same seed, same bits: threads, resume", run: determinism::run },
     Suite { name: "corpus", about: "inputs that fuzzing has kept, run again", run: corpus::run },
-    Suite { name: "models", about: "the threads' protocol in all interleavings", run: models::run },
+    Suite { name: "models", about: "the threads' protocol, by a model checker", run: models::run },
     Suite { name: "unit", about: "unit, integration and documentation tests", run: unit::run },
     Suite { name: "self-test", about: "faults are planted, and must be noticed", run: self_test::run },
 ];

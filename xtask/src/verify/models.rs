@@ -1,5 +1,5 @@
-//! The protocol by which threads share a loop, in all interleavings of small programs: `loom` takes
-//! the place of the standard library's atomics and locks. The models are a test program of
+//! The protocol by which threads share a loop, in small programs and all their interleavings of up to 2 to 5
+//! preemptions: `loom` takes the place of the standard library's atomics and locks. The models are a test program of
 //! `residual-kernels`, which takes the protocol's files and nothing else of that crate.
 
 use super::{Failure, Settings, recorder::Recorder, unit::Build};

@@ -57,6 +57,7 @@ impl<'a> Compared<'a> {
             best_accuracy: best.map(|best| best.val_accuracy),
             last_accuracy: last.map(|last| last.val_accuracy),
             last_training_accuracy: last.map(|last| last.train_accuracy),
+            // `sum` of nothing is −0.
             seconds: run.history.iter().map(|epoch| epoch.seconds).fold(0.0, |sum, seconds| sum + seconds),
             settings: &run.settings,
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use owo_colors::OwoColorize;
 use residual_data::{Corrupt, DataError, DataSpec, Split, class_counts, contact_sheet};
+use residual_weights::replace_file;
 use serde::Serialize;
 
 use crate::{
@@ -90,7 +91,8 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     }
     if let Some(path) = &args.sheet {
         let [rows, columns] = SHEET;
-        contact_sheet(&*data.open(args.split, corrupt)?, rows, columns)?.save_png(path)?;
+        let sheet = contact_sheet(&*data.open(args.split, corrupt)?, rows, columns)?;
+        replace_file(path, &sheet.to_png())?;
     }
 
     if context.json {

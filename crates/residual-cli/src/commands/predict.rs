@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 use owo_colors::OwoColorize;
 use rayon::prelude::*;
 use residual_data::{Picture, PictureFiles};
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(value_name = "PATH", required = true)]
     arguments: Vec<PathBuf>,
     /// How many classes to name for each picture.
-    #[arg(long, value_name = "K", default_value_t = 3, value_parser = at_least_one)]
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     top: usize,
     /// Look for faces, and answer for each; for the whole picture where there is none [default: yes for the network
     /// for emotions, else no].
@@ -82,10 +82,6 @@ struct Prediction {
 struct ClassProbability {
     class: String,
     probability: f64,
-}
-
-fn at_least_one(text: &str) -> std::result::Result<usize, String> {
-    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "write how many, at least 1".to_owned())
 }
 
 /// Pictures that are in memory at once.

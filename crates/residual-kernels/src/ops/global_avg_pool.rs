@@ -26,6 +26,8 @@ pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
 
 /// Pixels that are added up one by one.
 const RUN: usize = 64;
+/// Channels whose runs are added up at once.
+const BLOCK: usize = 64;
 
 /// [`forward`] between slices of channels-last memory.
 ///
@@ -47,11 +49,12 @@ pub fn forward_into<T: Float>(
             image.chunks_exact(channels).for_each(|x| add_assign(y, x));
         } else {
             // Run by run: a long sum loses what is small against it.
-            let mut sum = vec![T::zero(); channels];
-            for run in image.chunks(RUN * channels) {
-                sum.fill(T::zero());
-                run.chunks_exact(channels).for_each(|x| add_assign(&mut sum, x));
-                add_assign(y, &sum);
+            for (first, y) in (0..channels).step_by(BLOCK).zip(y.chunks_mut(BLOCK)) {
+                for run in image.chunks(RUN * channels) {
+                    let sum = &mut [T::zero(); BLOCK][..y.len()];
+                    run.chunks_exact(channels).for_each(|x| add_assign(sum, &x[first..][..sum.len()]));
+                    add_assign(y, sum);
+                }
             }
         }
         y.iter_mut().for_each(|y| *y *= share);

@@ -168,7 +168,7 @@ impl Findings {
         for part in &self.parts {
             match &part.svg {
                 Some(svg) => write_file(folder.join(part.file).with_extension("svg"), svg)?,
-                None => write_file(folder.join(part.file).with_extension("csv"), &csv(part)?)?,
+                None => write_file(folder.join(part.file).with_extension("csv"), csv(part)?)?,
             }
         }
         let page = Page {
@@ -191,7 +191,7 @@ impl Findings {
             version: env!("CARGO_PKG_VERSION"),
         };
         let page = environment().render_str(include_str!("page.html"), Value::from(Serde(&page)));
-        write_file(folder.join("report.html"), &page.map_err(failed)?)
+        write_file(folder.join("report.html"), page.map_err(failed)?)
     }
 }
 
