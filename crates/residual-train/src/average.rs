@@ -7,7 +7,7 @@ use residual_nn::{Module, Role, State};
 use residual_tensor::{Float, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, TrainError};
+use crate::{Result, TrainError, slices::approach};
 
 /// How weights are averaged. A step moves the average towards the weights by a part of the difference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -108,8 +108,7 @@ impl<T: Float> Average<T> {
             let Some(average) = self.other.get_mut(&path) else { continue };
             let value = state.value();
             let value = value.to_layout(average.layout());
-            let pairs = average.as_mut_slice().iter_mut().zip(value.as_slice());
-            pairs.for_each(|(average, &value)| *average += part * (value - *average));
+            approach(average.as_mut_slice(), value.as_slice(), part);
             if let Averaging::Lookahead { .. } = self.how {
                 drop(value);
                 state.update(|held| {

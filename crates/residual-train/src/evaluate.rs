@@ -157,10 +157,3 @@ pub fn layer_by_layer<T: Float>(
 pub(crate) fn in_precision<T: Float>(images: Tensor<f32>) -> Tensor<T> {
     Entry::from(images).to_float()
 }
-
-/// Whether no element is infinite or no number. Blocks are looked at as a whole: an answer for each element would
-/// keep the processor from looking at many at once.
-pub(crate) fn is_finite<T: Float>(tensor: &Tensor<T>) -> bool {
-    let block = |block: &[T]| block.iter().fold(true, |all, x| all & x.is_finite());
-    tensor.as_slice().chunks(256).all(block)
-}

@@ -57,6 +57,7 @@ mod recipe;
 mod record;
 mod run_config;
 mod schedule;
+mod slices;
 mod statistics;
 mod step;
 mod tensorboard;

@@ -10,7 +10,7 @@ use residual_tensor::{Float, Generator, Tensor};
 
 use crate::{
     Checkpoint, GradientLength, GradientSum, Position, Result, RunConfig, RunFolder, Trainable, Trainer,
-    evaluate::{in_precision, is_finite},
+    evaluate::in_precision, slices::are_finite,
 };
 
 impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
@@ -99,14 +99,14 @@ fn first_not_finite<T: Float>(
     inputs: &Tensor<T>,
     random: Generator,
 ) -> Result<Option<String>> {
-    if !is_finite(inputs) {
+    if !are_finite(inputs.as_slice()) {
         return Ok(Some("the pictures".to_owned()));
     }
     let first = Rc::new(OnceCell::new());
     let tape = Tape::without_recording().with_generator(random);
     let found = first.clone();
     tape.observe(move |path, y| {
-        if found.get().is_none() && !is_finite(y.value()) {
+        if found.get().is_none() && !are_finite(y.value().as_slice()) {
             let _ = found.set(path.to_owned());
         }
     });

@@ -17,9 +17,7 @@ use residual_tensor::{Float, Generator};
 use crate::{
     Checkpoint, EpochRecord, FitConfig, GradientLength, Loaded, Objective, Observer, Position, Result,
     RunConfig, RunFolder, RunLength, Start, Step, Tally, TrainConfig, TrainError, Trainable, Training,
-    evaluate::{in_precision, is_finite},
-    pace::Pace,
-    statistics, step,
+    evaluate::in_precision, pace::Pace, slices::are_finite, statistics, step,
 };
 
 /// How a call of [`Trainer::fit`] ended.
@@ -454,7 +452,7 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
     fn save(&mut self, folder: Option<&RunFolder>, is_best: bool, observer: &mut dyn Observer) -> Result<()> {
         let Some(folder) = folder else { return Ok(()) };
         self.saved = Instant::now();
-        let broken = |(_, state): &(_, State<T>)| !is_finite(&state.value());
+        let broken = |(_, state): &(_, State<T>)| !are_finite(state.value().as_slice());
         if let Some((path, _)) = self.state.model.module().states().into_iter().find(broken) {
             return Err(self.diverged(format!("{path} is no longer finite"), Some(folder)));
         }

@@ -1,6 +1,7 @@
 //! A scale and a shift per channel: what batch normalization is once it no longer learns, where no
 //! convolution stands before it that could take it up.
 
+use residual_macros::compiled_here;
 use residual_tensor::Float;
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// If slices are not equally long, or not whole pixels.
+#[compiled_here]
 pub fn affine_into<T: Float>(x: &[T], y: &mut [T], scale: &[T], shift: &[T], relu: bool) -> Result<()> {
     let channels = scale.len();
     check_length([channels], shift.len())?;

@@ -1,5 +1,6 @@
 //! Pictures on their way into a network: from row-major memory into channels-last memory.
 
+use residual_macros::compiled_here;
 use residual_tensor::Float;
 
 use crate::{Result, engine::parallel::for_each_chunk, error::check_length};
@@ -8,13 +9,11 @@ use crate::{Result, engine::parallel::for_each_chunk, error::check_length};
 ///
 /// # Errors
 /// If a slice does not have as many elements as the shape.
-pub fn channels_last_into<T: Float>(
-    x: &[T],
-    y: &mut [T],
-    [batch, channels, height, width]: [usize; 4],
-) -> Result<()> {
-    check_length([batch, channels, height, width], x.len())?;
-    check_length([batch, channels, height, width], y.len())?;
+#[compiled_here]
+pub fn channels_last_into<T: Float>(x: &[T], y: &mut [T], x_shape: [usize; 4]) -> Result<()> {
+    let [_, channels, height, width] = x_shape;
+    check_length(x_shape, x.len())?;
+    check_length(x_shape, y.len())?;
     let plane = height * width;
     for_each_chunk(y, width * channels, |line, y| {
         let x = &x[line / height * channels * plane + line % height * width..];

@@ -1,6 +1,7 @@
 //! A sum and a ReLU in one pass over memory: where a shortcut meets its branch in a compiled network and no
 //! convolution stands there that could add it.
 
+use residual_macros::compiled_here;
 use residual_tensor::Float;
 
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
 ///
 /// # Errors
 /// If slices are not equally long.
+#[compiled_here]
 pub fn sum_into<T: Float>(
     x: &[T],
     addend: Option<&[T]>,

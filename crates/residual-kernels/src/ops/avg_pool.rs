@@ -1,6 +1,7 @@
 //! The average value under each window. Padding counts as zeros, as by PyTorch's default; what is behind it,
 //! under a window of [`ceil_mode`](Pool2dGeometry::ceil_mode), does not count.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor};
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
 ///
 /// # Errors
 /// As [`Pool2dGeometry::resolve`].
+#[compiled_here]
 pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>, geometry: &Pool2dGeometry) -> Result<Tensor<T>> {
     let x = x.into_view()?;
     let shape = geometry.resolve(x.shape())?;
@@ -29,6 +31,7 @@ pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>, geometry: &Pool2dGeometry)
 ///
 /// # Errors
 /// If a slice does not have as many elements as its shape.
+#[compiled_here]
 pub fn forward_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
     shape.check(x, y)?;
     let (channels, [rows, columns]) = (shape.channels, shape.output);
@@ -53,6 +56,7 @@ pub fn forward_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Resu
 ///
 /// # Errors
 /// As [`forward`], or if `dy` does not have the output's shape.
+#[compiled_here]
 pub fn backward<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     x_shape: &[usize],

@@ -2,6 +2,7 @@
 //! Again"): a triangle filter of 3×3 removes what is too fine for the smaller image before pixels are skipped.
 //! Beyond its edge an image is mirrored.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor};
 
 use crate::{KernelError, Result, engine::parallel::for_each_chunk, error::check_length};
@@ -16,6 +17,7 @@ const TRIANGLE: [f64; 3] = [0.25, 0.5, 0.25];
 ///
 /// # Errors
 /// If `x` does not have four axes or its images have no pixels, or the stride is 0.
+#[compiled_here]
 pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>, stride: usize) -> Result<Tensor<T>> {
     let x = x.into_view()?;
     let sizes = Sizes::new(x.dims("blur_pool")?, stride)?;
@@ -29,6 +31,7 @@ pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>, stride: usize) -> Result<T
 ///
 /// # Errors
 /// As [`forward`] for an input of shape `x_shape`, and if a slice does not have as many elements as its shape.
+#[compiled_here]
 pub fn forward_into<T: Float>(x: &[T], y: &mut [T], x_shape: [usize; 4], stride: usize) -> Result<()> {
     let sizes = Sizes::new(x_shape, stride)?;
     check_length(x_shape, x.len())?;
@@ -44,6 +47,7 @@ pub fn forward_into<T: Float>(x: &[T], y: &mut [T], x_shape: [usize; 4], stride:
 ///
 /// # Errors
 /// As [`forward`], or if `dy` does not have the output's shape.
+#[compiled_here]
 pub fn backward<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     stride: usize,

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 use crate::{
@@ -57,6 +58,7 @@ pub(crate) fn zip<T: Float>(
 ///
 /// # Errors
 /// If it does not fit.
+#[compiled_here]
 pub fn expand<'a, T: Float>(x: impl IntoView<'a, T>, to: &[usize], layout: Layout) -> Result<Tensor<T>> {
     let (x, to) = (x.into_view()?, &Shape::new(to)?);
     if x.shape() == to {
@@ -76,6 +78,7 @@ pub fn expand<'a, T: Float>(x: impl IntoView<'a, T>, to: &[usize], layout: Layou
 ///
 /// # Errors
 /// If such a shape does not repeat to that of `dy`.
+#[compiled_here]
 pub fn reduce_to<'a, T: Float>(dy: impl IntoView<'a, T>, to: &[usize]) -> Result<Tensor<T>> {
     let (dy, to) = (dy.into_view()?, &Shape::new(to)?);
     if dy.shape() == to {

@@ -1,6 +1,7 @@
 //! Tensors one after another along an axis, and the way back of a slice: the two are each other's
 //! gradients.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 use crate::{KernelError, Result, ops::broadcast::stored_axes};
@@ -63,6 +64,7 @@ fn block(shape: &Shape, layout: Layout, axis: usize) -> usize {
 ///
 /// # Errors
 /// If `dy` does not fit there.
+#[compiled_here]
 pub fn slice_backward<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     axis: usize,

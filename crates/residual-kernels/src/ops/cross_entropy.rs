@@ -3,6 +3,7 @@
 //! With smoothing ε the target is 1 − ε + ε/c for the label and ε/c for every other of the c
 //! classes, as in PyTorch's `CrossEntropyLoss`.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Shape, Tensor, TensorView};
 
 use crate::{KernelError, Result, ops::softmax};
@@ -15,6 +16,7 @@ use crate::{KernelError, Result, ops::softmax};
 /// # Errors
 /// If there are no logits, their number is not that of the labels, a label is not a class, or
 /// the smoothing is not between 0 and 1.
+#[compiled_here]
 pub fn forward<'a, T: Float>(
     logits: impl IntoView<'a, T>,
     labels: &[usize],
@@ -45,6 +47,7 @@ pub fn forward<'a, T: Float>(
 ///
 /// # Errors
 /// As [`forward`].
+#[compiled_here]
 pub fn backward<'a, T: Float>(
     upstream: T,
     probabilities: impl IntoView<'a, T>,

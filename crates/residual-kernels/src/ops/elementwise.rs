@@ -7,6 +7,7 @@
 //! there is no memory for the result, or `RESIDUAL_ISA` names nothing that this processor has; each
 //! says what else is.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Tensor, TensorView};
 
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
 ///
 /// # Errors
 /// If the shapes do not fit.
+#[compiled_here]
 pub fn add<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     zip("add", a.into_view()?, b.into_view()?, T::add)
 }
@@ -31,6 +33,7 @@ pub fn add<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Re
 ///
 /// # Errors
 /// If the shapes do not fit.
+#[compiled_here]
 pub fn sub<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     zip("sub", a.into_view()?, b.into_view()?, T::sub)
 }
@@ -57,6 +60,7 @@ pub fn sub_backward_b<'a, T: Float>(dy: impl IntoView<'a, T>, b: &[usize]) -> Re
 ///
 /// # Errors
 /// If the shapes do not fit.
+#[compiled_here]
 pub fn mul<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     zip("mul", a.into_view()?, b.into_view()?, T::mul)
 }
@@ -68,6 +72,7 @@ pub fn mul<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Re
 ///
 /// # Errors
 /// If a slice does not have as many elements as its shape.
+#[compiled_here]
 pub fn mul_channels_into<T: Float>(x: &[T], factors: &[T], y: &mut [T], shape: [usize; 4]) -> Result<()> {
     let [batch, channels, height, width] = shape;
     check_length(shape, x.len())?;
@@ -91,6 +96,7 @@ pub fn mul_channels_into<T: Float>(x: &[T], factors: &[T], y: &mut [T], shape: [
 ///
 /// # Errors
 /// If the shapes do not fit.
+#[compiled_here]
 pub fn mul_backward<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     other: impl IntoView<'a, T>,
@@ -103,6 +109,7 @@ pub fn mul_backward<'a, T: Float>(
 ///
 /// # Errors
 /// If the shapes do not fit.
+#[compiled_here]
 pub fn div<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     zip("div", a.into_view()?, b.into_view()?, T::div)
 }
@@ -111,6 +118,7 @@ pub fn div<'a, T: Float>(a: impl IntoView<'a, T>, b: impl IntoView<'a, T>) -> Re
 ///
 /// # Errors
 /// If the shapes do not fit.
+#[compiled_here]
 pub fn div_backward_a<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     b: impl IntoView<'a, T>,
@@ -123,6 +131,7 @@ pub fn div_backward_a<'a, T: Float>(
 ///
 /// # Errors
 /// If the shapes do not fit.
+#[compiled_here]
 pub fn div_backward_b<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     a: impl IntoView<'a, T>,
@@ -137,6 +146,7 @@ pub fn div_backward_b<'a, T: Float>(
 ///
 /// # Errors
 /// Only [those of every function](self).
+#[compiled_here]
 pub fn add_scalar<'a, T: Float>(x: impl IntoView<'a, T>, addend: T) -> Result<Tensor<T>> {
     scalar(&x.into_view()?, addend, T::add)
 }
@@ -145,6 +155,7 @@ pub fn add_scalar<'a, T: Float>(x: impl IntoView<'a, T>, addend: T) -> Result<Te
 ///
 /// # Errors
 /// Only [those of every function](self).
+#[compiled_here]
 pub fn mul_scalar<'a, T: Float>(x: impl IntoView<'a, T>, factor: T) -> Result<Tensor<T>> {
     scalar(&x.into_view()?, factor, T::mul)
 }
@@ -153,6 +164,7 @@ pub fn mul_scalar<'a, T: Float>(x: impl IntoView<'a, T>, factor: T) -> Result<Te
 ///
 /// # Errors
 /// Only [those of every function](self).
+#[compiled_here]
 pub fn neg<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     map(&x.into_view()?, T::neg)
 }
@@ -161,6 +173,7 @@ pub fn neg<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// Only [those of every function](self).
+#[compiled_here]
 pub fn exp<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     map(&x.into_view()?, function::exp)
 }
@@ -169,6 +182,7 @@ pub fn exp<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// If the shapes differ.
+#[compiled_here]
 pub fn exp_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     backward("exp backward", dy.into_view()?, ("y", y.into_view()?), slope::exp)
 }
@@ -177,6 +191,7 @@ pub fn exp_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a,
 ///
 /// # Errors
 /// Only [those of every function](self).
+#[compiled_here]
 pub fn log<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     map(&x.into_view()?, T::ln)
 }
@@ -185,6 +200,7 @@ pub fn log<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// If the shapes differ.
+#[compiled_here]
 pub fn log_backward<'a, T: Float>(dy: impl IntoView<'a, T>, x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     backward("log backward", dy.into_view()?, ("x", x.into_view()?), slope::log)
 }
@@ -193,6 +209,7 @@ pub fn log_backward<'a, T: Float>(dy: impl IntoView<'a, T>, x: impl IntoView<'a,
 ///
 /// # Errors
 /// Only [those of every function](self).
+#[compiled_here]
 pub fn sqrt<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     map(&x.into_view()?, T::sqrt)
 }
@@ -201,6 +218,7 @@ pub fn sqrt<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// If the shapes differ.
+#[compiled_here]
 pub fn sqrt_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     backward("sqrt backward", dy.into_view()?, ("y", y.into_view()?), slope::sqrt)
 }
@@ -212,6 +230,7 @@ pub fn sqrt_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a
 ///
 /// # Errors
 /// Only [those of every function](self).
+#[compiled_here]
 pub fn powf<'a, T: Float>(x: impl IntoView<'a, T>, exponent: T) -> Result<Tensor<T>> {
     power(&x.into_view()?, exponent)
 }
@@ -220,6 +239,7 @@ pub fn powf<'a, T: Float>(x: impl IntoView<'a, T>, exponent: T) -> Result<Tensor
 ///
 /// # Errors
 /// If the shapes differ.
+#[compiled_here]
 pub fn powf_backward<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     x: impl IntoView<'a, T>,
@@ -232,6 +252,7 @@ pub fn powf_backward<'a, T: Float>(
 ///
 /// # Errors
 /// Only [those of every function](self).
+#[compiled_here]
 pub fn sigmoid<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     map(&x.into_view()?, function::sigmoid)
 }
@@ -240,6 +261,7 @@ pub fn sigmoid<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// If the shapes differ.
+#[compiled_here]
 pub fn sigmoid_backward<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     y: impl IntoView<'a, T>,
@@ -251,6 +273,7 @@ pub fn sigmoid_backward<'a, T: Float>(
 ///
 /// # Errors
 /// Only [those of every function](self).
+#[compiled_here]
 pub fn tanh<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     map(&x.into_view()?, function::tanh)
 }
@@ -259,6 +282,7 @@ pub fn tanh<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// If the shapes differ.
+#[compiled_here]
 pub fn tanh_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     backward("tanh backward", dy.into_view()?, ("y", y.into_view()?), slope::tanh)
 }
@@ -268,6 +292,7 @@ pub fn tanh_backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a
 ///
 /// # Errors
 /// Only [those of every function](self).
+#[compiled_here]
 pub fn gelu<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     map(&x.into_view()?, gelu_of)
 }
@@ -276,6 +301,7 @@ pub fn gelu<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// If they are not equally long, or as [`gelu`].
+#[compiled_here]
 pub fn gelu_into<T: Float>(x: &[T], y: &mut [T]) -> Result<()> {
     check_length([y.len()], x.len())?;
     zip_update(y, x, |_, x| gelu_of(x))
@@ -285,6 +311,7 @@ pub fn gelu_into<T: Float>(x: &[T], y: &mut [T]) -> Result<()> {
 ///
 /// # Errors
 /// If the shapes differ.
+#[compiled_here]
 pub fn gelu_backward<'a, T: Float>(dy: impl IntoView<'a, T>, x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     backward("gelu backward", dy.into_view()?, ("x", x.into_view()?), slope::gelu)
 }

@@ -7,6 +7,7 @@
 //!
 //! Not here: convolution, which brings its own blocking and calls [`gemm_on_this_thread`].
 
+use residual_macros::compiled_here;
 use residual_tensor::{Buffer, Float, PerFloat, Shape};
 
 use crate::{
@@ -112,6 +113,7 @@ fn check_extent(elements: usize, rows: usize, columns: usize, row_stride: usize)
 ///
 /// # Errors
 /// If the sizes do not fit.
+#[compiled_here]
 pub(crate) fn gemm<T: Float>(
     alpha: T,
     a: Matrix<'_, T>,

@@ -1,5 +1,6 @@
 //! The average over a whole image: what stands between the last block and the classifier.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor};
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// If `x` does not have four axes or its images have no pixels.
+#[compiled_here]
 pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     let x = x.into_view()?;
     let [batch, channels, height, width] = x.dims("global_avg_pool")?;
@@ -33,12 +35,10 @@ const BLOCK: usize = 64;
 ///
 /// # Errors
 /// If a slice does not have as many elements as its shape, or images have no pixels.
-pub fn forward_into<T: Float>(
-    x: &[T],
-    y: &mut [T],
-    [batch, channels, height, width]: [usize; 4],
-) -> Result<()> {
-    check_length([batch, channels, height, width], x.len())?;
+#[compiled_here]
+pub fn forward_into<T: Float>(x: &[T], y: &mut [T], x_shape: [usize; 4]) -> Result<()> {
+    let [batch, channels, height, width] = x_shape;
+    check_length(x_shape, x.len())?;
     check_length([batch, channels], y.len())?;
     let share = share(height * width, || Shape::new([batch, channels, height, width]))?;
     let image = height * width * channels;
@@ -69,6 +69,7 @@ pub fn forward_into<T: Float>(
 ///
 /// # Errors
 /// If `dy` is not `[n, c]`, or as [`forward`].
+#[compiled_here]
 pub fn backward<'a, T: Float>(dy: impl IntoView<'a, T>, x_shape: &[usize]) -> Result<Tensor<T>> {
     let (dy, x_shape) = (dy.into_view()?, &Shape::new(x_shape)?);
     let operation = "global_avg_pool backward";

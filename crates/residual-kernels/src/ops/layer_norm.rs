@@ -2,6 +2,7 @@
 //! variance of its own, so that nothing depends on the batch. A row is what is normalized together; in
 //! channels-last memory that is the channels of a pixel.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor};
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
 ///
 /// # Errors
 /// If `x` has other axes, or `gamma` or `beta` another length.
+#[compiled_here]
 pub fn forward<'a, T: Float>(
     x: impl IntoView<'a, T>,
     gamma: &Tensor<T>,
@@ -40,6 +42,7 @@ pub fn forward<'a, T: Float>(
 ///
 /// # Errors
 /// If the slices do not have the same number of whole rows.
+#[compiled_here]
 pub fn forward_into<T: Float>(x: &[T], y: &mut [T], gamma: &[T], beta: &[T], eps: f64) -> Result<()> {
     let channels = gamma.len();
     check_length([channels], beta.len())?;
@@ -57,6 +60,7 @@ pub fn forward_into<T: Float>(x: &[T], y: &mut [T], gamma: &[T], beta: &[T], eps
 ///
 /// # Errors
 /// As [`forward`], or if `dy` does not have the shape of `x`.
+#[compiled_here]
 pub fn backward<'a, T: Float>(
     x: impl IntoView<'a, T>,
     dy: impl IntoView<'a, T>,

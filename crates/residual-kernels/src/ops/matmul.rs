@@ -2,6 +2,7 @@
 //!
 //! Not here: how one product is computed, which is in `gemm`.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 use crate::{
@@ -85,6 +86,7 @@ fn stack<T: Float>(operation: &'static str, (name, x): (&'static str, &TensorVie
 /// An operand: its name, its elements, and whether its matrices are transposed.
 type Operand<'a, T> = (&'static str, TensorView<'a, T>, bool);
 
+#[compiled_here]
 fn product<T: Float>(operation: &'static str, a: Operand<'_, T>, b: Operand<'_, T>) -> Result<Tensor<T>> {
     let (a_stack, b_stack) = (stack(operation, (a.0, &a.1))?, stack(operation, (b.0, &b.1))?);
     let turned = |stack: &Stack, turned: bool| match turned {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorError};
 
 use crate::{
@@ -32,6 +33,7 @@ pub struct MaxIndices {
 ///
 /// # Errors
 /// As [`Pool2dGeometry::resolve`], or if an image has more pixels than `i32` can number.
+#[compiled_here]
 pub fn forward<'a, T: Float>(
     x: impl IntoView<'a, T>,
     geometry: &Pool2dGeometry,
@@ -70,6 +72,7 @@ pub fn forward<'a, T: Float>(
 ///
 /// # Errors
 /// If a slice does not have as many elements as its shape.
+#[compiled_here]
 pub fn forward_into<T: Float>(x: &[T], y: &mut [T], shape: &Pool2dShape) -> Result<()> {
     shape.check(x, y)?;
     let (isa, channels, [rows, columns]) = (isa::active::<T>()?, shape.channels, shape.output);
@@ -129,6 +132,7 @@ fn largest<T: Float>(
 ///
 /// # Errors
 /// If `indices` come from an input of another shape, or `dy` does not have their shape.
+#[compiled_here]
 pub fn backward<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     indices: &MaxIndices,

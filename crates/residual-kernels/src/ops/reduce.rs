@@ -6,6 +6,7 @@
 
 use std::ops::RangeFull;
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 use crate::{
@@ -164,7 +165,13 @@ impl Reduction {
 /// If an axis is not there, or named twice.
 pub fn sum<'a, T: Float>(x: impl IntoView<'a, T>, axes: impl Into<Axes>) -> Result<Tensor<T>> {
     let x = x.into_view()?;
-    Reduction::new("sum", x.shape(), axes)?.run(&x, Sum)
+    let reduction = Reduction::new("sum", x.shape(), axes)?;
+    sum_over(&reduction, x)
+}
+
+#[compiled_here]
+fn sum_over<T: Float>(reduction: &Reduction, x: TensorView<'_, T>) -> Result<Tensor<T>> {
+    reduction.run(&x, Sum)
 }
 
 /// The gradient of [`sum`] with respect to its input, of shape `x`: `dy`, repeated.
@@ -189,6 +196,11 @@ pub fn sum_backward<'a, T: Float>(
 pub fn mean<'a, T: Float>(x: impl IntoView<'a, T>, axes: impl Into<Axes>) -> Result<Tensor<T>> {
     let x = x.into_view()?;
     let reduction = Reduction::new("mean", x.shape(), axes)?;
+    mean_over(&reduction, x)
+}
+
+#[compiled_here]
+fn mean_over<T: Float>(reduction: &Reduction, x: TensorView<'_, T>) -> Result<Tensor<T>> {
     let count = T::of(reduction.count as f64);
     map(&(&reduction.run(&x, Sum)?).into(), |sum| sum / count)
 }
@@ -197,6 +209,7 @@ pub fn mean<'a, T: Float>(x: impl IntoView<'a, T>, axes: impl Into<Axes>) -> Res
 ///
 /// # Errors
 /// As [`sum_backward`].
+#[compiled_here]
 pub fn mean_backward<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     reduction: &Reduction,
@@ -218,6 +231,11 @@ pub fn max<'a, T: Float>(x: impl IntoView<'a, T>, axes: impl Into<Axes>) -> Resu
         let (operation, shape) = ("max", x.shape().clone());
         return Err(KernelError::TooFewValues { operation, shape, count: 0, needed: 1 });
     }
+    max_over(&reduction, x)
+}
+
+#[compiled_here]
+fn max_over<T: Float>(reduction: &Reduction, x: TensorView<'_, T>) -> Result<Tensor<T>> {
     reduction.run(&x, Largest)
 }
 
@@ -226,6 +244,7 @@ pub fn max<'a, T: Float>(x: impl IntoView<'a, T>, axes: impl Into<Axes>) -> Resu
 ///
 /// # Errors
 /// If the shapes do not fit.
+#[compiled_here]
 pub fn max_backward<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     x: impl IntoView<'a, T>,

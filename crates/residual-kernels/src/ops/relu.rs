@@ -1,5 +1,6 @@
 //! The rectified linear unit, `max(x, 0)`. NaN stays NaN.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Tensor};
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
 ///
 /// # Errors
 /// As [`IntoView::into_view`].
+#[compiled_here]
 pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     let x = x.into_view()?;
     let mut y = Tensor::try_unfilled(x.shape(), x.layout())?;
@@ -24,6 +26,7 @@ pub fn forward<'a, T: Float>(x: impl IntoView<'a, T>) -> Result<Tensor<T>> {
 ///
 /// # Errors
 /// If the shapes differ.
+#[compiled_here]
 pub fn backward<'a, T: Float>(dy: impl IntoView<'a, T>, y: impl IntoView<'a, T>) -> Result<Tensor<T>> {
     let (dy, y) = (dy.into_view()?, y.into_view()?);
     KernelError::unless_same("relu backward", ("dy", dy.shape()), ("y", y.shape()))?;

@@ -1,6 +1,7 @@
 //! One step of stochastic gradient descent on one parameter, in one pass over memory.
 //! Which parameters there are, and how the learning rate changes, is decided above.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,7 @@ pub struct SgdRule {
 ///
 /// # Errors
 /// If the shapes differ, or there is momentum but no velocity.
+#[compiled_here]
 pub fn step<'a, T: Float>(
     parameter: &mut Tensor<T>,
     gradient: impl IntoView<'a, T>,

@@ -4,6 +4,7 @@
 //! The largest score is subtracted first, so that no exponential overflows. A row with a NaN or +∞ in
 //! it, or of nothing but −∞, gives NaN, as in PyTorch.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Tensor, TensorView};
 
 use crate::{
@@ -36,6 +37,7 @@ pub fn forward<'a, T: Float>(logits: impl IntoView<'a, T>) -> Result<Tensor<T>> 
 ///
 /// # Errors
 /// If there is no such axis.
+#[compiled_here]
 pub fn forward_along<'a, T: Float>(x: impl IntoView<'a, T>, axis: usize) -> Result<Tensor<T>> {
     let x = &x.into_view()?;
     each_row("softmax", x, x, axis, |x, _, y| {
@@ -50,6 +52,7 @@ pub fn forward_along<'a, T: Float>(x: impl IntoView<'a, T>, axis: usize) -> Resu
 ///
 /// # Errors
 /// If the shapes differ, or there is no such axis.
+#[compiled_here]
 pub fn backward_along<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     y: impl IntoView<'a, T>,
@@ -68,6 +71,7 @@ pub fn backward_along<'a, T: Float>(
 ///
 /// # Errors
 /// If there is no such axis.
+#[compiled_here]
 pub fn log_forward_along<'a, T: Float>(x: impl IntoView<'a, T>, axis: usize) -> Result<Tensor<T>> {
     let x = &x.into_view()?;
     each_row("log_softmax", x, x, axis, |x, _, y| {
@@ -82,6 +86,7 @@ pub fn log_forward_along<'a, T: Float>(x: impl IntoView<'a, T>, axis: usize) -> 
 ///
 /// # Errors
 /// If the shapes differ, or there is no such axis.
+#[compiled_here]
 pub fn log_backward_along<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     y: impl IntoView<'a, T>,

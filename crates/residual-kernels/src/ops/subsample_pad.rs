@@ -2,6 +2,7 @@
 //! and adds channels, the identity takes every other pixel and fills the new channels with
 //! zeros, half before and half after the old ones.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor};
 
 use crate::{KernelError, Result, engine::parallel::for_each_chunk, error::check_length};
@@ -13,6 +14,7 @@ use crate::{KernelError, Result, engine::parallel::for_each_chunk, error::check_
 ///
 /// # Errors
 /// If `x` does not have four axes or has more channels than `out_channels`, or the stride is 0.
+#[compiled_here]
 pub fn forward<'a, T: Float>(
     x: impl IntoView<'a, T>,
     stride: usize,
@@ -31,6 +33,7 @@ pub fn forward<'a, T: Float>(
 /// # Errors
 /// As [`forward`] for an input of shape `x_shape`, and if a slice does not have as
 /// many elements as its shape.
+#[compiled_here]
 pub fn forward_into<T: Float>(
     x: &[T],
     y: &mut [T],
@@ -53,6 +56,7 @@ pub fn forward_into<T: Float>(
 ///
 /// # Errors
 /// As [`forward`], or if `dy` does not have the output's shape.
+#[compiled_here]
 pub fn backward<'a, T: Float>(
     dy: impl IntoView<'a, T>,
     stride: usize,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use residual_macros::compiled_here;
 use residual_nn::{Error, Module};
 use residual_tensor::{Float, Tensor};
 
@@ -86,13 +87,9 @@ impl<T: Float> AdamW<T> {
                         let operands = (("moment", tensor.shape()), ("parameter", parameter.shape()));
                         residual_kernels::KernelError::unless_same("adamw", operands.0, operands.1)?;
                     }
-                    let moments = mean.as_mut_slice().iter_mut().zip(square.as_mut_slice());
-                    let values = parameter.as_mut_slice().iter_mut().zip(gradient.as_slice());
-                    for ((value, &gradient), (mean, square)) in values.zip(moments) {
-                        *mean = beta * *mean + (T::one() - beta) * gradient;
-                        *square = gamma * *square + (T::one() - gamma) * gradient * gradient;
-                        *value = kept * *value - size * *mean / (square.sqrt() * root + epsilon);
-                    }
+                    let moments = [mean.as_mut_slice(), square.as_mut_slice()];
+                    let factors = Factors { beta, gamma, kept, size, epsilon, root };
+                    step(parameter.as_mut_slice(), gradient.as_slice(), moments, factors);
                     means.insert(path.clone(), mean);
                     squares.insert(path.clone(), square);
                     Ok(())
@@ -110,6 +107,29 @@ impl<T: Float> AdamW<T> {
     /// Takes over what was saved after so many steps.
     pub fn set_moments(&mut self, moments: [BTreeMap<String, Tensor<T>>; 2], steps: u64) {
         (self.moments, self.steps) = (moments, steps);
+    }
+}
+
+/// The numbers of a step that are the same for all elements of a parameter.
+struct Factors<T> {
+    beta: T,
+    gamma: T,
+    /// What decay leaves of an element.
+    kept: T,
+    size: T,
+    epsilon: T,
+    root: T,
+}
+
+#[compiled_here]
+fn step<T: Float>(parameter: &mut [T], gradient: &[T], moments: [&mut [T]; 2], factors: Factors<T>) {
+    let Factors { beta, gamma, kept, size, epsilon, root } = factors;
+    let [means, squares] = moments;
+    let moments = means.iter_mut().zip(squares);
+    for ((value, &gradient), (mean, square)) in parameter.iter_mut().zip(gradient).zip(moments) {
+        *mean = beta * *mean + (T::one() - beta) * gradient;
+        *square = gamma * *square + (T::one() - gamma) * gradient * gradient;
+        *value = kept * *value - size * *mean / (square.sqrt() * root + epsilon);
     }
 }
 

@@ -6,7 +6,7 @@ use residual_autograd::{Gradients, State};
 use residual_nn::Module;
 use residual_tensor::{Float, Tensor};
 
-use crate::evaluate::is_finite;
+use crate::slices::{are_finite, combine, scale, squares};
 
 /// Gradients of the parameters of a network.
 pub trait GradientSource<T: Float> {
@@ -41,13 +41,12 @@ impl<T: Float> GradientSum<T> {
             match self.by_path.get_mut(&path) {
                 Some(sum) => {
                     let gradient = gradient.to_layout(sum.layout());
-                    let pairs = sum.as_mut_slice().iter_mut().zip(gradient.as_slice());
-                    pairs.for_each(|(sum, &gradient)| *sum += weight * gradient);
+                    combine(T::one(), sum.as_mut_slice(), weight, gradient.as_slice());
                 }
                 None if weight == T::one() => drop(self.by_path.insert(path, gradient.clone())),
                 None => {
                     let mut scaled = gradient.clone();
-                    scaled.as_mut_slice().iter_mut().for_each(|value| *value *= weight);
+                    scale(scaled.as_mut_slice(), weight);
                     self.by_path.insert(path, scaled);
                 }
             }
@@ -61,12 +60,12 @@ impl<T: Float> GradientSum<T> {
 
     /// The length of all gradients as one vector.
     pub fn norm(&self) -> f64 {
-        self.by_path.values().map(squares).sum::<f64>().sqrt()
+        self.by_path.values().map(|gradient| squares(gradient.as_slice())).sum::<f64>().sqrt()
     }
 
     /// The length of the gradient of a parameter, if it has one.
     pub fn norm_of(&self, path: &str) -> Option<f64> {
-        Some(squares(self.by_path.get(path)?).sqrt())
+        Some(squares(self.by_path.get(path)?.as_slice()).sqrt())
     }
 
     /// Shortens all gradients by one factor if they are longer than this together, as PyTorch's
@@ -75,21 +74,18 @@ impl<T: Float> GradientSum<T> {
         let norm = self.norm();
         let factor = T::of(longest / (norm + 1e-6));
         if factor < T::one() {
-            let all = self.by_path.values_mut().flat_map(|gradient| gradient.as_mut_slice());
-            all.for_each(|value| *value *= factor);
+            self.by_path.values_mut().for_each(|gradient| scale(gradient.as_mut_slice(), factor));
         }
         norm
     }
 
     /// The first parameter whose gradient is infinite or no number.
     pub(crate) fn broken(&self) -> Option<&str> {
-        self.by_path.iter().find(|(_, gradient)| !is_finite(gradient)).map(|(path, _)| path.as_str())
+        self.by_path
+            .iter()
+            .find(|(_, gradient)| !are_finite(gradient.as_slice()))
+            .map(|(path, _)| path.as_str())
     }
-}
-
-/// The sum of the squares of a gradient's elements.
-fn squares<T: Float>(gradient: &Tensor<T>) -> f64 {
-    gradient.as_slice().iter().map(|&value| Float::to_f64(value).powi(2)).sum()
 }
 
 impl<T: Float> GradientSource<T> for GradientSum<T> {

@@ -9,6 +9,7 @@ use residual_nn::{Error, Module};
 use residual_tensor::{Float, Tensor};
 
 use super::{GradientSource, Sgd, SgdRule, gradient::GradientSum};
+use crate::slices::{combine, scale, squares};
 
 /// The coefficients of a step of Muon:
 ///
@@ -78,19 +79,18 @@ impl<T: Float> Muon<T> {
                     if velocity.layout() != parameter.layout() {
                         *velocity = velocity.to_layout(parameter.layout());
                     }
-                    let pairs = velocity.as_mut_slice().iter_mut().zip(gradient.as_slice());
-                    let ahead = pairs.map(|(velocity, &gradient)| {
-                        *velocity = momentum * *velocity + gradient;
-                        if nesterov { gradient + momentum * *velocity } else { *velocity }
-                    });
+                    combine(momentum, velocity.as_mut_slice(), T::one(), gradient.as_slice());
+                    let mut ahead = velocity.as_slice().to_vec();
+                    if nesterov {
+                        combine(momentum, &mut ahead, T::one(), gradient.as_slice());
+                    }
                     // A filter is a row: its weights are neighbours in memory, in whatever order.
                     let rows = parameter.shape()[0];
-                    let update = Tensor::from_vec([rows, parameter.len() / rows.max(1)], ahead.collect())?;
+                    let update = Tensor::from_vec([rows, parameter.len() / rows.max(1)], ahead)?;
                     let update = orthogonal(&update)?;
-                    let length = norm(parameter.as_slice());
+                    let length = squares(parameter.as_slice()).sqrt();
                     let kept = if length > 0.0 { T::of((rows as f64).sqrt() / length) } else { T::one() };
-                    let pairs = parameter.as_mut_slice().iter_mut().zip(update.as_slice());
-                    pairs.for_each(|(value, &update)| *value = kept * *value - rate * update);
+                    combine(kept, parameter.as_mut_slice(), -rate, update.as_slice());
                     Ok(())
                 })
                 .map_err(|error| error.at(&path))?;
@@ -122,23 +122,17 @@ const ITERATIONS: usize = 3;
 fn orthogonal<T: Float>(matrix: &Tensor<T>) -> Result<Tensor<T>, Error> {
     let is_tall = matrix.shape()[0] > matrix.shape()[1];
     let mut x = if is_tall { matrix.permute(&[1, 0])? } else { matrix.clone() };
-    let scale = T::of((norm(x.as_slice()) + 1e-7).recip());
-    x.as_mut_slice().iter_mut().for_each(|value| *value *= scale);
+    let length = squares(x.as_slice()).sqrt();
+    scale(x.as_mut_slice(), T::of((length + 1e-7).recip()));
     let [a, b, c] = COEFFICIENTS.map(T::of);
     for _ in 0..ITERATIONS {
         let square = matmul::forward(&x, &x.permute(&[1, 0])?)?;
         let mut factor = matmul::forward(&square, &square)?;
-        let pairs = factor.as_mut_slice().iter_mut().zip(square.as_slice());
-        pairs.for_each(|(factor, &square)| *factor = b * square + c * *factor);
+        combine(c, factor.as_mut_slice(), b, square.as_slice());
         let moved = matmul::forward(&factor, &x)?;
-        let pairs = x.as_mut_slice().iter_mut().zip(moved.as_slice());
-        pairs.for_each(|(x, &moved)| *x = a * *x + moved);
+        combine(a, x.as_mut_slice(), T::one(), moved.as_slice());
     }
     Ok(if is_tall { x.permute(&[1, 0])? } else { x })
-}
-
-fn norm<T: Float>(values: &[T]) -> f64 {
-    values.iter().map(|&value| Float::to_f64(value).powi(2)).sum::<f64>().sqrt()
 }
 
 #[cfg(test)]
@@ -187,11 +181,12 @@ mod tests {
         let of_bias = gradient.of_state(conv.bias.as_ref().unwrap()).unwrap().to_vec();
         muon.step(&conv, &gradient).unwrap();
         // √4 over the length of the weights, then 0.1 of an orthogonal matrix, whose length is near √4.
-        let kept = 2.0 / norm(before.as_slice());
+        let kept = 2.0 / squares(before.as_slice()).sqrt();
         let after = conv.weight.value().to_layout(before.layout());
         let pairs = after.as_slice().iter().zip(before.as_slice());
         let moved: Vec<f64> = pairs.map(|(after, before)| (after - kept * before) / 0.1).collect();
-        assert!((1.4..2.5).contains(&norm(&moved)), "{}", norm(&moved));
+        let length = squares(&moved).sqrt();
+        assert!((1.4..2.5).contains(&length), "{length}");
         let bias = conv.bias.as_ref().unwrap().value().to_vec();
         assert!(bias.iter().zip(of_bias).all(|(bias, gradient)| (bias + 0.5 * gradient).abs() < 1e-12));
         assert_eq!(muon.velocity().keys().collect::<Vec<_>>(), ["weight"]);

@@ -1,5 +1,6 @@
 //! The passes over memory: normalization and its gradient, with what may be done at the same time.
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, Layout, Tensor, TensorView};
 
 use crate::{
@@ -35,20 +36,8 @@ impl<T: Float> Affine<T> {
         addend: Option<&TensorView<'_, T>>,
         relu: bool,
     ) -> Result<Tensor<T>> {
-        let set = InstructionSet::active()?;
         let mut y = Tensor::try_unfilled(x.shape(), Layout::ChannelsLast)?;
-        let addend = addend.map(TensorView::as_slice);
-        let x = x.as_slice();
-        for_each_run(y.as_mut_slice(), run_of(self.centre.len()), |run, y| {
-            let (x, addend) = (&x[run.clone()], addend.map(|addend| &addend[run]));
-            let (affine, added) = (self, addend.unwrap_or(x));
-            match (addend, relu) {
-                (None, false) => vectorized(set, Normalize::<T, false, false> { affine, x, added, y }),
-                (None, true) => vectorized(set, Normalize::<T, false, true> { affine, x, added, y }),
-                (Some(_), false) => vectorized(set, Normalize::<T, true, false> { affine, x, added, y }),
-                (Some(_), true) => vectorized(set, Normalize::<T, true, true> { affine, x, added, y }),
-            }
-        });
+        normalize(self, x.as_slice(), addend.map(TensorView::as_slice), relu, y.as_mut_slice())?;
         Ok(y)
     }
 
@@ -84,7 +73,29 @@ impl<T: Float> Coefficients<'_, T> {
     }
 }
 
-/// The loop of [`Affine::apply`].
+#[compiled_here]
+fn normalize<T: Float>(
+    affine: &Affine<T>,
+    x: &[T],
+    addend: Option<&[T]>,
+    relu: bool,
+    y: &mut [T],
+) -> Result<()> {
+    let set = InstructionSet::active()?;
+    for_each_run(y, run_of(affine.centre.len()), |run, y| {
+        let (x, addend) = (&x[run.clone()], addend.map(|addend| &addend[run]));
+        let added = addend.unwrap_or(x);
+        match (addend, relu) {
+            (None, false) => vectorized(set, Normalize::<T, false, false> { affine, x, added, y }),
+            (None, true) => vectorized(set, Normalize::<T, false, true> { affine, x, added, y }),
+            (Some(_), false) => vectorized(set, Normalize::<T, true, false> { affine, x, added, y }),
+            (Some(_), true) => vectorized(set, Normalize::<T, true, true> { affine, x, added, y }),
+        }
+    });
+    Ok(())
+}
+
+/// The loop of [`normalize`].
 struct Normalize<'a, T, const ADD: bool, const RELU: bool> {
     affine: &'a Affine<T>,
     x: &'a [T],
@@ -150,22 +161,7 @@ impl<T: Float> Gradient<T> {
     /// # Errors
     /// As [`InstructionSet::active`].
     pub(crate) fn apply(&self, x: &[T], gate: Gate<'_, T>, dy: &mut [T]) -> Result<()> {
-        let set = InstructionSet::active()?;
-        for_each_run(dy, run_of(self.scale.len()), |run, dy| {
-            let x = &x[run.clone()];
-            let (gradient, forward) = (self, &self.distance);
-            match gate {
-                Gate::Open => vectorized(set, Differentiate::<T, OPEN> { gradient, forward, x, y: x, dy }),
-                Gate::Recomputed(forward) => {
-                    vectorized(set, Differentiate::<T, RECOMPUTED> { gradient, forward, x, y: x, dy });
-                }
-                Gate::Output(y) => {
-                    let y = &y[run];
-                    vectorized(set, Differentiate::<T, OUTPUT> { gradient, forward, x, y, dy });
-                }
-            }
-        });
-        Ok(())
+        differentiate(self, x, gate, dy)
     }
 
     /// Writes dx to new memory, and leaves in dy what a ReLU with output `y` let through.
@@ -173,19 +169,30 @@ impl<T: Float> Gradient<T> {
     /// # Errors
     /// As [`InstructionSet::active`].
     pub(crate) fn apply_beside(&self, x: &[T], y: Option<&[T]>, dy: &mut [T], dx: &mut [T]) -> Result<()> {
-        let set = InstructionSet::active()?;
-        for_each_run_of_two(dx, dy, run_of(self.scale.len()), |run, dx, dy| {
-            let (gradient, x) = (self, &x[run.clone()]);
-            match y.map(|y| &y[run]) {
-                Some(y) => vectorized(set, DifferentiateBeside::<T, OUTPUT> { gradient, x, y, dy, dx }),
-                None => vectorized(set, DifferentiateBeside::<T, OPEN> { gradient, x, y: x, dy, dx }),
-            }
-        });
-        Ok(())
+        differentiate_beside(self, x, y, dy, dx)
     }
 }
 
-/// The loop of [`Gradient::apply`].
+#[compiled_here]
+fn differentiate<T: Float>(gradient: &Gradient<T>, x: &[T], gate: Gate<'_, T>, dy: &mut [T]) -> Result<()> {
+    let set = InstructionSet::active()?;
+    for_each_run(dy, run_of(gradient.scale.len()), |run, dy| {
+        let (x, forward) = (&x[run.clone()], &gradient.distance);
+        match gate {
+            Gate::Open => vectorized(set, Differentiate::<T, OPEN> { gradient, forward, x, y: x, dy }),
+            Gate::Recomputed(forward) => {
+                vectorized(set, Differentiate::<T, RECOMPUTED> { gradient, forward, x, y: x, dy });
+            }
+            Gate::Output(y) => {
+                let y = &y[run];
+                vectorized(set, Differentiate::<T, OUTPUT> { gradient, forward, x, y, dy });
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The loop of [`differentiate`].
 struct Differentiate<'a, T, const GATE: u8> {
     gradient: &'a Gradient<T>,
     forward: &'a Affine<T>,
@@ -213,7 +220,26 @@ impl<T: Float, const GATE: u8> Loop for Differentiate<'_, T, GATE> {
     }
 }
 
-/// The loop of [`Gradient::apply_beside`].
+#[compiled_here]
+fn differentiate_beside<T: Float>(
+    gradient: &Gradient<T>,
+    x: &[T],
+    y: Option<&[T]>,
+    dy: &mut [T],
+    dx: &mut [T],
+) -> Result<()> {
+    let set = InstructionSet::active()?;
+    for_each_run_of_two(dx, dy, run_of(gradient.scale.len()), |run, dx, dy| {
+        let x = &x[run.clone()];
+        match y.map(|y| &y[run]) {
+            Some(y) => vectorized(set, DifferentiateBeside::<T, OUTPUT> { gradient, x, y, dy, dx }),
+            None => vectorized(set, DifferentiateBeside::<T, OPEN> { gradient, x, y: x, dy, dx }),
+        }
+    });
+    Ok(())
+}
+
+/// The loop of [`differentiate_beside`].
 struct DifferentiateBeside<'a, T, const GATE: u8> {
     gradient: &'a Gradient<T>,
     x: &'a [T],

@@ -1,6 +1,7 @@
 //! Sums over the pixels of each channel: chunk by chunk in the element's precision, then over
 //! the chunks, in their order, in double precision.
 
+use residual_macros::compiled_here;
 use residual_tensor::Float;
 
 use super::pass::{Gate, OPEN, OUTPUT, RECOMPUTED, gated};
@@ -26,6 +27,7 @@ const FEWEST_PIXELS: usize = 32;
 ///
 /// # Errors
 /// As [`InstructionSet::active`].
+#[compiled_here]
 pub(super) fn moments<T: Float>(x: &[T], channels: usize) -> Result<(Vec<f64>, Vec<f64>)> {
     let set = InstructionSet::active()?;
     let total = (x.len() / channels.max(1)) as f64;
@@ -79,6 +81,7 @@ fn origin<T: Float>(x: &[T], channels: usize) -> Vec<T> {
 ///
 /// # Errors
 /// As [`InstructionSet::active`].
+#[compiled_here]
 pub(super) fn gradient_sums<T: Float>(
     dy: &[T],
     x: &[T],

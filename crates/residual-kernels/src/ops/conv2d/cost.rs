@@ -5,6 +5,7 @@
 //! estimates cross, and there the algorithms are about equally fast. The number of threads does
 //! not enter: it must not change a result.
 
+use residual_macros::compiled_here;
 use residual_tensor::Float;
 
 use super::{
@@ -47,16 +48,19 @@ impl Weights {
 }
 
 /// The algorithm for a forward pass.
+#[compiled_here]
 pub(crate) fn forward<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     correlation(&Correlation::forward(shape), Weights::Given, isa)
 }
 
 /// The algorithm for many forward passes with the same weights.
+#[compiled_here]
 pub(super) fn forward_packed<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     correlation(&Correlation::forward(shape), Weights::Packed, isa)
 }
 
 /// The algorithm for the gradient with respect to the data.
+#[compiled_here]
 pub(crate) fn backward_data<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     let parts = Correlation::backward_data(shape);
     if let [whole] = &parts[..] {
@@ -87,6 +91,7 @@ fn without_tiles<T: Float>(correlation: &Correlation, weights: Weights, isa: &Is
 }
 
 /// The algorithm for the gradient with respect to the weights.
+#[compiled_here]
 pub(crate) fn backward_weights<T: Float>(shape: &Conv2dShape, isa: &Isa<T>) -> Algorithm {
     let correlation = Correlation::forward(shape);
     // Sums are written, read again and transformed back.

@@ -34,6 +34,7 @@ mod winograd;
 
 use std::sync::OnceLock;
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 pub use geometry::{Conv2dGeometry, Conv2dShape};
@@ -173,6 +174,7 @@ pub(crate) fn run_forward<T: Float>(
 }
 
 /// Writes the output to `y`, and gives its statistics, as [`run_forward`].
+#[compiled_here]
 fn write_forward<T: Float>(
     algorithm: Algorithm,
     x: Input<'_, T>,
@@ -255,6 +257,7 @@ pub(crate) fn run_backward_data<T: Float>(
     Ok(dx)
 }
 
+#[compiled_here]
 fn write_backward_data<T: Float>(
     algorithm: Algorithm,
     dy: TensorView<'_, T>,
@@ -274,6 +277,7 @@ fn write_backward_data<T: Float>(
 }
 
 /// Writes the gradient to a channels-last `dx`, or adds it, by one of the fast algorithms.
+#[compiled_here]
 pub(crate) fn fast_backward_data<T: Float>(
     fast: Algorithm,
     dy: TensorView<'_, T>,
@@ -347,6 +351,7 @@ pub(crate) fn run_backward_weights<T: Float>(
     Ok(dw)
 }
 
+#[compiled_here]
 fn write_backward_weights<T: Float>(
     algorithm: Algorithm,
     x: Input<'_, T>,

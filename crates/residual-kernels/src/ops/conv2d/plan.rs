@@ -4,6 +4,7 @@
 //! cheap to make and are made for every call; weights that stay the same are better packed once
 //! ([`PackedConv2d`]).
 
+use residual_macros::compiled_here;
 use residual_tensor::{Float, Layout, Tensor};
 
 use super::{
@@ -253,7 +254,7 @@ impl<T: Float> PackedConv2d<T> {
         {
             return Ok(None);
         }
-        let plan = Plan::forward(shape, algorithm, false, Caches::detected(), isa::active()?);
+        let plan = plan_of(shape, algorithm)?;
         let same = plan.packs_like(&self.plan);
         Ok(same.then(|| Self { shape: *shape, algorithm, plan, weights: self.weights.clone() }))
     }
@@ -267,8 +268,8 @@ impl<T: Float> PackedConv2d<T> {
     pub fn with(algorithm: Algorithm, weight: &Tensor<T>, shape: &Conv2dShape) -> Result<Self> {
         KernelError::unless_same("conv2d", ("weight", weight.shape()), ("the geometry's", &shape.weight()))?;
         check_packed(algorithm, shape)?;
-        let plan = Plan::forward(shape, algorithm, false, Caches::detected(), isa::active()?);
-        let weights = plan.pack(weight.to_layout(Layout::ChannelsLast).as_slice());
+        let plan = plan_of(shape, algorithm)?;
+        let weights = pack(&plan, weight.to_layout(Layout::ChannelsLast).as_slice());
         Ok(Self { shape: *shape, algorithm, plan, weights })
     }
 
@@ -302,9 +303,24 @@ impl<T: Float> PackedConv2d<T> {
         if epilogue.accumulate && epilogue.addend.is_some() {
             return Err(KernelError::TwoAddends);
         }
-        self.plan.run(x.into(), &self.weights, y, epilogue, false);
+        run(self, x, y, epilogue);
         Ok(())
     }
+}
+
+#[compiled_here]
+fn plan_of<T: Float>(shape: &Conv2dShape, algorithm: Algorithm) -> Result<Plan<T>> {
+    Ok(Plan::forward(shape, algorithm, false, Caches::detected(), isa::active()?))
+}
+
+#[compiled_here]
+fn pack<T: Float>(plan: &Plan<T>, weight: &[T]) -> Vec<Tensor<T>> {
+    plan.pack(weight)
+}
+
+#[compiled_here]
+fn run<T: Float>(packed: &PackedConv2d<T>, x: &[T], y: &mut [T], epilogue: &Epilogue<'_, T>) {
+    packed.plan.run(x.into(), &packed.weights, y, epilogue, false);
 }
 
 /// The algorithm that suits the shape best when its weight is packed once and used many times.
