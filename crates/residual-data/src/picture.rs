@@ -193,8 +193,11 @@ impl Picture {
         let shape = ImageShape { height: rows.len(), width: columns.len(), ..self.shape };
         let bytes = columns.start * self.channels()..columns.end * self.channels();
         let lines = self.pixels.chunks_exact(self.width() * self.channels());
-        let lines = lines.take(rows.end).skip(rows.start);
-        Self { shape, pixels: lines.flat_map(|line| &line[bytes.clone()]).copied().collect() }
+        let mut pixels = Vec::with_capacity(rows.len() * bytes.len());
+        for line in lines.take(rows.end).skip(rows.start) {
+            pixels.extend_from_slice(&line[bytes.clone()]);
+        }
+        Self { shape, pixels }
     }
 
     /// A picture of the same shape whose pixels are those at other places of this one, given as row
