@@ -141,6 +141,11 @@ fn a_network_is_fine_tuned_on_other_classes() {
     }
     assert_ne!(tuned.get("layer2.0.conv1.weight"), given.get("layer2.0.conv1.weight"));
 
+    // The file says which network it holds.
+    let unnamed = format!("{tune} {init} --out unnamed").replace("--model tiny.toml ", "");
+    place.succeeds(&unnamed);
+    assert!(weights("unnamed/last.safetensors").iter().eq(tuned.iter()));
+
     place.succeeds("train --config tuned/config.toml --out again");
     let again = weights("again/last.safetensors");
     assert!(again.iter().eq(tuned.iter()), "the configuration repeats the run");

@@ -140,11 +140,7 @@ impl Model<f32> {
 
     /// The error for a place that does not exist or has no positions.
     fn no_stage(&self, stage: &str) -> ModelError {
-        let graph = self.net.graph();
-        let outer = graph.scopes().iter().map(|scope| scope.path.as_str());
-        let known: Vec<&str> =
-            outer.filter(|path| path.starts_with("layer") && !path.contains('.')).collect();
-        ModelError::Stage { stage: stage.to_owned(), known: known.join(", ") }
+        ModelError::Stage { stage: stage.to_owned(), known: self.net.config().stages().join(", ") }
     }
 }
 
@@ -285,5 +281,13 @@ mod tests {
         assert!(message(model.explain(&noise(1), Some(3), None)).contains("3 classes"));
         let class = model.class("d").unwrap_err().to_string();
         assert!(class.contains("'d'") && class.contains("a, b, c"), "{class}");
+        // Half as wide as the smallest, so that it is quick.
+        let next =
+            NetworkConfig { widths: vec![8, 16, 24, 32], ..NetworkConfig::named("convnext_atto").unwrap() };
+        let next =
+            Model { net: next.classes(3).input_channels(1).build(&mut Generator::new(1)).unwrap(), ..model };
+        let stage = message(next.explain(&noise(1), None, Some("layer1")));
+        assert!(stage.contains("stages.0, stages.1, stages.2, stages.3"), "{stage}");
+        assert_eq!(next.explain(&noise(1), None, Some("stages.1")).unwrap().stage, "stages.1");
     }
 }

@@ -5,9 +5,10 @@
 use std::path::PathBuf;
 
 use residual_data::Preprocess;
-use residual_model::{OpenOptions, fill};
+use residual_model::{ModelError, OpenOptions, fill};
 use residual_tensor::Float;
 use residual_weights::{Mismatch, Rename, Weights};
+use residual_zoo::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{Result, TrainError, Trainable};
@@ -60,6 +61,21 @@ fn is_in(path: &str, layer: &str) -> bool {
 }
 
 impl InitConfig {
+    /// The network that the file's weights belong to, if the file says it or its tensors show it.
+    ///
+    /// # Errors
+    /// What [`OpenOptions::weights`] reports, and [`OpenOptions::describe`] of a file that says which network
+    /// it holds.
+    pub fn network(&self) -> Result<Option<NetworkConfig>> {
+        let options = OpenOptions::new().rename(self.rename.clone());
+        let weights = options.weights(&self.weights)?;
+        match options.describe(&weights, &self.weights) {
+            Ok(description) => Ok(Some(description.network)),
+            Err(ModelError::Unrecognized { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Puts the file's weights into a network.
     ///
     /// # Errors

@@ -237,10 +237,9 @@ impl NetworkConfig {
         self.outline().classifier
     }
 
-    /// The paths of the stages, in order, and of the classifier.
-    pub(crate) fn stage_paths(&self) -> Vec<String> {
-        let Outline { stage, classifier, .. } = self.outline();
-        (0..self.depths.len()).map(stage).chain([classifier.to_owned()]).collect()
+    /// The paths of the stages, in order: `layer1`, … of a ResNet, `stages.0`, … of a ConvNeXt.
+    pub fn stages(&self) -> Vec<String> {
+        (0..self.depths.len()).map(self.outline().stage).collect()
     }
 
     /// The number of layers with weights on the longest path: what networks are named by.

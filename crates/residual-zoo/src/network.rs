@@ -27,14 +27,15 @@ impl<T: Float> Network<T> {
         &self.config
     }
 
-    /// Freezes what comes before a stage (of a ResNet `layer1`, `layer2`, …, or `fc` for all but the
-    /// classifier; of a ConvNeXt `stages.0`, …, `head.fc`) and thaws the stage and what follows it. Frozen batch normalizations keep
-    /// their running statistics and use them.
+    /// Freezes what comes before a stage ([`NetworkConfig::stages`]) or the classifier
+    /// ([`NetworkConfig::classifier`]), and thaws it and what follows it. Frozen batch normalizations keep their
+    /// running statistics and use them.
     ///
     /// # Errors
     /// [`ZooError::Stage`] if there is no such stage, with the closest.
     pub fn freeze_until(&self, stage: &str) -> crate::Result<()> {
-        let stages = self.config.stage_paths();
+        let mut stages = self.config.stages();
+        stages.push(self.config.classifier().to_owned());
         if !stages.iter().any(|known| known == stage) {
             return Err(ZooError::stage(stage, stages));
         }

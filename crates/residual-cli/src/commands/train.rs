@@ -32,7 +32,7 @@ use crate::{
 const FINE_TUNING: &str = "Fine-tuning";
 const TRYING: &str = "Before a run";
 
-/// Train a network. Without options: the built-in faces, in about a minute on two cores.
+/// Train a network. Without options: the built-in faces, in a minute or two on two cores.
 #[derive(clap::Args)]
 #[command(
     allow_negative_numbers = true,
@@ -41,8 +41,8 @@ Examples:
   residual train
   residual train --data folder:pets --model resnet18 --epochs 30
   residual train --recipe cifar-paper --data cifar10:DIR
-  residual train --data folder:pets --model resnet18 --init resnet18.pth --replace-head \\
-      --freeze-until layer4 --learning-rate 0.01
+  residual train --data folder:pets --recipe fine-tune --init resnet18.pth --replace-head \\
+      --freeze-until layer4
   residual train --resume runs/faces-cifar_resnet8-1 --epochs 20
   residual train --data folder:pets --lr-find
   residual train --data folder:pets --dry-run
@@ -53,7 +53,8 @@ Without val and test, or without all three (pets/cat/1.png), a fifth of each cla
 validation, always the same pictures."
 )]
 pub(crate) struct Args {
-    /// The network: a name (`residual summary --list`) or a TOML file that describes one.
+    /// The network: a name (`residual summary --list`) or a TOML file that describes one [default: that of
+    /// --init, if the file shows it, or the recipe's].
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// The pictures: faces, cifar10:DIR, cifar100:DIR, fer2013:PATH, folder:DIR or idx:DIR.
@@ -301,12 +302,16 @@ impl Args {
             config.data = context.settings.locate(data.clone());
         }
         if let Some(weights) = &self.init {
-            config.init = Some(InitConfig {
+            let init = InitConfig {
                 weights: weights.clone(),
                 rename: self.rename.clone(),
                 replace_head: self.replace_head,
                 allow_partial: self.allow_partial,
-            });
+            };
+            if self.model.is_none() && self.config.is_none() {
+                config.model = init.network()?.map_or(config.model, ModelSpec::from);
+            }
+            config.init = Some(init);
         }
         config.freeze_until = self.freeze_until.clone().or(config.freeze_until);
         if let Some(epochs) = self.epochs {
