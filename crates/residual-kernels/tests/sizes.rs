@@ -202,6 +202,9 @@ fn empty_operands_cost_nothing_whatever_the_other_axes_are() {
     let geometry = Conv2dGeometry::new(1 << 30, 1);
     let (x, weight) = (Tensor::<f32>::zeros([0, 1, 1 << 30, 1]), Tensor::zeros([0, 1, 1 << 30, 1]));
     assert_eq!(**conv2d::forward(&x, &weight, &geometry).unwrap().shape(), [0, 0, 1, 1]);
+
+    let nothing = shape([0, 0, 1, 1]);
+    check_convolution::<f32>(&Conv2dGeometry::new(1, 1).groups(usize::MAX), &nothing, &nothing);
 }
 
 /// A part of the gradient for each of 2²⁰ phases would take gigabytes; one of them has a tap.

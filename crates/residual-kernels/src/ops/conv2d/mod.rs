@@ -404,13 +404,18 @@ pub(crate) fn choose<T: Float>(
     cost: impl FnOnce(&Conv2dShape, &Isa<T>) -> Algorithm,
 ) -> Result<Algorithm> {
     let preferred = Algorithm::preferred()?.filter(|algorithm| algorithm.check(shape).is_ok());
-    if [shape.x(), shape.weight(), shape.y()].iter().any(|operand| operand.elements() == 0) {
-        // Nothing is computed, however large the other axes are.
+    if is_empty(shape) {
         return Ok(Algorithm::Im2col);
     }
     let cheapest = cost(shape, isa::active()?);
     let able = if cheapest.check(shape).is_ok() { cheapest } else { Algorithm::Im2col };
     Ok(preferred.unwrap_or(able))
+}
+
+/// Whether nothing is computed. The other axes, and the groups, may then be larger than a cost can be worked
+/// out for.
+fn is_empty(shape: &Conv2dShape) -> bool {
+    [shape.x(), shape.weight(), shape.y()].iter().any(|operand| operand.elements() == 0)
 }
 
 /// Resolves the geometry, and holds the gradient of the output against it.

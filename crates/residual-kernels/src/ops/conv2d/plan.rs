@@ -14,6 +14,7 @@ use super::{
     cost,
     epilogue::Epilogue,
     grouped::Grouped,
+    is_empty,
     source::Source,
     winograd::{TileSize, Winograd, WinogradGradient},
 };
@@ -308,6 +309,8 @@ impl<T: Float> PackedConv2d<T> {
     }
 }
 
+// What is large of the above, as compiled here.
+
 #[compiled_here]
 fn plan_of<T: Float>(shape: &Conv2dShape, algorithm: Algorithm) -> Result<Plan<T>> {
     Ok(Plan::forward(shape, algorithm, false, Caches::detected(), isa::active()?))
@@ -326,6 +329,9 @@ fn run<T: Float>(packed: &PackedConv2d<T>, x: &[T], y: &mut [T], epilogue: &Epil
 /// The algorithm that suits the shape best when its weight is packed once and used many times.
 fn choose_packed<T: Float>(shape: &Conv2dShape) -> Result<Algorithm> {
     let preferred = Algorithm::preferred()?.filter(|algorithm| check_packed(*algorithm, shape).is_ok());
+    if is_empty(shape) {
+        return Ok(Algorithm::Blocked);
+    }
     let isa = isa::active::<T>()?;
     Ok(preferred.unwrap_or_else(|| cost::forward_packed(shape, isa)))
 }
