@@ -68,7 +68,9 @@ impl Picture {
         let pixels = if stored == channels {
             samples
         } else {
-            samples.chunks_exact(stored).flat_map(|pixel| &pixel[..channels]).copied().collect()
+            let mut pixels = Vec::with_capacity(height * width * channels);
+            samples.chunks_exact(stored).for_each(|pixel| pixels.extend_from_slice(&pixel[..channels]));
+            pixels
         };
         Self::new(ImageShape::new(channels, height, width), pixels).map_err(|error| error.to_string())
     }

@@ -1,5 +1,5 @@
-//! The loops that optimizers and averages make over the numbers of a parameter at each step. They are as fast
-//! as this crate is compiled, whoever trains with it.
+//! The loops of optimizers and averages over the numbers of a parameter. They are compiled in this crate, so that
+//! they are fast also in a program that is not optimised itself.
 
 use residual_macros::compiled_here;
 use residual_tensor::Float;
@@ -28,7 +28,7 @@ pub(crate) fn squares<T: Float>(x: &[T]) -> f64 {
     x.iter().map(|&x| Float::to_f64(x).powi(2)).sum()
 }
 
-/// Whether no number is infinite or none. Blocks are looked at as a whole: an answer for each number would keep
+/// Whether all numbers are finite. Blocks are looked at as a whole: an answer for each number would keep
 /// the processor from looking at many at once.
 #[compiled_here]
 pub(crate) fn are_finite<T: Float>(x: &[T]) -> bool {

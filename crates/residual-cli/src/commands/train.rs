@@ -54,7 +54,7 @@ validation, always the same pictures."
 )]
 pub(crate) struct Args {
     /// The network: a name (`residual summary --list`) or a TOML file that describes one [default: that of
-    /// --init, if the file shows it, or the recipe's].
+    /// --config; else that of --init, if the file shows it; else the recipe's].
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// The pictures: faces, cifar10:DIR, cifar100:DIR, fer2013:PATH, folder:DIR or idx:DIR.

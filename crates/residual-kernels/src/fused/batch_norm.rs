@@ -11,7 +11,7 @@ use crate::{
     BatchStatistics, KernelError, Result,
     ops::batch_norm::{
         Normalizer, check, check_backward, check_count,
-        pass::{Affine, Gate},
+        pass::{Affine, Gate, differentiate, differentiate_beside},
         require_two, statistics, vector,
     },
 };
@@ -199,12 +199,12 @@ impl<T: Float> Fused<T> {
         let gradient = normalizer.gradient(gamma.as_slice(), [&dgamma, &dbeta], *count);
         let (dx, addend) = match followed {
             Followed::Nothing | Followed::Relu => {
-                gradient.apply(x.as_slice(), gate, dy.as_mut_slice())?;
+                differentiate(&gradient, x.as_slice(), gate, dy.as_mut_slice())?;
                 (dy, None)
             }
             Followed::Addend | Followed::AddendAndRelu(_) => {
                 let mut dx = Tensor::try_unfilled(x.shape(), Layout::ChannelsLast)?;
-                gradient.apply_beside(x.as_slice(), y, dy.as_mut_slice(), dx.as_mut_slice())?;
+                differentiate_beside(&gradient, x.as_slice(), y, dy.as_mut_slice(), dx.as_mut_slice())?;
                 (dx, Some(dy))
             }
         };

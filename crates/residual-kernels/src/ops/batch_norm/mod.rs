@@ -15,7 +15,7 @@ mod reduce;
 use residual_tensor::{Float, IntoView, Layout, Shape, Tensor, TensorView};
 
 use crate::{KernelError, Result};
-use pass::{Affine, Gate, Gradient};
+use pass::{Affine, Gate, Gradient, differentiate};
 
 /// Mean and variance of each channel over a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,7 +92,7 @@ pub fn backward_train<'a, T: Float>(
     let normalizer = Normalizer::of_batch(statistics, eps);
     let [dgamma, dbeta] = normalizer.parameter_gradients(x.as_slice(), dx.as_slice(), Gate::Open)?;
     let gradient = normalizer.gradient(gamma.as_slice(), [&dgamma, &dbeta], statistics.count);
-    gradient.apply(x.as_slice(), Gate::Open, dx.as_mut_slice())?;
+    differentiate(&gradient, x.as_slice(), Gate::Open, dx.as_mut_slice())?;
     Ok((dx, vector(&dgamma)?, vector(&dbeta)?))
 }
 

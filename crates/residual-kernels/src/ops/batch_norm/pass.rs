@@ -155,26 +155,19 @@ impl<T: Float> Gradient<T> {
         let [scale, centre, slope, shift] = repeated(channels, f);
         Self { scale, distance: Affine { centre, scale: slope, shift } }
     }
-
-    /// Turns dy into dx.
-    ///
-    /// # Errors
-    /// As [`InstructionSet::active`].
-    pub(crate) fn apply(&self, x: &[T], gate: Gate<'_, T>, dy: &mut [T]) -> Result<()> {
-        differentiate(self, x, gate, dy)
-    }
-
-    /// Writes dx to new memory, and leaves in dy what a ReLU with output `y` let through.
-    ///
-    /// # Errors
-    /// As [`InstructionSet::active`].
-    pub(crate) fn apply_beside(&self, x: &[T], y: Option<&[T]>, dy: &mut [T], dx: &mut [T]) -> Result<()> {
-        differentiate_beside(self, x, y, dy, dx)
-    }
 }
 
+/// Turns dy into dx.
+///
+/// # Errors
+/// As [`InstructionSet::active`].
 #[compiled_here]
-fn differentiate<T: Float>(gradient: &Gradient<T>, x: &[T], gate: Gate<'_, T>, dy: &mut [T]) -> Result<()> {
+pub(crate) fn differentiate<T: Float>(
+    gradient: &Gradient<T>,
+    x: &[T],
+    gate: Gate<'_, T>,
+    dy: &mut [T],
+) -> Result<()> {
     let set = InstructionSet::active()?;
     for_each_run(dy, run_of(gradient.scale.len()), |run, dy| {
         let (x, forward) = (&x[run.clone()], &gradient.distance);
@@ -220,8 +213,12 @@ impl<T: Float, const GATE: u8> Loop for Differentiate<'_, T, GATE> {
     }
 }
 
+/// Writes dx to new memory, and leaves in dy what a ReLU with output `y` let through.
+///
+/// # Errors
+/// As [`InstructionSet::active`].
 #[compiled_here]
-fn differentiate_beside<T: Float>(
+pub(crate) fn differentiate_beside<T: Float>(
     gradient: &Gradient<T>,
     x: &[T],
     y: Option<&[T]>,
