@@ -41,6 +41,15 @@ pub enum ReportError {
         /// What the system says.
         source: io::Error,
     },
+    /// A training that was kept was begun with another setting.
+    #[error(
+        "{} was begun with other pictures, another seed or another length; write to another folder, or delete this one",
+        .path.display()
+    )]
+    OtherTraining {
+        /// Its checkpoint.
+        path: PathBuf,
+    },
     /// A drawing or the page could not be made.
     #[error("cannot make the report: {reason}")]
     Drawing {

@@ -72,7 +72,7 @@ impl FitConfig {
     /// # Panics
     /// Never: every configuration can be written as TOML.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a configuration of strings, numbers and tables")
+        RunConfig::to_toml(self)
     }
 
     /// # Errors
@@ -107,15 +107,16 @@ pub trait RunConfig: Clone + Serialize + DeserializeOwned + Send {
     fn fit(&self) -> FitConfig;
 
     /// All of it as a file.
-    fn to_toml(&self) -> String;
+    ///
+    /// # Panics
+    /// If it cannot be written as TOML.
+    fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration of strings, numbers and tables")
+    }
 }
 
 impl RunConfig for FitConfig {
     fn fit(&self) -> FitConfig {
         self.clone()
-    }
-
-    fn to_toml(&self) -> String {
-        self.to_toml()
     }
 }

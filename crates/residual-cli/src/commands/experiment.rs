@@ -26,7 +26,8 @@ Examples:
   residual experiment degradation --full --data cifar10:DIR --out degradation
 
 Without a name, the experiments are listed. Each leaves report.html, its drawings as SVG and its tables as
-CSV. The same command gives the same numbers, but for times.")]
+CSV. The same command gives the same numbers, but for times. With --full, what has been trained is kept in
+DIR/trainings until the page is complete: after an interruption, the same command goes on from there.")]
 pub(crate) struct Args {
     /// The experiment [default: list them].
     #[arg(value_name = "NAME")]
@@ -62,20 +63,26 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
             names.join(", ")
         ))
     })?;
+    let folder = args.out.unwrap_or_else(|| Path::new("experiments").join(experiment.name));
+    // Better now than after hours.
+    fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+    let trainings = args.full.then(|| folder.join("trainings"));
     let setting = Setting {
         effort: if args.full { Effort::Full } else { Effort::Quick },
         data: args.data.map_or_else(DataSpec::default, |data| context.settings.locate(data)),
         seed: args.seed,
+        trainings: trainings.clone(),
     };
-    let folder = args.out.unwrap_or_else(|| Path::new("experiments").join(experiment.name));
-    // Better now than after hours.
-    fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
     let started = Instant::now();
     let mut watch =
         |what: &str| note(format_args!("{:>8}  {what}", duration(started.elapsed().as_secs_f64())));
     let findings = experiment.run(&setting, &mut watch).map_err(Box::new)?;
     let seconds = started.elapsed().as_secs_f64();
     findings.write(experiment, &setting, seconds, &folder).map_err(Box::new)?;
+    if let Some(trainings) = trainings.filter(|trainings| trainings.exists()) {
+        // They were for going on; the page says what they gave.
+        fs::remove_dir_all(&trainings).map_err(|source| Error::Write { path: trainings, source })?;
+    }
 
     let page = folder.join("report.html");
     if context.json {

@@ -58,7 +58,7 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
     let mut learned = Vec::new();
     for norm in [false, true] {
         for rate in RATES {
-            watch(&format!("{}, learning rate {rate}", name(norm)));
+            let training = format!("{}, learning rate {rate}", name(norm));
             let config = StackConfig {
                 input_channels: school.channels(),
                 classes: school.classes(),
@@ -69,7 +69,7 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
                 gain: 1.0,
             };
             let net = config.build(&mut Generator::new(setting.seed).split("init"))?;
-            learned.push((norm, rate, school.teach(net, &course(rate), setting.seed)?));
+            learned.push((norm, rate, school.teach(&training, net, &course(rate), setting.seed, watch)?));
         }
     }
     let depth = 2 + 6 * setting.effort.pick(2, 3);

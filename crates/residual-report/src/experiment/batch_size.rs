@@ -44,7 +44,7 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
     for norm in [true, false] {
         for batch in batches {
             let arm = if norm { "with" } else { "without" };
-            watch(&format!("batches of {batch}, {arm} batch normalization"));
+            let training = format!("batches of {batch}, {arm} batch normalization");
             let config = StackConfig {
                 input_channels: school.channels(),
                 classes: school.classes(),
@@ -56,7 +56,11 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
             };
             let net = config.build(&mut Generator::new(setting.seed).split("init"))?;
             let course = course(batch, norm, epochs);
-            errors.push((norm, batch, school.teach(net, &course, setting.seed)?.errors(&school)));
+            errors.push((
+                norm,
+                batch,
+                school.teach(&training, net, &course, setting.seed, watch)?.errors(&school),
+            ));
         }
     }
     findings.method(format!(

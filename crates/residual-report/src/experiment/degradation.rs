@@ -70,14 +70,14 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
     let (images, _) = school.batch(0, 256.min(school.test_pictures()))?;
 
     let mut arms = Vec::new();
-    for residual in [false, true] {
-        for &depth in depths {
+    for &depth in depths {
+        for residual in [false, true] {
             let family = if residual { "cifar_resnet" } else { "cifar_plain" };
-            watch(&format!("{family}{depth}"));
-            let config = NetworkConfig::named(&format!("{family}{depth}"))?;
+            let network = format!("{family}{depth}");
+            let config = NetworkConfig::named(&network)?;
             let config = config.classes(school.classes()).input_channels(school.channels());
             let net = config.build::<f32>(&mut Generator::new(setting.seed).split("init"))?;
-            let learned = school.teach(net, &course, setting.seed)?;
+            let learned = school.teach(&network, net, &course, setting.seed, watch)?;
             let responses = responses(learned.net(), &images)?;
             arms.push(Arm { residual, depth, learned, responses });
         }

@@ -71,14 +71,19 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
     let begins_as_shortcut = setting.effort == Effort::Quick;
     let mut arms = Vec::new();
     for (network, name) in ARMS {
-        watch(name);
+        watch(&format!("{name}, a step"));
         let mut config =
             NetworkConfig::named(network)?.classes(school.classes()).input_channels(school.channels());
         config.zero_init_residual = begins_as_shortcut && config.residual;
         let net = config.build::<f32>(&mut Generator::new(setting.seed).split("init"))?;
         let costs = [cost(&net, &school, batch, false)?, cost(&net, &school, batch, true)?];
         let parameters = net.parameter_count();
-        arms.push(Arm { name, parameters, learned: school.teach(net, &course, setting.seed)?, costs });
+        arms.push(Arm {
+            name,
+            parameters,
+            learned: school.teach(name, net, &course, setting.seed, watch)?,
+            costs,
+        });
     }
 
     let mut findings = Findings::default();

@@ -1,26 +1,31 @@
 //! How experiments train: pictures brought to one size and kept in memory, and a schedule that is the
-//! paper's on another scale (He et al. 2015, section 4.2). The loop is the trainer of `residual-train`.
+//! paper's on another scale (He et al. 2015, section 4.2). The loop is the trainer of `residual-train`, and
+//! so is the way in which a training that takes hours is kept, and goes on after an interruption.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, path::PathBuf, sync::Arc};
 
 use residual_data::{
-    Augment, Corrupt, Dataset, ImageShape, InMemory, Pictures, Preprocess, Split, Standardise,
+    Augment, Corrupt, DataSpec, Dataset, ImageShape, InMemory, Pictures, Preprocess, Split, Standardise,
 };
 use residual_tensor::{Generator, Layout, Tensor};
 use residual_train::{
-    CrossEntropy, Decay, EpochRecord, FitConfig, OptimizerConfig, Schedule, Span, TrainError, Trainable,
-    Trainer,
+    Checkpoint, CrossEntropy, Decay, EpochRecord, FitConfig, Observer, OptimizerConfig, RunConfig, RunFolder,
+    Schedule, Span, TrainError, Trainable, Trainer,
 };
+use serde::{Deserialize, Serialize};
 
-use crate::{Result, numbers::percent};
+use crate::{ReportError, Result, numbers::percent};
 
-use super::{Findings, Setting};
+use super::{Findings, Setting, Watch};
 
 /// Pictures to learn from, and pictures to be tested on.
 pub(super) struct School {
     train: Arc<InMemory>,
     test: Arc<InMemory>,
     preprocess: Preprocess,
+    data: DataSpec,
+    /// Where trainings are kept, if they are.
+    trainings: Option<PathBuf>,
     /// How many networks have been trained, and how many of them diverged.
     taught: Cell<usize>,
     diverged: Cell<usize>,
@@ -53,7 +58,9 @@ impl School {
         let shape = train.shape().expect("pictures of one size");
         let preprocess = Preprocess::new(shape).fit(&train, Standardise::Channel, train.len())?;
         let (train, test) = (Arc::new(train), Arc::new(test));
-        Ok(Self { train, test, preprocess, taught: Cell::new(0), diverged: Cell::new(0) })
+        let (data, trainings) = (setting.data.clone(), setting.trainings.clone());
+        let (taught, diverged) = (Cell::new(0), Cell::new(0));
+        Ok(Self { train, test, preprocess, data, trainings, taught, diverged })
     }
 
     pub(super) fn channels(&self) -> usize {
@@ -107,17 +114,38 @@ impl School {
     }
 
     /// Trains a network, and tests it after every epoch. One whose loss becomes infinite has learnt as far as
-    /// that.
-    pub(super) fn teach<N: Trainable<f32>>(&self, net: N, course: &Course, seed: u64) -> Result<Learned<N>> {
+    /// that. Where trainings are kept, this one goes on from what is there of its `name`.
+    pub(super) fn teach<N: Trainable<f32>>(
+        &self,
+        name: &str,
+        net: N,
+        course: &Course,
+        seed: u64,
+        watch: Watch<'_>,
+    ) -> Result<Learned<N>> {
+        watch(name);
         let pictures = |set: &Arc<InMemory>| Pictures::new(set.clone(), self.preprocess.clone());
         let mut train = pictures(&self.train)?;
         if course.varied {
             train = train.varied(Augment::CIFAR.transforms(&self.preprocess))?;
         }
-        let trainer =
-            Trainer::of(net, train, pictures(&self.test)?, CrossEntropy::default(), course.config(seed));
-        let mut trainer = trainer?;
-        let diverged = match trainer.fit(None, &mut (), &false.into()) {
+        let lesson = Lesson { data: self.data.clone(), pictures: self.described(), fit: course.config(seed) };
+        let folder = self.folder(name)?;
+        let checkpoint = match folder.as_ref().map(RunFolder::last).filter(|last| last.exists()) {
+            Some(last) => {
+                let kept = Checkpoint::restore(&last, net)?;
+                if kept.training.config != lesson {
+                    return Err(ReportError::OtherTraining { path: last });
+                }
+                kept
+            }
+            None => Checkpoint::new(net, lesson),
+        };
+        let mut trainer =
+            Trainer::going_on(checkpoint, train, pictures(&self.test)?, CrossEntropy::default())?;
+        // Minutes pass with one network, or hours.
+        let mut told = Epochs { name, each: folder.is_some(), of: trainer.length().epochs(), watch };
+        let diverged = match trainer.fit(folder.as_ref(), &mut told, &false.into()) {
             Ok(_) => false,
             Err(TrainError::Diverged { .. }) => true,
             Err(error) => return Err(error.into()),
@@ -125,6 +153,53 @@ impl School {
         self.taught.set(self.taught.get() + 1);
         self.diverged.set(self.diverged.get() + usize::from(diverged));
         Ok(Learned { trainer, diverged })
+    }
+
+    /// The folder of the training of this name, if trainings are kept.
+    fn folder(&self, name: &str) -> Result<Option<RunFolder>> {
+        let Some(trainings) = &self.trainings else { return Ok(None) };
+        let words =
+            name.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').filter(|word| !word.is_empty());
+        let path = trainings.join(words.collect::<Vec<_>>().join("-"));
+        std::fs::create_dir_all(&path).map_err(|source| ReportError::Write { path: path.clone(), source })?;
+        Ok(Some(RunFolder::open(path)))
+    }
+}
+
+/// Says after each epoch how far a training is, where that is worth a line.
+struct Epochs<'a> {
+    name: &'a str,
+    each: bool,
+    of: u64,
+    watch: Watch<'a>,
+}
+
+impl Observer for Epochs<'_> {
+    fn epoch(&mut self, record: &EpochRecord, _is_best: bool) {
+        let errors = [record.train_accuracy, record.val_accuracy].map(|accuracy| percent(1.0 - accuracy));
+        let [train, test] = errors;
+        if self.each {
+            let Self { name, of, .. } = self;
+            let epoch = record.epoch;
+            (self.watch)(&format!(
+                "{name}, epoch {epoch} of {of}: training error {train}, test error {test}"
+            ));
+        }
+    }
+}
+
+/// All that decides about a training beside its network: only with the same can a kept one go on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Lesson {
+    data: DataSpec,
+    /// How many of them, of which size.
+    pictures: String,
+    fit: FitConfig,
+}
+
+impl RunConfig for Lesson {
+    fn fit(&self) -> FitConfig {
+        self.fit.clone()
     }
 }
 
@@ -158,7 +233,7 @@ impl Course {
 
 /// A network that has been trained.
 pub(super) struct Learned<N> {
-    trainer: Trainer<f32, N, Pictures, FitConfig>,
+    trainer: Trainer<f32, N, Pictures, Lesson>,
     /// Whether its loss became infinite.
     pub(super) diverged: bool,
 }
@@ -209,41 +284,77 @@ fn in_memory(pictures: &dyn Dataset, count: usize, shape: ImageShape, seed: u64)
 
 #[cfg(test)]
 mod tests {
-    use residual_data::DataSpec;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
     use crate::experiment::stack::StackConfig;
 
+    const CONFIG: StackConfig = StackConfig {
+        input_channels: 1,
+        classes: 7,
+        widths: Vec::new(),
+        blocks: 1,
+        norm: true,
+        residual: true,
+        gain: 1.0,
+    };
+    const COURSE: Course = Course { epochs: 4.0, batch: 14, rate: 0.05, warm_up: false, varied: false };
+
+    fn school(trainings: Option<PathBuf>) -> School {
+        let data = "faces:train=70,test=28".parse::<DataSpec>().unwrap();
+        School::open(&Setting { data, trainings, ..Setting::default() }, [56, 28], 12).unwrap()
+    }
+
+    fn learn(
+        school: &School,
+        norm: bool,
+        gain: f64,
+        course: &Course,
+        watch: Watch<'_>,
+    ) -> Result<Learned<impl Trainable<f32> + use<>>> {
+        let config = StackConfig { widths: vec![8], norm, gain, ..CONFIG };
+        let net = config.build(&mut Generator::new(0)).unwrap();
+        school.teach("a small network", net, course, 0, watch)
+    }
+
     #[test]
     fn a_small_network_learns_and_a_wild_one_is_taken_for_guessing() {
-        let setting =
-            Setting { data: "faces:train=70,test=28".parse::<DataSpec>().unwrap(), ..Setting::default() };
-        let school = School::open(&setting, [56, 28], 12).unwrap();
+        let school = school(None);
         assert_eq!((school.channels(), school.classes(), school.train.len()), (1, 7, 56));
-        let config = StackConfig {
-            input_channels: 1,
-            classes: 7,
-            widths: vec![8],
-            blocks: 1,
-            norm: true,
-            residual: true,
-            gain: 1.0,
-        };
-        let course = Course { epochs: 4.0, batch: 14, rate: 0.05, warm_up: false, varied: false };
-        let learn = |config: &StackConfig, course: &Course| {
-            let net = config.build(&mut Generator::new(0)).unwrap();
-            school.teach(net, course, 0).unwrap()
-        };
-        let learned = learn(&config, &course);
+        let learned = learn(&school, true, 1.0, &COURSE, &mut |_| ()).unwrap();
         assert_eq!(learned.history().len(), 4);
         assert!(learned.history()[3].train_loss < learned.history()[0].train_loss);
 
-        let wild = StackConfig { norm: false, gain: 1e6, ..config };
-        let wild = learn(&wild, &Course { rate: 1e6, ..course });
+        let wild = learn(&school, false, 1e6, &Course { rate: 1e6, ..COURSE }, &mut |_| ()).unwrap();
         assert!(wild.diverged && wild.errors(&school) == [school.chance(); 2]);
         assert_eq!(wild.told_errors(&school), ["diverged"; 2]);
         let mut findings = Findings::default();
         school.tell_diverged(&mut findings);
         assert!(findings.statements[0].text.starts_with("Of 2 trainings, 1 diverged"));
+    }
+
+    #[test]
+    fn a_training_that_is_kept_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = || school(Some(folder.path().to_owned()));
+        // As if the program were killed when the third epoch ends.
+        let mut interrupt = |line: &str| assert!(!line.contains("epoch 3"), "interrupted");
+        let interrupted = AssertUnwindSafe(|| learn(&kept(), true, 1.0, &COURSE, &mut interrupt).map(drop));
+        assert!(catch_unwind(interrupted).is_err());
+        let mut lines = Vec::new();
+        let learned = learn(&kept(), true, 1.0, &COURSE, &mut |line| lines.push(line.to_owned())).unwrap();
+        assert!(lines[1].starts_with("a small network, epoch 3 of 4: training error "), "{lines:?}");
+        let whole = learn(&school(None), true, 1.0, &COURSE, &mut |_| ()).unwrap();
+        let results = |learned: &[EpochRecord]| {
+            learned.iter().map(|record| (record.train_loss, record.val_loss)).collect::<Vec<_>>()
+        };
+        assert_eq!(results(learned.history()), results(whole.history()));
+        // What is complete is not trained again, and what is another training is not taken for it.
+        let mut lines = 0;
+        learn(&kept(), true, 1.0, &COURSE, &mut |_| lines += 1).unwrap();
+        assert_eq!(lines, 1);
+        let longer = learn(&kept(), true, 1.0, &Course { epochs: 5.0, ..COURSE }, &mut |_| ());
+        let refused = longer.map(drop).unwrap_err().to_string();
+        assert!(refused.contains("a-small-network") && refused.contains("another length"), "{refused}");
     }
 }

@@ -17,6 +17,8 @@ mod learning;
 mod shortcuts;
 mod stack;
 
+use std::path::PathBuf;
+
 use residual_data::DataSpec;
 use serde::Serialize;
 
@@ -62,6 +64,9 @@ pub struct Setting {
     pub data: DataSpec,
     /// What weights and the order of pictures follow from.
     pub seed: u64,
+    /// The folder in which each training is kept, if any: an experiment that was interrupted and is run again
+    /// with the same setting goes on from there, and ends with the same numbers.
+    pub trainings: Option<PathBuf>,
 }
 
 /// Is told what an experiment is doing.

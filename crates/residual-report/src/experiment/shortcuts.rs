@@ -64,14 +64,14 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
     ];
     for seed in setting.seed..setting.seed + seeds {
         for arm in &mut arms {
-            watch(&format!("{}, seed {seed}", arm.name));
+            let training = format!("{}, seed {seed}", arm.name);
             let mut config = NetworkConfig::named(&format!("cifar_resnet{depth}"))?;
             (config.residual, config.shortcut) =
                 (arm.shortcut.is_some(), arm.shortcut.unwrap_or(ShortcutKind::A));
             let config = config.classes(school.classes()).input_channels(school.channels());
             let net = config.build::<f32>(&mut Generator::new(seed).split("init"))?;
             arm.parameters = net.parameter_count();
-            arm.errors.push(school.teach(net, &course, seed)?.errors(&school));
+            arm.errors.push(school.teach(&training, net, &course, seed, watch)?.errors(&school));
         }
     }
 
