@@ -27,7 +27,7 @@ use crate::{
     settings::Settings,
 };
 
-const TELLING: &str = "How it is told";
+const OUTPUT: &str = "Output";
 
 /// Train, evaluate and use residual networks.
 #[derive(Parser)]
@@ -35,30 +35,29 @@ const TELLING: &str = "How it is told";
 #[command(after_help = "\
 Begin with `residual train`: it needs no data and no options.
 
-Defaults for threads, color, the folder of runs and the folder of data sets can be set: by options, in the
-environment (RESIDUAL_THREADS, RESIDUAL_COLOR, RESIDUAL_RUNS, RESIDUAL_DATA), in residual.toml here, and in
-residual/config.toml in your folder for settings, such as ~/.config (or the file that RESIDUAL_CONFIG names),
-in this order.")]
+Options override environment variables (RESIDUAL_THREADS, RESIDUAL_COLOR, RESIDUAL_RUNS, RESIDUAL_DATA), \
+which override residual.toml in the current folder, which overrides residual/config.toml in your folder for \
+settings, such as ~/.config (RESIDUAL_CONFIG names another file).")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
     /// Print one JSON object instead of tables; progress goes to standard error.
-    #[arg(long, global = true, help_heading = TELLING)]
+    #[arg(long, global = true, help_heading = OUTPUT)]
     json: bool,
-    /// Tell no more than the result, warnings and errors.
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = TELLING)]
+    /// Print only the result, warnings and errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = OUTPUT)]
     quiet: bool,
-    /// Tell what the libraries decide; twice: everything (RESIDUAL_LOG chooses, as in
+    /// Print messages of the libraries; -vv: all of them (RESIDUAL_LOG chooses, as in
     /// residual_weights=trace).
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = TELLING)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = OUTPUT)]
     verbose: u8,
     /// When to color [default: auto: on a terminal, unless NO_COLOR is set].
-    #[arg(long, global = true, value_name = "WHEN", help_heading = TELLING)]
+    #[arg(long, global = true, value_name = "WHEN", help_heading = OUTPUT)]
     color: Option<Color>,
-    /// How to tell progress, on standard error [default: bar].
-    #[arg(long, global = true, value_name = "HOW", help_heading = TELLING)]
+    /// How to report progress on standard error [default: bar].
+    #[arg(long, global = true, value_name = "HOW", help_heading = OUTPUT)]
     progress: Option<Progress>,
-    /// Threads that compute [default: all cores]. Results do not depend on it.
+    /// Number of threads [default: all cores]. Results do not depend on it.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
 }

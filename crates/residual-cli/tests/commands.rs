@@ -105,9 +105,16 @@ fn a_run_that_goes_on_does_as_its_edited_configuration_says() {
     assert!(refused.contains("seed was 0 when the run began, and cannot become 4"), "{refused}");
     edit("seed = 4", "seed = 0");
     edit("learning_rate = 0.1", "learning_rate = 0.025");
-    place.succeeds("train --resume run --epochs 4");
+    place.succeeds("train --resume run --epochs 4 --patience 9");
     let text = fs::read_to_string(&config).unwrap();
     assert!(text.contains("learning_rate = 0.025") && text.contains("4 epochs"), "{text}");
+    // What is deleted does not come back from the checkpoint.
+    assert!(place.succeeds("train --resume run --print-config").contains("patience = 9"));
+    edit("patience = 9\n", "");
+    assert!(!place.succeeds("train --resume run --print-config").contains("patience"));
+    // The best checkpoint is not the one to go on from.
+    let best = place.fails("train --resume run/best.safetensors", 2);
+    assert!(best.contains("goes on from run/last.safetensors"), "{best}");
 }
 
 #[test]
@@ -145,6 +152,11 @@ fn a_network_is_fine_tuned_on_other_classes() {
     let unnamed = format!("{tune} {init} --out unnamed").replace("--model tiny.toml ", "");
     place.succeeds(&unnamed);
     assert!(weights("unnamed/last.safetensors").iter().eq(tuned.iter()));
+
+    // So it does if a file of settings says nothing about that.
+    fs::write(place.path("settings.toml"), "seed = 0\n").unwrap();
+    place.succeeds(&unnamed.replace("--out unnamed", "--config settings.toml --out configured"));
+    assert!(weights("configured/last.safetensors").iter().eq(tuned.iter()));
 
     place.succeeds("train --config tuned/config.toml --out again");
     let again = weights("again/last.safetensors");

@@ -58,6 +58,14 @@ fn an_experiment_leaves_a_page_with_its_drawings_and_tables() {
     assert_eq!(table.lines().count(), 6);
     assert!(fs::read_to_string(place.path("bias/bias.svg")).unwrap().starts_with("<svg"));
 
+    // What else is in the folder stays there.
+    fs::create_dir(place.path("bias/trainings")).unwrap();
+    fs::write(place.path("bias/trainings/mine.txt"), "").unwrap();
+    place.succeeds("experiment bias --full --out bias");
+    assert!(place.path("bias/trainings/mine.txt").exists());
+    let few = place.fails("experiment gradients --data faces:train=14,test=0", 1);
+    assert!(few.contains("does not suit an experiment: 0 pictures"), "{few}");
+
     assert!(
         place
             .fails("experiment biass", 2)

@@ -57,13 +57,19 @@ impl Augment {
     /// # Errors
     /// [`DataError::Augment`] naming a number that makes no sense.
     pub fn check(&self) -> Result<()> {
-        let Self { resized_crop, rotation, erasing, color_jitter, .. } = *self;
+        let Self { resized_crop, rotation, erasing, cutout, color_jitter, .. } = *self;
         let [least, most] = resized_crop.unwrap_or([1.0, 1.0]);
         let ColorJitter { brightness, contrast, saturation, hue } = color_jitter;
         for (name, value, possible, range) in [
             ("resized_crop", least, 0.0 < least && least <= most && most <= 1.0, "two parts of 0 to 1"),
             ("rotation", rotation, (0.0..=180.0).contains(&rotation), "between 0 and 180 degrees"),
             ("erasing", erasing, (0.0..=1.0).contains(&erasing), "a probability of 0 to 1"),
+            (
+                "cutout",
+                cutout as f64,
+                cutout == 0 || erasing == 0.0,
+                "0 beside erasing: a picture has one hole",
+            ),
             ("color_jitter.brightness", brightness, is_reach(brightness), "between 0 and 10"),
             ("color_jitter.contrast", contrast, is_reach(contrast), "between 0 and 10"),
             ("color_jitter.saturation", saturation, is_reach(saturation), "between 0 and 10"),
@@ -135,11 +141,13 @@ mod tests {
         let transforms = all.transforms(&preprocess);
         assert_eq!(transforms[0], RandomResizedCrop::new(224, 224).into());
         assert_eq!(transforms.len(), 8);
+        let all = Augment { cutout: 0, ..all };
         assert!(all.check().is_ok());
         for bad in [
             Augment { resized_crop: Some([0.5, 0.1]), ..all },
             Augment { rotation: f64::NAN, ..all },
             Augment { erasing: 1.5, ..all },
+            Augment { cutout: 4, ..all },
             Augment { color_jitter: ColorJitter { saturation: -1.0, ..ColorJitter::default() }, ..all },
         ] {
             assert!(matches!(bad.check(), Err(DataError::Augment { .. })), "{bad:?}");

@@ -73,18 +73,19 @@ fn resize_channels<const CHANNELS: usize>(
         let between = across(&rows, pixels, row);
         return columns.along::<CHANNELS>(&between, from.width);
     }
-    // Only the rows that the result is made of.
-    let sources = rows.inputs();
+    // Only the rows that the result is made of. Where there are as many as before, those are the same rows, although
+    // taps reach their neighbours, with a weight of 0.
+    let as_high = from.height == to.size[0];
+    let sources = if as_high { to.rows.clone() } else { rows.inputs() };
     let pixels = &pixels[sources.start * row..sources.end * row];
-    let rows = rows.starting_at(sources.start);
     // What stays as wide as it was is left out, not multiplied by 1.
     let between = match from.width == to.size[1] && to.columns == (0..from.width) {
         true => Cow::Borrowed(pixels),
         false => Cow::Owned(columns.along::<CHANNELS>(pixels, from.width)),
     };
-    match from.height == to.size[0] {
+    match as_high {
         true => between.into_owned(),
-        false => across(&rows, &between, to.columns.len() * CHANNELS),
+        false => across(&rows.starting_at(sources.start), &between, to.columns.len() * CHANNELS),
     }
 }
 
@@ -303,7 +304,7 @@ mod tests {
     #[test]
     fn a_part_is_that_of_the_whole() {
         let picture = pillow::noise(3, 23, 37);
-        for (height, width) in [(9, 14), (50, 70), (5, 60)] {
+        for (height, width) in [(9, 14), (50, 70), (5, 60), (23, 60), (50, 37)] {
             let whole = picture.resize(height, width, Interpolation::Bicubic).unwrap();
             let part = Target { size: [height, width], rows: 2..5, columns: 3..13 };
             let part = picture.resize_part(part, Interpolation::Bicubic).unwrap();

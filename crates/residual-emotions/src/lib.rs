@@ -19,21 +19,23 @@
 //! **Not here.** Training (`residual train --recipe fer2013`), and who somebody is.
 //!
 //! ```no_run
-//! use residual_emotions::FaceFinder;
-//! use residual_model::Picture;
+//! use residual_emotions::{FaceFinder, Picture, classifier};
 //!
-//! let (finder, emotions) = (FaceFinder::new(), residual_emotions::classifier());
+//! let (finder, emotions) = (FaceFinder::new(), classifier());
 //! let photo = Picture::open("people.jpg")?;
 //! for face in finder.find(&photo) {
 //!     let [emotion] = &emotions.predict(&face.picture(&photo)?)?.top(1)[..] else { unreachable!("seven classes") };
 //!     println!("{face}: {} ({:.0} %)", emotion.class, 100.0 * emotion.probability);
 //! }
-//! # Ok::<(), residual_model::ModelError>(())
+//! # Ok::<(), residual_emotions::ModelError>(())
 //! ```
 #![forbid(unsafe_code)]
 
 mod finder;
 mod network;
+
+// What a program needs that depends on this crate alone.
+pub use residual_model::{Classifier, ModelError, Picture};
 
 pub use finder::{Face, FaceFinder};
 pub use network::{Card, Recall, VIEWS, classifier, weights};

@@ -61,9 +61,9 @@ impl Card {
     /// What the network learned from.
     pub const TRAINED_ON: &str = "FER2013's 28,709 training pictures";
     /// What it cannot do.
-    pub const LIMITS: &str = "It knows faces from the front, cut out as grey 48×48, with labels of which people \
-         agree on about two in three; and it sees expressions, which may be played, not what somebody feels. \
-         Not for decisions about people.";
+    pub const LIMITS: &str = "It works on faces from the front, cut out as grey 48×48, with labels on which people \
+         agree about two times in three. It classifies expressions, which may be posed; they do not show what a \
+         person feels. Not for decisions about people.";
 
     /// The card of the network that is part of this crate.
     pub fn new() -> Self {
@@ -88,7 +88,7 @@ impl fmt::Display for Card {
         let share = 100.0 * accuracy;
         write!(
             f,
-            "trained on {}; of {samples} others it gets {share:.1} % right ({}). {}",
+            "trained on {}; right for {share:.1} % of the {samples} pictures of its PublicTest ({}). {}",
             Self::TRAINED_ON,
             each.join(", "),
             Self::LIMITS

@@ -59,7 +59,7 @@ pub use residual_data::{Picture, Preprocess};
 pub use residual_tensor::Tensor;
 pub use spec::ModelSpec;
 pub use views::Views;
-pub use weights::{OPTIMIZER, TRAINING, fill, load_weights, take_training};
+pub use weights::{OPTIMIZER, TRAINING, fill, load_weights, take_training, weights_of};
 
 /// Result with this crate's error.
 pub type Result<T> = std::result::Result<T, ModelError>;

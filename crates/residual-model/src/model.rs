@@ -4,13 +4,12 @@
 use std::{collections::BTreeMap, path::Path};
 
 use residual_data::Preprocess;
-use residual_nn::{Module, Role};
 use residual_tensor::Float;
-use residual_weights::{Entry, Weights, onnx, safetensors};
+use residual_weights::{Weights, onnx, safetensors};
 use residual_zoo::Network;
 use serde::Serialize;
 
-use crate::{OpenOptions, Result, onnx_graph};
+use crate::{OpenOptions, Result, onnx_graph, weights_of};
 
 /// A network with its weights, the names of its classes and what is done to a picture before the
 /// network sees it.
@@ -50,15 +49,7 @@ impl<T: Float> Model<T> {
 
     /// The content of a file that holds the model.
     pub fn to_weights(&self) -> Weights {
-        let states = self.net.states().into_iter().map(|(path, state)| {
-            let value = state.value();
-            let entry = match state.role() {
-                Role::Counter => value.map(|count| count.to_f64() as i64).into(),
-                Role::Parameter | Role::Buffer => Entry::from_float(&value),
-            };
-            (path, entry)
-        });
-        let mut weights: Weights = states.collect();
+        let mut weights = weights_of(&self.net);
         weights.metadata = BTreeMap::from([
             ("format".to_owned(), FORMAT.to_owned()),
             ("model".to_owned(), json(self.net.config())),

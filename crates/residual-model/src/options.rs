@@ -62,6 +62,8 @@ pub struct Description {
     pub network: NetworkConfig,
     /// The names of its classes.
     pub classes: Vec<String>,
+    /// Whether the file or the options name the classes; else they have well-known names, or numbers.
+    pub has_class_names: bool,
     /// What is done to a picture before the network sees it, if that is known.
     pub preprocess: Option<Preprocess>,
     /// Whether the file says all of this. Else it is what its tensors show and the options say.
@@ -206,6 +208,8 @@ impl OpenOptions {
     fn complete(&self, identity: Identity, path: &Path) -> Result<Description> {
         let Identity { network, is_of_zoo, said } = identity;
         let is_said = said.is_some() && self.model.is_none();
+        let names_said = said.as_ref().is_some_and(|said| said.classes.len() == network.classes);
+        let has_class_names = self.classes.is_some() || names_said;
         let (classes, preprocess) = match said {
             Some(said) if said.classes.len() == network.classes => (said.classes, said.preprocess),
             _ if is_of_zoo => (class_names(&network), well_known(&network)),
@@ -217,7 +221,7 @@ impl OpenOptions {
             return Err(ModelError::Classes { path: path.into(), names, network });
         }
         let preprocess = self.preprocess(&network, preprocess)?;
-        Ok(Description { network, classes, preprocess, is_said })
+        Ok(Description { network, classes, has_class_names, preprocess, is_said })
     }
 
     /// The preprocessing that is known, with what the options say instead.
@@ -273,7 +277,13 @@ impl Description {
                 format!("{} names for {} classes", classes.len(), network.classes),
             ));
         }
-        Ok(Some(Self { network, classes, preprocess: Some(preprocess), is_said: true }))
+        Ok(Some(Self {
+            network,
+            classes,
+            has_class_names: true,
+            preprocess: Some(preprocess),
+            is_said: true,
+        }))
     }
 }
 

@@ -87,7 +87,8 @@ impl Views {
         }
         wider.input.height += 2 * margin;
         wider.input.width += 2 * margin;
-        let least = wider.input.height.min(wider.input.width);
+        // A square picture has to cover the longer side.
+        let least = wider.input.height.max(wider.input.width);
         wider.shorter_side = wider.shorter_side.map(|side| side.max(least));
         Ok(wider)
     }
@@ -245,6 +246,11 @@ mod tests {
         let preprocess = Preprocess { shorter_side: Some(50), ..Preprocess::new(ImageShape::new(1, 48, 48)) };
         let wider = Views::TenCrop { margin: 3 }.preprocess(&preprocess).unwrap();
         assert_eq!((wider.input.height, wider.shorter_side), (54, Some(54)));
+        let wide =
+            Preprocess { input: ImageShape::new(1, 48, 100), shorter_side: Some(100), ..preprocess.clone() };
+        let wider = Views::TenCrop { margin: 10 }.preprocess(&wide).unwrap();
+        wider.check().unwrap();
+        assert_eq!(wider.shorter_side, Some(120));
         let means = Preprocess { pixel_mean: Some(vec![0.5; 48 * 48]), ..preprocess.clone() };
         assert!(Views::TenCrop { margin: 3 }.preprocess(&means).is_err());
         for margin in [0, 1025, usize::MAX] {

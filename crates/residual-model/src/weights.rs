@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use residual_nn::{Module, State};
+use residual_nn::{Module, Role, State};
 use residual_tensor::Float;
 use residual_weights::{Entry, Mismatch, Weights};
 
@@ -19,6 +19,19 @@ pub fn take_training(weights: &mut Weights) -> (Weights, Option<String>) {
         weights.names().filter(|name| name.starts_with(OPTIMIZER)).map(str::to_owned).collect();
     let taken = |name: &String| Some((name[OPTIMIZER.len()..].to_owned(), weights.remove(name)?));
     (names.iter().filter_map(taken).collect(), weights.metadata.remove(TRAINING))
+}
+
+/// The states of a network as the tensors of a file: counters as 64-bit integers, as PyTorch has them.
+pub fn weights_of<T: Float>(net: &dyn Module<T>) -> Weights {
+    let states = net.states().into_iter().map(|(path, state)| {
+        let value = state.value();
+        let entry = match state.role() {
+            Role::Counter => value.map(|count| count.to_f64() as i64).into(),
+            Role::Parameter | Role::Buffer => Entry::from_float(&value),
+        };
+        (path, entry)
+    });
+    states.collect()
 }
 
 /// Puts weights into a network: all of them or, if they do not fit, none. Each is let go of as soon

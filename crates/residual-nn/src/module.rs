@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Builder, Graph, Node, Trace};
 
-/// Whether a forward pass learns or only uses what was learnt.
+/// Training or evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// Batch normalization uses the batch's statistics, and updates the running ones; where it is
-    /// [frozen](State::set_frozen), as in [`Eval`](Self::Eval).
+    /// Batch normalization uses the batch's statistics and updates the running ones; where it is
+    /// [frozen](State::set_frozen), it does as in [`Eval`](Self::Eval). Stochastic depth drops samples.
     Train,
-    /// Batch normalization uses the running statistics.
+    /// Batch normalization uses the running statistics, and stochastic depth does nothing.
     Eval,
 }
 
@@ -63,7 +63,7 @@ pub trait Module<T: Float>: Send + Sync {
         self.states().into_iter().filter(|(_, state)| state.role() == Role::Parameter).collect()
     }
 
-    /// The number of trainable numbers.
+    /// The number of elements of all parameters, frozen ones included.
     fn parameter_count(&self) -> usize {
         self.parameters().iter().map(|(_, state)| state.shape().elements()).sum()
     }

@@ -19,7 +19,7 @@ pub struct Layer {
     pub input: Shape,
     /// Shape of the output.
     pub output: Shape,
-    /// Trainable numbers of its own, not of its children.
+    /// Elements of its own parameters, not of its children's.
     pub parameters: usize,
     /// Multiplications, each with an addition, of convolutions and linear layers; the paper
     /// calls these FLOPs and does not count anything else.

@@ -41,6 +41,14 @@ pub enum ReportError {
         /// What the system says.
         source: io::Error,
     },
+    /// Pictures that no experiment can be made with.
+    #[error("{data} does not suit an experiment: {reason}")]
+    Pictures {
+        /// The data set.
+        data: String,
+        /// What it lacks, or has too much of.
+        reason: String,
+    },
     /// A training that was kept was begun with another setting.
     #[error(
         "{} was begun with other pictures, another seed or another length; write to another folder, or delete this one",

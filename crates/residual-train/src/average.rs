@@ -7,7 +7,10 @@ use residual_nn::{Module, Role, State};
 use residual_tensor::{Float, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, TrainError, slices::approach};
+use crate::{
+    Result, TrainError,
+    slices::{approach, are_finite},
+};
 
 /// How weights are averaged. A step moves the average towards the weights by a part of the difference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -85,10 +88,18 @@ impl<T: Float> Average<T> {
         &self.other
     }
 
-    /// Takes over saved tensors; what is missing stays as it is.
+    /// The path of one of them that holds an infinite value or none, if there is one.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.other.iter().find(|(_, tensor)| !are_finite(tensor.as_slice())).map(|(path, _)| path.clone())
+    }
+
+    /// Takes over saved tensors, in the layout of those whose place they take; what is missing stays as it is.
     pub(crate) fn restore(&mut self, saved: impl IntoIterator<Item = (String, Tensor<T>)>) {
-        self.other
-            .extend(saved.into_iter().filter(|(path, _)| self.other.contains_key(path)).collect::<Vec<_>>());
+        for (path, tensor) in saved {
+            if let Some(held) = self.other.get_mut(&path) {
+                *held = tensor.to_layout(held.layout());
+            }
+        }
     }
 
     /// Exchanges what the network holds with what it does not.

@@ -1,7 +1,7 @@
 //! A run as data: everything that decides about its result, in a TOML file. Nothing here opens a
 //! data set or builds a network.
 
-use std::{fmt, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use residual_data::{Augment, Corrupt, DataSpec, Dataset, ImageShape, Preprocess, Standardise};
 use residual_model::{ModelSpec, TomlError};
@@ -13,8 +13,8 @@ use crate::{
     RunConfig, Schedule, Span, TrainError,
 };
 
-/// Everything that a run follows from; with the same configuration and data, every run gives the
-/// same bits.
+/// Everything that a run follows from: with the same configuration, data, program and instruction set, every run
+/// gives the same bits, on any number of threads.
 ///
 /// ```
 /// use residual_train::{Recipe, TrainConfig};
@@ -49,7 +49,7 @@ pub struct TrainConfig {
     /// statistics from a part ("ghost batch norm", Hoffer et al. 2017).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
-    /// What first weights, order and variation of the pictures follow from.
+    /// The random seed: initial weights, order and augmentation of the pictures follow from it.
     pub seed: u64,
     /// Height and width that pictures are brought to. If absent, pictures of one size up to 96
     /// pixels are taken as they are, others are brought to the size that the network is made for.
@@ -66,8 +66,8 @@ pub struct TrainConfig {
     /// How training pictures grow to this size over the epochs, if they do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub progressive_resizing: Option<ProgressiveResizing>,
-    /// What is subtracted from pictures and divides them, measured on the training pictures; but what
-    /// the weights in `init` were trained with, if that is known.
+    /// How pictures are normalized: by the mean and the deviation of the training pictures, unless the weights in
+    /// `init` come with their own.
     pub standardise: Standardise,
     /// What to do with pictures that cannot be decoded.
     pub corrupt: Corrupt,
@@ -91,7 +91,7 @@ pub struct TrainConfig {
     /// et al. 2016); what the network's description says if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drop_path_rate: Option<f64>,
-    /// How training pictures are varied.
+    /// How training pictures are augmented.
     pub augment: Augment,
     /// How pictures are mixed with others of their batch.
     pub mix: Mix,
@@ -108,13 +108,13 @@ pub struct TrainConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassWeights {
-    /// By its pictures.
+    /// Every picture has the weight 1.
     #[default]
     Equal,
-    /// As all others: a picture by the inverse of how many its class has. Rare classes are found more often,
-    /// and fewer pictures are right.
+    /// A picture's weight is the inverse of the size of its class, so that all classes count the same. Rare classes
+    /// are recognized more often, and the accuracy over all pictures falls.
     Balanced,
-    /// By the root of its pictures, half way between.
+    /// The root of that: between the two.
     Root,
 }
 
@@ -246,6 +246,10 @@ impl TrainConfig {
             let inner = table.get_mut(parent).and_then(toml::Value::as_table_mut);
             table = inner.ok_or_else(|| refuse(format!("there is no table '{parent}'")))?;
         }
+        if key == "kind" && table.get(key) != Some(&value) {
+            // As in a file: another kind brings its own settings, and inherits none.
+            table.clear();
+        }
         table.insert(key.to_owned(), value);
         let config: Self =
             settings.try_into().map_err(|error: toml::de::Error| refuse(error.message().into()))?;
@@ -271,7 +275,7 @@ impl TrainConfig {
             Some((kind, _)) => kind,
             None => &data,
         };
-        format!("{data}-{}", self.model)
+        format!("{data}-{}", self.model).replace(['/', '\\'], "-")
     }
 
     /// # Errors
@@ -286,8 +290,11 @@ impl TrainConfig {
     /// Whether a run that has begun like this can go on like that. The network is held against the
     /// checkpoint's elsewhere.
     pub(crate) fn check_fixed(&self, wanted: &Self) -> Result<()> {
-        fn shown(value: &impl fmt::Debug) -> String {
-            format!("{value:?}")
+        fn shown(value: &impl Serialize) -> String {
+            // A table of one key: TOML has no way to write nothing.
+            let table = toml::Table::try_from(BTreeMap::from([("value", value)]));
+            let value = table.ok().and_then(|mut table| table.remove("value"));
+            value.map_or_else(|| "unset".to_owned(), |value| value.to_string())
         }
         let pairs = [
             ("seed", shown(&self.seed), shown(&wanted.seed)),
@@ -299,6 +306,7 @@ impl TrainConfig {
             ("batch", shown(&self.batch), shown(&wanted.batch)),
             ("optimizer.kind", shown(&self.optimizer.kind), shown(&wanted.optimizer.kind)),
             ("average", shown(&self.average), shown(&wanted.average)),
+            ("drop_path_rate", shown(&self.drop_path_rate), shown(&wanted.drop_path_rate)),
         ];
         match pairs.into_iter().find(|(_, from, to)| from != to) {
             Some((key, from, to)) => Err(TrainError::Fixed { key, from, to }),
@@ -332,8 +340,9 @@ impl TrainConfig {
         if preprocess.pixel_mean.is_some() {
             return Err(TrainError::TrainInput);
         }
-        let scaled = |side: usize| (side * height.max(width)).div_ceil(preprocess.input.height.max(1));
-        let shorter_side = preprocess.shorter_side.map(|side| scaled(side).max(height.max(width)));
+        let longer = |shape: ImageShape| shape.height.max(shape.width);
+        let scaled = |side: usize| (side * longer(input)).div_ceil(longer(preprocess.input).max(1));
+        let shorter_side = preprocess.shorter_side.map(|side| scaled(side).max(longer(input)));
         Ok(Preprocess { input, shorter_side, ..preprocess.clone() })
     }
 
@@ -469,11 +478,33 @@ mod tests {
     }
 
     #[test]
+    fn smaller_training_pictures_show_as_much() {
+        let wide = Preprocess { shorter_side: Some(256), ..Preprocess::new(ImageShape::new(3, 112, 224)) };
+        let config = TrainConfig { train_input: Some([56, 112]), ..TrainConfig::default() };
+        assert_eq!(config.train_preprocess(&wide).unwrap().shorter_side, Some(128));
+    }
+
+    #[test]
+    fn what_a_run_cannot_change_is_told_as_it_is_written() {
+        let base = TrainConfig::default();
+        let refusal = |changed| base.check_fixed(&changed).unwrap_err().to_string();
+        let average = Some(Averaging::Ema { decay: 0.5, every: 1, warm_up: false });
+        let told = refusal(TrainConfig { average, ..base.clone() });
+        assert!(told.contains("unset") && told.contains("kind = \"ema\""), "{told}");
+        let told = refusal(TrainConfig { drop_path_rate: Some(0.1), ..base.clone() });
+        assert!(told.contains("drop_path_rate") && told.contains("0.1"), "{told}");
+    }
+
+    #[test]
     fn single_settings_can_be_changed() {
         let config = TrainConfig::default();
         let changed = config.with("optimizer.momentum=0.8").unwrap().with("data = cifar10:some dir").unwrap();
         assert_eq!(changed.optimizer.momentum, 0.8);
         assert_eq!(changed.data.to_string(), "cifar10:some dir");
+        // Another kind brings its usual settings, as in a file.
+        let adamw = config.with("optimizer.kind=adamw").unwrap().optimizer;
+        assert_eq!(adamw, OptimizerConfig::of(crate::OptimizerKind::Adamw));
+        assert_eq!(config.with("optimizer.kind=sgd").unwrap(), config);
         let stepped =
             config.with("schedule.decay={ kind = 'step', every = '2 epochs', factor = 0.5 }").unwrap();
         assert_eq!(stepped.schedule.decay, Decay::Step { every: Span::Epochs(2.0), factor: 0.5 });

@@ -109,7 +109,7 @@ fn preprocess_of(weights: &Weights, head: &str) -> Option<Preprocess> {
     if let Some(described) = weights.metadata.get("preprocess") {
         return serde_json::from_str(described).ok();
     }
-    let classes = weights.get(&format!("{head}.weight"))?.shape()[0];
+    let classes = *weights.get(&format!("{head}.weight"))?.shape().first()?;
     (classes == IMAGENET_CLASSES).then(Preprocess::imagenet)
 }
 

@@ -71,7 +71,7 @@ impl<A: Observer + ?Sized, B: Observer + ?Sized> Observer for (&mut A, &mut B) {
 pub struct Start<'a> {
     /// The network's name.
     pub model: &'a str,
-    /// Its trainable numbers.
+    /// The elements of its parameters, frozen ones included.
     pub parameters: usize,
     /// How many of them are trained; the others are frozen.
     pub trained: usize,

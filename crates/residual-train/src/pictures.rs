@@ -86,7 +86,9 @@ impl<T: Float> Trainer<T> {
             }
         };
         let model = Model { preprocess, ..model };
-        if is_whitening(&model) && loaded.is_none() {
+        let first = format!("{}.weight", Trainable::stem(&model));
+        let has_first = loaded.as_ref().is_some_and(|loaded| loaded.has(&first, Trainable::head(&model)));
+        if is_whitening(&model) && !has_first {
             let pictures = Pictures::new(data.train.clone(), model.preprocess.clone())?;
             let batches = Loader::new(pictures, LoaderConfig::eval(WHITENING_BATCH))?.epoch(0)?;
             whiten(&model, batches.take(WHITENING_BATCHES).map(|batch| Ok(batch?.inputs)))?;
@@ -147,7 +149,7 @@ impl<T: Float> Trainer<T> {
             }
             let whole = [*height, *width];
             let per_epoch = LoaderConfig::train(config.batch, config.seed).batches(train.len()) as u64;
-            let epochs = RunLength { per_epoch, iterations: config.length.iterations(per_epoch) }.epochs();
+            let epochs = RunLength::of(config.length, per_epoch).epochs();
             train = train.sized(move |epoch| whole.map(|side| resizing.side(side, epoch, epochs)));
         }
         let val = Pictures::new(data.val, preprocess.clone())?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Averaging, Decay, Mix, OptimizerConfig, Result, RunLength, Schedule, Span, TrainError};
+use crate::{Averaging, Decay, Mix, OptimizerConfig, Result, Schedule, Span, TrainError};
 
 /// How a network of one's own is trained.
 ///
@@ -91,12 +91,6 @@ impl FitConfig {
         self.average.map_or(Ok(()), |average| average.check())?;
         self.optimizer.check()?;
         self.schedule.check()
-    }
-
-    /// The learning rate of an iteration, counted from 0. Where it follows from the epochs that have ended,
-    /// [`Schedule::plateau`] says by which factor it is smaller.
-    pub fn learning_rate(&self, iteration: u64, length: &RunLength) -> f64 {
-        self.optimizer.learning_rate * self.schedule.factor(iteration, length)
     }
 }
 

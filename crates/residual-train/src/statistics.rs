@@ -32,13 +32,16 @@ pub(crate) fn measure<T: Float>(
             _ => None,
         })
         .collect();
-    let running = || norms.iter().flat_map(|norm| [&norm.running.mean, &norm.running.variance]);
+    let running = || {
+        norms.iter().flat_map(|norm| [&norm.running.mean, &norm.running.variance, &norm.num_batches_tracked])
+    };
     let before: Vec<Tensor<T>> = running().map(State::value).collect();
-    let (sums, samples) = sums(net, &norms, batches).inspect_err(|_| {
-        for (state, before) in running().zip(before) {
-            state.update(|values| *values = before);
-        }
-    })?;
+    let measured = sums(net, &norms, batches);
+    // Also the number of batches: what is only measured is not trained on.
+    for (state, before) in running().zip(before) {
+        state.update(|values| *values = before);
+    }
+    let (sums, samples) = measured?;
     let samples = samples.max(1) as f64;
     for (norm, sums) in norms.iter().zip(sums) {
         let set = |state: &State<T>, of: &dyn Fn(usize) -> f64| {

@@ -1,7 +1,7 @@
 //! One step of the training loop: a batch through the network, in parts if it is to be, its gradients to the
 //! optimizer, and the average after it.
 
-use std::{cell::OnceCell, rc::Rc};
+use std::{cell::OnceCell, ops::Range, rc::Rc};
 
 use residual_autograd::Tape;
 use residual_data::{Batch, Samples};
@@ -10,21 +10,22 @@ use residual_tensor::{Float, Generator, Tensor};
 
 use crate::{
     Checkpoint, GradientLength, GradientSum, Position, Result, RunConfig, RunFolder, Trainable, Trainer,
-    evaluate::in_precision, slices::are_finite,
+    evaluate::in_precision, mix::Mixed, slices::are_finite,
 };
 
 impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
     /// Makes a step with the gradients of a batch.
     pub(crate) fn step(&mut self, batch: Batch<S::Target>, folder: Option<&RunFolder>) -> Result<()> {
         let iteration = self.state.training.position.iterations();
-        let samples = batch.targets.len();
+        let Batch { mut inputs, mut targets, .. } = batch;
+        let samples = targets.len();
         let size = self.fit.micro_batch.unwrap_or(samples).clamp(1, samples.max(1));
+        let mixed = self.fit.mix.apply(&mut inputs, &mut self.mixing.split(iteration).split(0));
         let mut gradients = GradientSum::new();
-        let mut targets = batch.targets.into_iter();
-        for (number, inputs) in parts(batch.inputs, size).into_iter().enumerate() {
-            let targets: Vec<S::Target> = targets.by_ref().take(size).collect();
-            let weight = targets.len() as f64 / samples as f64;
-            self.part(iteration, number, inputs, targets, weight, &mut gradients, folder)?;
+        for (number, inputs) in parts(inputs, size).into_iter().enumerate() {
+            let samples = number * size..samples.min((number + 1) * size);
+            let part = Part { iteration, number, inputs, samples, mixed };
+            self.part(part, &mut targets, &mut gradients, folder)?;
         }
         if let Some(path) = gradients.broken() {
             return Err(self.diverged(format!("the gradient of {path} is not finite"), folder));
@@ -49,19 +50,16 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         Ok(())
     }
 
-    /// Adds the gradients of a part of a batch.
-    #[expect(clippy::too_many_arguments, reason = "a part is all of these, once")]
+    /// Adds the gradients of a part of a batch with these targets.
     fn part(
         &mut self,
-        iteration: u64,
-        number: usize,
-        mut inputs: Tensor<f32>,
-        mut targets: Vec<S::Target>,
-        weight: f64,
+        part: Part,
+        targets: &mut [S::Target],
         gradients: &mut GradientSum<T>,
         folder: Option<&RunFolder>,
     ) -> Result<()> {
-        let mixed = self.fit.mix.apply(&mut inputs, &mut self.mixing.split(iteration).split(number));
+        let Part { iteration, number, inputs, samples, mixed } = part;
+        let weight = samples.len() as f64 / targets.len() as f64;
         let net = self.state.model.module();
         let tape = if self.fit.checkpoint_gradients { Tape::checkpointing() } else { Tape::new() };
         // From the seed and the number of the step alone, so that a run goes on as if it had not stopped.
@@ -69,10 +67,10 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         let tape = tape.with_generator(random.clone());
         let inputs = in_precision(inputs);
         let outputs = net.forward(&tape.input(inputs.clone()), Mode::Train)?;
-        let mut loss = self.objective.loss(&outputs, &targets, Mode::Train)?;
+        let mut loss = self.objective.loss(&outputs, &targets[samples.clone()], Mode::Train)?;
         if let Some(mixed) = mixed {
             targets.rotate_right(1);
-            let other = self.objective.loss(&outputs, &targets, Mode::Train)?;
+            let other = self.objective.loss(&outputs, &targets[samples.clone()], Mode::Train)?;
             targets.rotate_left(1);
             let [own, rest] = [mixed.own, 1.0 - mixed.own].map(T::of);
             loss = loss.mul_scalar(own)?.add(&other.mul_scalar(rest)?)?;
@@ -86,11 +84,23 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
             );
             return Err(self.diverged(format!("the loss is {value} and {first}"), folder));
         }
-        self.objective.count(outputs.value(), &targets, value, &mut self.state.training.tally);
+        let tally = &mut self.state.training.tally;
+        self.objective.count(outputs.value(), &targets[samples], value, tally);
         let found = loss.backward()?;
         gradients.add(self.state.model.module(), &found, weight);
         Ok(())
     }
+}
+
+/// A part of a batch.
+struct Part {
+    iteration: u64,
+    number: usize,
+    inputs: Tensor<f32>,
+    /// Which samples of the batch these are.
+    samples: Range<usize>,
+    /// How the batch was mixed, if it was.
+    mixed: Option<Mixed>,
 }
 
 /// The path of the layer whose output is the first that holds an infinite value or none.

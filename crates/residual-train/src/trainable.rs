@@ -1,9 +1,9 @@
 //! What the trainer has to know of a network beyond what it computes.
 
-use residual_model::Model;
-use residual_nn::{Module, Role};
+use residual_model::{Model, weights_of};
+use residual_nn::Module;
 use residual_tensor::Float;
-use residual_weights::{Entry, Weights};
+use residual_weights::Weights;
 use residual_zoo::Network;
 
 use crate::{Result, TrainError};
@@ -56,15 +56,7 @@ pub trait Trainable<T: Float>: Send + Sync {
 
     /// The content of its file, to which a checkpoint adds how it is trained.
     fn to_weights(&self) -> Weights {
-        let states = self.module().states().into_iter().map(|(path, state)| {
-            let value = state.value();
-            let entry = match state.role() {
-                Role::Counter => value.map(|count| count.to_f64() as i64).into(),
-                Role::Parameter | Role::Buffer => Entry::from_float(&value),
-            };
-            (path, entry)
-        });
-        states.collect()
+        weights_of(self.module())
     }
 
     /// Trains only this part of the network and those after it. Parts are named as the first words of

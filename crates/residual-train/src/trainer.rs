@@ -128,9 +128,16 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         let train = Loader::new(train, LoaderConfig::train(fit.batch, fit.seed))?;
         let val = Loader::new(val, LoaderConfig::eval(fit.batch))?;
         let per_epoch = train.batches() as u64;
-        let length = RunLength { per_epoch, iterations: fit.length.iterations(per_epoch) };
+        let length = RunLength::of(fit.length, per_epoch);
         if length.iterations == 0 {
             return Err(TrainError::NoSteps { length: fit.length, per_epoch });
+        }
+        let warm_up = fit.schedule.warm_up_iterations(&length);
+        if warm_up >= length.iterations {
+            let all = length.iterations;
+            log::warn!(
+                "the run of {all} iterations ends within the warm-up of {warm_up} of the learning rate"
+            );
         }
         let position = &mut state.training.position;
         let begun = position.iterations() > 0;
@@ -261,7 +268,7 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         &self.val
     }
 
-    /// The training batches of the first epoch, for trials.
+    /// The training batches of an epoch, counted from 0, for trials.
     pub(crate) fn train_epoch(&self, epoch: u64) -> Result<residual_data::Epoch<S>> {
         Ok(self.train.epoch(epoch)?)
     }
@@ -453,7 +460,8 @@ impl<T: Float, N: Trainable<T>, S: Samples, C: RunConfig> Trainer<T, N, S, C> {
         let Some(folder) = folder else { return Ok(()) };
         self.saved = Instant::now();
         let broken = |(_, state): &(_, State<T>)| !are_finite(state.value().as_slice());
-        if let Some((path, _)) = self.state.model.module().states().into_iter().find(broken) {
+        let in_network = self.state.model.module().states().into_iter().find(broken).map(|(path, _)| path);
+        if let Some(path) = in_network.or_else(|| self.state.average.as_ref()?.broken()) {
             return Err(self.diverged(format!("{path} is no longer finite"), Some(folder)));
         }
         let best = is_best.then(|| folder.best());

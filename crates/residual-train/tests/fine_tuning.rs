@@ -190,6 +190,11 @@ fn a_part_is_loaded_only_if_asked_for_and_told_of() {
     let wrong: Vec<&str> = loaded.rest.wrong_shape.iter().map(|wrong| wrong.name.as_str()).collect();
     assert_eq!(wrong, ["conv1.weight", "fc.weight", "fc.bias"]);
 
+    // Nor does a classifier of no axes fit.
+    weights.insert("fc.weight", Tensor::<f32>::zeros([]));
+    let scalar = InitConfig { allow_partial: true, ..write(folder.path(), &weights) };
+    assert_eq!(scalar.load(&net).unwrap().tensors, before.len() - 4);
+
     // Nothing at all is no part.
     let nothing: Weights = [("a", Tensor::<f32>::zeros([1]))].into_iter().collect();
     let nothing = refusal(&nothing, |config| config.init.as_mut().unwrap().allow_partial = true);

@@ -171,6 +171,7 @@ fn elaborate() -> [(&'static str, TrainConfig); 3] {
     };
     let muon = TrainConfig {
         optimizer: OptimizerConfig { bias_rate: 8.0, ..OptimizerConfig::of(OptimizerKind::Muon) },
+        average: Some(ema),
         schedule: Schedule::new(Decay::Plateau { factor: 0.5, patience: 0, threshold: 1.0 }),
         ..base
     };
@@ -286,15 +287,15 @@ fn what_has_had_its_effect_cannot_change() {
     for (config, expected) in [
         (TrainConfig { batch: 35, ..config() }, "batch was 16 when the run began, and cannot become 35"),
         (TrainConfig { seed: 6, ..config() }, "seed was 5"),
-        (TrainConfig { input: Some([20, 20]), ..config() }, "input was Some([16, 16])"),
+        (TrainConfig { input: Some([20, 20]), ..config() }, "input was [16, 16]"),
         (TrainConfig { zero_init: true, ..config() }, "zero_init was false"),
         (
             TrainConfig { optimizer: OptimizerConfig::of(OptimizerKind::Adamw), ..config() },
-            "optimizer.kind was Sgd",
+            "optimizer.kind was \"sgd\"",
         ),
         (
             TrainConfig { average: Some(Averaging::Lookahead { decay: 0.9, every: 5 }), ..config() },
-            "average was None",
+            "average was unset",
         ),
     ] {
         let error = resumed(config).err().expect("a refusal");

@@ -13,7 +13,7 @@ pub struct Summary {
     pub model: String,
     /// Shape of the input, batch first.
     pub input: Shape,
-    /// Trainable numbers.
+    /// Elements of all parameters.
     pub parameters: usize,
     /// Multiply-adds of convolutions and the linear layer, for the whole batch. The paper calls
     /// them FLOPs.

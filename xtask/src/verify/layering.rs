@@ -1,5 +1,5 @@
-//! The floors of the house: every arrow between crates goes to a strictly lower one. Manifests
-//! say which floor a crate is on; development dependencies may point anywhere.
+//! The layers: a crate depends only on crates of lower ones. Manifests say which layer a crate is in; development
+//! dependencies may point anywhere.
 
 use cargo_metadata::{DependencyKind, MetadataCommand, Package};
 
@@ -22,26 +22,25 @@ fn check(package: &Package, all: &[Package]) -> Outcome {
     if *package.name == env!("CARGO_PKG_NAME") {
         return Ok(format!("upkeep, which may use any crate, and uses {}", below.len()));
     }
-    let own = floor(package)?;
+    let own = layer(package)?;
     let mut seen = Vec::new();
     for other in below {
-        let floor = floor(other)?;
-        if floor >= own {
+        let layer = layer(other)?;
+        if layer >= own {
             let (package, other) = (&package.name, &other.name);
-            let direction = if floor == own { "sideways" } else { "up" };
             let reason =
-                format!("{package} is on floor {own}, but depends {direction} on {other}, floor {floor}");
+                format!("{package} is in layer {own}, but depends on {other}, which is in layer {layer}");
             return Err(Difference::found(reason));
         }
-        seen.push(format!("{} ({floor})", other.name));
+        seen.push(format!("{} ({layer})", other.name));
     }
     let seen = if seen.is_empty() { "nothing".to_owned() } else { seen.join(", ") };
-    Ok(format!("floor {own}, sees {seen}"))
+    Ok(format!("layer {own}, uses {seen}"))
 }
 
-fn floor(package: &Package) -> Result<u64, Failure> {
-    let floor = package.metadata["residual"]["layer"].as_u64();
+fn layer(package: &Package) -> Result<u64, Failure> {
+    let layer = package.metadata["residual"]["layer"].as_u64();
     let missing =
         || format!("{} has no `[package.metadata.residual] layer = N` in its manifest", package.name);
-    Ok(floor.ok_or_else(missing)?)
+    Ok(layer.ok_or_else(missing)?)
 }

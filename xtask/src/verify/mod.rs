@@ -90,7 +90,7 @@ struct Suite {
 
 /// All suites, in the order in which they run: the cheapest first.
 const SUITES: &[Suite] = &[
-    Suite { name: "layering", about: "crates depend on lower floors only", run: layering::run },
+    Suite { name: "layering", about: "crates depend on crates of lower layers only", run: layering::run },
     Suite { name: "style", about: "formatting, lints, documentation, house rules", run: style::run },
     Suite { name: "publishing", about: "manifests, packages, licenses, dependencies", run: publishing::run },
     Suite { name: "facts", about: "published numbers, computed from real networks", run: facts::run },

@@ -75,9 +75,9 @@ pub(crate) fn run(args: Args, context: &Context) -> Result<()> {
     let opened = args.checkpoint.read(&options)?;
     args.opening.tell(&opened.about, args.checkpoint.path());
     // Classes that the file does not name are those of the data.
-    let is_said = opened.about.is_said;
+    let has_names = opened.about.has_class_names;
     let model = opened.model(args.checkpoint.path())?;
-    let names = if !is_said && model.classes.len() == data.classes().len() {
+    let names = if !has_names && model.classes.len() == data.classes().len() {
         data.classes().to_vec()
     } else {
         model.classes.clone()

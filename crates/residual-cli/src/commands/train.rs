@@ -1,6 +1,7 @@
 //! `residual train`.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process,
     sync::{
@@ -49,8 +50,12 @@ Examples:
   residual train --print-config > config.toml
 
 A folder of pictures has a folder per class in each of train, val (and test): pets/train/cat/1.png.
-Without val and test, or without all three (pets/cat/1.png), a fifth of each class is held out for
-validation, always the same pictures."
+Without val, the test pictures validate. Without val and test, or without all three (pets/cat/1.png),
+a fifth of each class is held out for validation, always the same pictures. CIFAR and IDX have no
+validation part: their test pictures validate, so report the last epoch, not the best.
+
+Later settings win: recipe, --config, options, --set. With --resume, the run's config.toml takes the
+place of recipe and --config."
 )]
 pub(crate) struct Args {
     /// The network: a name (`residual summary --list`) or a TOML file that describes one [default: that of
@@ -63,53 +68,55 @@ pub(crate) struct Args {
     /// The settings to begin from: a name (`residual recipes` lists all) [default: quick].
     #[arg(long, value_name = "NAME")]
     recipe: Option<Recipe>,
-    /// How many times to go through the pictures.
+    /// Number of epochs.
     #[arg(long, value_name = "N", conflicts_with = "iterations")]
     epochs: Option<f64>,
-    /// How many steps to make.
+    /// Number of training steps.
     #[arg(long, value_name = "N")]
     iterations: Option<u64>,
-    /// Pictures in a step.
+    /// Batch size.
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
-    /// Pictures that go through the network at once, if not all of a step.
+    /// Split each batch into parts of so many pictures and add up their gradients; batch norm uses each part's
+    /// statistics.
     #[arg(long, value_name = "N")]
     micro_batch: Option<usize>,
-    /// What makes the steps: sgd, adamw or muon, with its usual settings.
+    /// Optimizer: sgd, adamw or muon, with its usual settings.
     #[arg(long, value_name = "NAME")]
     optimizer: Option<OptimizerKind>,
-    /// The largest learning rate.
+    /// Peak learning rate.
     #[arg(long, visible_alias = "lr", value_name = "RATE")]
     learning_rate: Option<f64>,
-    /// The part of the velocity that remains from step to step.
+    /// Momentum (SGD, Muon).
     #[arg(long, value_name = "0..1")]
     momentum: Option<f64>,
-    /// How strongly parameters are pulled towards zero.
+    /// Weight decay (SGD: added to the gradient; AdamW: decoupled).
     #[arg(long, value_name = "FACTOR")]
     weight_decay: Option<f64>,
-    /// How long the learning rate rises at first, such as '1 epoch' or '500 iterations'.
+    /// Length of the learning rate's warm-up, such as '1 epoch' or '500 iterations'.
     #[arg(long, value_name = "SPAN")]
     warm_up: Option<Span>,
-    /// The largest length of all gradients together.
+    /// Clip the norm of all gradients together to this.
     #[arg(long, value_name = "LENGTH")]
     clip_norm: Option<f64>,
-    /// Average the weights over the steps, of which this part remains at each, such as 0.999.
+    /// Keep an exponential moving average of the weights with this decay, such as 0.999: it is what is validated
+    /// and saved.
     #[arg(long, value_name = "0..1")]
     ema: Option<f64>,
-    /// Mix pictures of a batch: the α of Beta(α, α), such as 0.2.
+    /// Mixup: the α of Beta(α, α), such as 0.2.
     #[arg(long, value_name = "ALPHA")]
     mixup: Option<f64>,
-    /// Replace parts of pictures by those of others, such as 1.0.
+    /// Cutmix: the α of Beta(α, α), such as 1.0.
     #[arg(long, value_name = "ALPHA")]
     cutmix: Option<f64>,
-    /// The part of the target that is spread over all classes.
+    /// Label smoothing: the part of the target that is spread over all classes.
     #[arg(long, value_name = "0..1")]
     label_smoothing: Option<f64>,
     /// Height and width that pictures are brought to [default: their own up to 96 pixels, or the
     /// network's].
     #[arg(long, value_name = "HxW", value_parser = super::size)]
     input: Option<[usize; 2]>,
-    /// What first weights, order and variation of the pictures follow from.
+    /// Random seed: initial weights, order and augmentation of the pictures.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Keep the input of each block only and run it again in the backward pass: less memory for a
@@ -148,10 +155,10 @@ pub(crate) struct Args {
     /// Go on with the run in this folder, as its config.toml says.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "recipe"])]
     resume: Option<PathBuf>,
-    /// Write a checkpoint after so many minutes at the latest, beside the end of each epoch.
+    /// Write a checkpoint at the end of each epoch, and whenever the last one is older than so many minutes.
     #[arg(long, value_name = "MINUTES", default_value = "10", value_parser = minutes)]
     checkpoint_every: Duration,
-    /// End the run when so many epochs brought no better one.
+    /// Stop early after so many epochs without a better validation accuracy (or an equal one with a smaller loss).
     #[arg(long, value_name = "EPOCHS")]
     patience: Option<u64>,
     /// Show the run on the whole terminal, with curves that grow.
@@ -166,7 +173,7 @@ pub(crate) struct Args {
     /// Open the data, make a few steps, tell how long the run would take, and write nothing.
     #[arg(long, help_heading = TRYING, conflicts_with_all = ["overfit_batch", "lr_find"])]
     dry_run: bool,
-    /// Make so many steps with one batch, to see whether the network can learn it by heart, and write nothing.
+    /// Train on one batch for so many steps [200], to see whether the network can fit it, and write nothing.
     #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "200",
         help_heading = TRYING, conflicts_with = "lr_find")]
     overfit_batch: Option<u64>,
@@ -180,7 +187,13 @@ pub(crate) struct Args {
 pub(crate) fn run(mut args: Args, context: &Context) -> Result<()> {
     if let Some(file) = args.resume.as_mut().filter(|path| path.is_file()) {
         // The checkpoint itself was named.
-        file.pop();
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let last = RunFolder::open(folder).last();
+        if file.file_name() != last.file_name() {
+            let [file, last] = [file.display(), last.display()];
+            return Err(Error::Usage(format!("a run goes on from {last}, not from {file}; name the folder")));
+        }
+        *file = folder.to_owned();
     }
     let checkpoint = match &args.resume {
         Some(folder) => Some(Checkpoint::<f32>::open(RunFolder::open(folder).last())?),
@@ -283,14 +296,22 @@ pub(crate) fn run(mut args: Args, context: &Context) -> Result<()> {
 }
 
 impl Args {
+    /// Whether the file of `--config` has this key.
+    fn config_names(&self, key: &str) -> Result<bool> {
+        let Some(path) = &self.config else { return Ok(false) };
+        let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        Ok(toml::from_str::<toml::Table>(&text).is_ok_and(|table| table.contains_key(key)))
+    }
+
     /// The configuration to begin from, with what the command line changes.
     fn config(&self, checkpoint: Option<&Checkpoint<f32>>, context: &Context) -> Result<TrainConfig> {
         let recipe = || TrainConfig::of(self.recipe.unwrap_or_default());
         let mut config = match (&self.resume, checkpoint, &self.config) {
             // The run's own config.toml, which may have been edited since.
             (Some(folder), Some(checkpoint), _) => {
-                let (edited, held) = (RunFolder::open(folder).config(), &checkpoint.training.config);
-                if edited.exists() { held.overridden_by(edited)? } else { held.clone() }
+                let edited = RunFolder::open(folder).config();
+                // It was written whole: what is no longer in it is not to be.
+                if edited.exists() { TrainConfig::open(edited)? } else { checkpoint.training.config.clone() }
             }
             (_, _, Some(path)) => recipe().overridden_by(path)?,
             (_, _, None) => recipe(),
@@ -308,10 +329,12 @@ impl Args {
                 replace_head: self.replace_head,
                 allow_partial: self.allow_partial,
             };
-            if self.model.is_none() && self.config.is_none() {
-                config.model = init.network()?.map_or(config.model, ModelSpec::from);
-            }
             config.init = Some(init);
+        }
+        // A file that names no network leaves the recipe's, which is not what the weights are for.
+        let named = self.model.is_some() || self.resume.is_some() || self.config_names("model")?;
+        if let Some(init) = config.init.as_ref().filter(|_| !named) {
+            config.model = init.network()?.map_or(config.model, ModelSpec::from);
         }
         config.freeze_until = self.freeze_until.clone().or(config.freeze_until);
         if let Some(epochs) = self.epochs {

@@ -31,6 +31,11 @@ pub(super) struct School {
     diverged: Cell<usize>,
 }
 
+/// Fewer pictures show nothing.
+const LEAST_PICTURES: usize = 8;
+/// As many as a label of a picture in memory can name.
+const MOST_CLASSES: usize = 256;
+
 /// How long and how fast a network learns.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Course {
@@ -51,6 +56,14 @@ impl School {
     pub(super) fn open(setting: &Setting, [train, test]: [usize; 2], side: usize) -> Result<Self> {
         let part = |split, count| -> Result<InMemory> {
             let pictures = setting.data.open(split, Corrupt::Refuse)?;
+            let refuse = |reason| ReportError::Pictures { data: setting.data.to_string(), reason };
+            let (found, classes) = (pictures.len(), pictures.classes().len());
+            if found < LEAST_PICTURES {
+                return Err(refuse(format!("{found} pictures to learn from or to be tested on are too few")));
+            }
+            if classes > MOST_CLASSES {
+                return Err(refuse(format!("{classes} classes are more than {MOST_CLASSES}")));
+            }
             let channels = pictures.shape().map_or(3, |shape| shape.channels);
             in_memory(&*pictures, count, ImageShape::new(channels, side, side), setting.seed)
         };
@@ -277,7 +290,7 @@ fn in_memory(pictures: &dyn Dataset, count: usize, shape: ImageShape, seed: u64)
         // A picture that is not square loses what does not fit.
         let image = resized.resize(sample.image)?.centre_crop(shape.height, shape.width)?;
         pixels.extend_from_slice(image.pixels());
-        labels.push(u8::try_from(sample.label).unwrap_or(u8::MAX));
+        labels.push(u8::try_from(sample.label).expect("as many classes as a label can name"));
     }
     Ok(InMemory::new(pictures.name(), pictures.classes(), shape, pixels, labels)?)
 }

@@ -62,7 +62,7 @@ fn measure(setting: &Setting, watch: Watch<'_>) -> Result<Findings> {
         arm("B, projections where the shape changes", Some(ShortcutKind::B)),
         arm("C, projections everywhere", Some(ShortcutKind::C)),
     ];
-    for seed in setting.seed..setting.seed + seeds {
+    for seed in (0..seeds).map(|number| setting.seed.wrapping_add(number)) {
         for arm in &mut arms {
             let training = format!("{}, seed {seed}", arm.name);
             let mut config = NetworkConfig::named(&format!("cifar_resnet{depth}"))?;

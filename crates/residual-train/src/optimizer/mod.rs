@@ -105,7 +105,7 @@ impl<T: Float> Optimizer<T> {
     }
 
     /// Moves every trained parameter that has a gradient. The rates are `factor` times the largest ones;
-    /// `momentum` stands in for the configured one of SGD, and for the first β of AdamW.
+    /// `momentum` stands in for the configured one of SGD and Muon, and for the first β of AdamW.
     ///
     /// # Errors
     /// If a gradient, or what has been collected, does not have the shape of its parameter, which is named.
@@ -119,7 +119,7 @@ impl<T: Float> Optimizer<T> {
         match &mut self.0 {
             Rule::Sgd(sgd) => sgd.step_at(net, gradients, factor, momentum),
             Rule::AdamW(adamw) => adamw.step_at(net, gradients, factor, momentum),
-            Rule::Muon(muon) => muon.step_at(net, gradients, factor),
+            Rule::Muon(muon) => muon.step_at(net, gradients, factor, momentum),
         }
     }
 

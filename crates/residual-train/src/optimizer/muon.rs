@@ -50,18 +50,19 @@ impl<T: Float> Muon<T> {
     /// # Errors
     /// If a gradient or a velocity does not have the shape of its parameter, which is named.
     pub fn step(&mut self, net: &dyn Module<T>, gradients: &impl GradientSource<T>) -> Result<(), Error> {
-        self.step_at(net, gradients, 1.0)
+        self.step_at(net, gradients, 1.0, None)
     }
 
-    /// A step at a part of the rates.
+    /// A step at a part of the rates, with another momentum if there is one.
     pub(super) fn step_at(
         &mut self,
         net: &dyn Module<T>,
         gradients: &impl GradientSource<T>,
         factor: f64,
+        momentum: Option<f64>,
     ) -> Result<(), Error> {
-        let MuonRule { learning_rate, momentum, nesterov } = self.rule;
-        let [rate, momentum] = [factor * learning_rate, momentum].map(T::of);
+        let MuonRule { learning_rate, momentum: own, nesterov } = self.rule;
+        let [rate, velocity_kept] = [factor * learning_rate, momentum.unwrap_or(own)].map(T::of);
         let mut rest = GradientSum::new();
         for (path, state) in net.parameters() {
             let Some(gradient) = gradients.of(&path, &state).filter(|_| state.is_trained()) else { continue };
@@ -79,10 +80,10 @@ impl<T: Float> Muon<T> {
                     if velocity.layout() != parameter.layout() {
                         *velocity = velocity.to_layout(parameter.layout());
                     }
-                    combine(momentum, velocity.as_mut_slice(), T::one(), gradient.as_slice());
+                    combine(velocity_kept, velocity.as_mut_slice(), T::one(), gradient.as_slice());
                     let mut ahead = velocity.as_slice().to_vec();
                     if nesterov {
-                        combine(momentum, &mut ahead, T::one(), gradient.as_slice());
+                        combine(velocity_kept, &mut ahead, T::one(), gradient.as_slice());
                     }
                     // A filter is a row: its weights are neighbours in memory, in whatever order.
                     let rows = parameter.shape()[0];
@@ -95,11 +96,7 @@ impl<T: Float> Muon<T> {
                 })
                 .map_err(|error| error.at(&path))?;
         }
-        let largest = self.rest.rule;
-        self.rest.rule = SgdRule { learning_rate: factor * largest.learning_rate, ..largest };
-        let stepped = self.rest.step(net, &rest);
-        self.rest.rule = largest;
-        stepped
+        self.rest.step_at(net, &rest, factor, momentum)
     }
 
     /// The velocities of the convolutions by the path of their weight.
@@ -161,6 +158,25 @@ mod tests {
         };
         close(orthogonal(&matrix).unwrap());
         close(orthogonal(&matrix.permute(&[1, 0]).unwrap()).unwrap().permute(&[1, 0]).unwrap());
+    }
+
+    #[test]
+    fn a_schedule_may_change_the_momentum() {
+        let rule = MuonRule { learning_rate: 0.1, momentum: 0.5, nesterov: true };
+        let rest = SgdRule { learning_rate: 0.5, momentum: 0.5, weight_decay: 0.0, nesterov: false };
+        let moved = |own: f64, instead: Option<f64>| {
+            let conv = Conv2d::<f64>::new(&Conv2dConfig::three(2, 4).bias(), &mut Generator::new(1)).unwrap();
+            let mut muon = Muon::new(MuonRule { momentum: own, ..rule }, SgdRule { momentum: own, ..rest });
+            for seed in 0..3 {
+                let x = Generator::new(seed).normal_tensor([2, 2, 5, 5], 1.0);
+                let y = conv.forward(&Tape::new().input(x), Mode::Train).unwrap();
+                let upstream = Tensor::full(y.shape().clone(), 1.0);
+                muon.step_at(&conv, &y.backward_with(upstream).unwrap(), 1.0, instead).unwrap();
+            }
+            [conv.weight.value().to_vec(), conv.bias.as_ref().unwrap().value().to_vec()]
+        };
+        assert_eq!(moved(0.5, Some(0.9)), moved(0.9, None));
+        assert_ne!(moved(0.5, None), moved(0.9, None));
     }
 
     #[test]

@@ -26,7 +26,8 @@ pub use span::{RunLength, Span};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// The factor rises to 1 during this span, and decays only afterwards (Goyal et al. 2017).
+    /// The factor rises to 1 during this span, and decays only afterwards (Goyal et al. 2017). One-cycle, which
+    /// rises by itself, has no warm-up.
     #[serde(default = "none")]
     pub warm_up: Span,
     /// What it rises from.
@@ -66,9 +67,17 @@ impl Schedule {
         Self { warm_up, ..self }
     }
 
+    /// How many iterations the factor rises before it decays.
+    pub(crate) fn warm_up_iterations(&self, length: &RunLength) -> u64 {
+        match self.decay {
+            Decay::OneCycle { .. } => 0,
+            _ => self.warm_up.iterations(length.per_epoch),
+        }
+    }
+
     /// The factor of an iteration, counted from 0.
     pub fn factor(&self, iteration: u64, length: &RunLength) -> f64 {
-        let warm_up = self.warm_up.iterations(length.per_epoch);
+        let warm_up = self.warm_up_iterations(length);
         if iteration < warm_up {
             let from = self.warm_up_from;
             return match self.warm_up_shape {
@@ -135,6 +144,13 @@ mod tests {
         );
         let flat = Schedule { warm_up_from: 0.1, warm_up_shape: WarmUp::Constant, ..line };
         assert_eq!([0, 9, 10].map(|i| flat.factor(i, &LENGTH)), [0.1, 0.1, 1.0]);
+    }
+
+    #[test]
+    fn one_cycle_has_no_warm_up() {
+        let alone = Schedule::new(Decay::one_cycle());
+        let inherited = alone.clone().warm_up(Span::Epochs(2.0));
+        assert!((0..100).all(|i| alone.factor(i, &LENGTH) == inherited.factor(i, &LENGTH)));
     }
 
     #[test]

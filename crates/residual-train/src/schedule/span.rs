@@ -78,6 +78,11 @@ pub struct RunLength {
 }
 
 impl RunLength {
+    /// The length of a run over so many batches per epoch.
+    pub fn of(span: Span, per_epoch: u64) -> Self {
+        Self { per_epoch, iterations: span.iterations(per_epoch) }
+    }
+
     /// The number of epochs; the last one may be incomplete.
     pub fn epochs(&self) -> u64 {
         self.iterations.div_ceil(self.per_epoch)

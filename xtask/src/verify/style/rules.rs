@@ -27,14 +27,14 @@ pub(super) const ALL: &[(&str, Rule)] = &[
     ("nothing is left of a merge", merged),
 ];
 
-/// A room for one thing: at most this many lines.
+/// A file has one topic, and at most this many lines.
 const LONGEST_FILE: usize = 600;
 
 fn short(source: &Source) -> Vec<String> {
     let lines = source.text.lines().count();
     let offends = source.is_rust() && lines > LONGEST_FILE;
     let offence =
-        || format!("{}: {lines} lines, {LONGEST_FILE} are allowed; find the second room in it", source.path);
+        || format!("{}: {lines} lines, {LONGEST_FILE} are allowed; divide it by topic", source.path);
     offends.then(offence).into_iter().collect()
 }
 
