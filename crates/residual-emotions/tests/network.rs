@@ -42,9 +42,13 @@ fn a_smile_is_happy() {
     assert!(furthest < 1e-4, "{answers:?}");
 }
 
-/// The accuracy on the card, measured again, where FER2013 is at hand.
+/// Of every fifth picture of PublicTest, so many are right: as `residual eval emotions --tta ten-crop:2` counts them in
+/// a folder of these pictures. It counts those of the card in the whole.
+const RIGHT: [usize; 2] = [508, 718];
+
+/// The network is as good as when it was measured, where FER2013 is at hand.
 #[test]
-fn the_accuracy_is_that_on_the_card() {
+fn the_accuracy_is_that_which_was_measured() {
     let root = env::var_os("RESIDUAL_DATA").map(PathBuf::from).unwrap_or_else(|| {
         PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache/residual-data")
     });
@@ -59,7 +63,7 @@ fn the_accuracy_is_that_on_the_card() {
     let spec: DataSpec = format!("fer2013:{}", path.display()).parse().unwrap();
     let data = spec.open(Split::Val, Corrupt::Refuse).unwrap();
     let network = classifier();
-    let indices: Vec<usize> = (0..data.len()).collect();
+    let indices: Vec<usize> = (0..data.len()).step_by(5).collect();
     let right: usize = indices
         .par_chunks(64)
         .map(|indices| {
@@ -73,7 +77,7 @@ fn the_accuracy_is_that_on_the_card() {
                 .count()
         })
         .sum();
-    let said = Card::new().accuracy * data.len() as f64;
-    // Machines add in different orders, and a few answers lie between two emotions.
-    assert!((right as f64 - said).abs() <= 5.0, "{right} are right, the card says {said}");
+    // Machines add in different orders, and an answer may lie between two emotions.
+    let [expected, of] = RIGHT;
+    assert!(indices.len() == of && right.abs_diff(expected) <= 1, "{right} of {} are right", indices.len());
 }
