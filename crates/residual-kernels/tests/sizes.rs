@@ -131,6 +131,12 @@ proptest! {
             return Ok(());
         }
         let x = random::<f32>(&x_shape, 1).to_layout(Layout::ChannelsLast);
+        if x_shape[2] * x_shape[3] > i32::MAX as usize {
+            // More than indices can number, also where there are no such images.
+            let refused = matches!(max_pool::forward(&x, &geometry), Err(KernelError::Tensor(_)));
+            prop_assert!(refused);
+            return Ok(());
+        }
         let (y, indices) = max_pool::forward(&x, &geometry).unwrap();
         let mut without = Tensor::full(shape.y(), f32::NAN).to_layout(Layout::ChannelsLast);
         max_pool::forward_into(x.as_slice(), without.as_mut_slice(), &shape).unwrap();
@@ -162,6 +168,9 @@ fn what_is_too_large_says_what() {
         message(geometry.padding(1 << 30), x),
         "a tensor of shape [1, 1, 2147483650, 2147483650] would have more elements than memory can address"
     );
+    let numbered =
+        max_pool::forward(&Tensor::<f32>::zeros([0, 0, 1 << 20, 1 << 20]), &Pool2dGeometry::new(1, 1));
+    assert!(matches!(numbered, Err(KernelError::Tensor(TensorError::TooLarge { .. }))));
     let pool = Pool2dGeometry::new(2, 2).padding(1).resolve(&shape([1, 1, 0, 4])).unwrap_err();
     assert_eq!(pool.to_string(), "pool2d: [1, 1, 0, 4] has 0 values, but needs at least 1");
     // Padding adds a row to what memory could just address.
