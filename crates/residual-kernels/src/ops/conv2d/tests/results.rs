@@ -4,8 +4,12 @@
 use super::*;
 
 #[test]
-fn algorithms_agree_with_the_definition() {
+fn algorithms_agree_with_the_definition_in_f32() {
     check_algorithms::<f32>();
+}
+
+#[test]
+fn algorithms_agree_with_the_definition_in_f64() {
     check_algorithms::<f64>();
 }
 
