@@ -169,7 +169,7 @@ fn what_is_too_large_says_what() {
         "a tensor of shape [1, 1, 2147483650, 2147483650] would have more elements than memory can address"
     );
     let numbered =
-        max_pool::forward(&Tensor::<f32>::zeros([0, 0, 1 << 20, 1 << 20]), &Pool2dGeometry::new(1, 1));
+        max_pool::forward(Tensor::<f32>::zeros([0, 0, 1 << 20, 1 << 20]), &Pool2dGeometry::new(1, 1));
     assert!(matches!(numbered, Err(KernelError::Tensor(TensorError::TooLarge { .. }))));
     let pool = Pool2dGeometry::new(2, 2).padding(1).resolve(&shape([1, 1, 0, 4])).unwrap_err();
     assert_eq!(pool.to_string(), "pool2d: [1, 1, 0, 4] has 0 values, but needs at least 1");
