@@ -385,6 +385,18 @@ fn checkpoints_that_do_not_fit_are_refused() {
     assert!(model.contains("tiny") && model.contains("cifar_resnet20"), "{model}");
     let evaluated = place.fails("eval run/best.safetensors --data folder:pets --split val", 1);
     assert!(evaluated.contains("knows 7 classes") && evaluated.contains("2 classes"), "{evaluated}");
+    // Also where the network is named: the file names the classes.
+    place.pictures("others", &[0, 1, 2, 3, 4, 5, 6]);
+    for split in ["train", "val"] {
+        fs::rename(
+            place.path("others").join(split).join("happy"),
+            place.path("others").join(split).join("zany"),
+        )
+        .unwrap();
+    }
+    let named = "eval run/best.safetensors --model tiny.toml --data folder:others --split val";
+    let evaluated = place.fails(named, 1);
+    assert!(evaluated.contains("folder val has 7 classes (angry, disgust, fear, neutral"), "{evaluated}");
     assert!(place.fails(&format!("train {QUICKLY} --out run"), 1).contains("already holds a run"));
     assert!(place.fails("train --resume nowhere", 1).contains("nowhere"));
 }

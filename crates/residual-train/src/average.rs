@@ -160,6 +160,9 @@ mod tests {
         }
         average.exchange(&net);
         assert_eq!((net.weight.value().to_vec(), average.other()["weight"].to_vec()), (vec![3.0], vec![6.0]));
+        assert_eq!(average.broken(), None);
+        average.restore([("weight".to_owned(), Tensor::full([1, 1], f64::NAN))]);
+        assert_eq!(average.broken().unwrap(), "weight");
     }
 
     #[test]

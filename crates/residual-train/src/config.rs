@@ -1,7 +1,7 @@
 //! A run as data: everything that decides about its result, in a TOML file. Nothing here opens a
 //! data set or builds a network.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use residual_data::{Augment, Corrupt, DataSpec, Dataset, ImageShape, Preprocess, Standardise};
 use residual_model::{ModelSpec, TomlError};
@@ -9,8 +9,8 @@ use residual_zoo::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Averaging, Decay, FitConfig, InitConfig, Mix, OptimizerConfig, ProgressiveResizing, Recipe, Result,
-    RunConfig, Schedule, Span, TrainError,
+    Averaging, ClassWeights, Decay, FitConfig, InitConfig, Mix, OptimizerConfig, ProgressiveResizing, Recipe,
+    Result, RunConfig, Schedule, Span, TrainError,
 };
 
 /// Everything that a run follows from: with the same configuration, data, program and instruction set, every run
@@ -102,38 +102,6 @@ pub struct TrainConfig {
     pub optimizer: OptimizerConfig,
     /// How the learning rate changes.
     pub schedule: Schedule,
-}
-
-/// How much each class counts while a network learns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClassWeights {
-    /// Every picture has the weight 1.
-    #[default]
-    Equal,
-    /// A picture's weight is the inverse of the size of its class, so that all classes count the same. Rare classes
-    /// are recognized more often, and the accuracy over all pictures falls.
-    Balanced,
-    /// The root of that: between the two.
-    Root,
-}
-
-impl ClassWeights {
-    /// The weight of a picture of each class that has so many; nothing if all are 1. Their mean over the
-    /// pictures is 1.
-    pub(crate) fn of(self, counts: &[usize]) -> Vec<f64> {
-        let weight = |count: usize| match self {
-            Self::Equal => 1.0,
-            Self::Balanced => (count.max(1) as f64).recip(),
-            Self::Root => (count.max(1) as f64).sqrt().recip(),
-        };
-        if self == Self::Equal {
-            return Vec::new();
-        }
-        let whole: f64 = counts.iter().map(|&count| weight(count) * count as f64).sum();
-        let scale = counts.iter().sum::<usize>() as f64 / whole;
-        counts.iter().map(|&count| scale * weight(count)).collect()
-    }
 }
 
 impl Default for TrainConfig {
@@ -287,14 +255,12 @@ impl TrainConfig {
         Ok(self.augment.check()?)
     }
 
-    /// Whether a run that has begun like this can go on like that. The network is held against the
+    /// Whether a run that has begun like this can go on like that. The network is compared with the
     /// checkpoint's elsewhere.
     pub(crate) fn check_fixed(&self, wanted: &Self) -> Result<()> {
         fn shown(value: &impl Serialize) -> String {
-            // A table of one key: TOML has no way to write nothing.
-            let table = toml::Table::try_from(BTreeMap::from([("value", value)]));
-            let value = table.ok().and_then(|mut table| table.remove("value"));
-            value.map_or_else(|| "unset".to_owned(), |value| value.to_string())
+            // TOML has no way to write nothing.
+            toml::Value::try_from(value).map_or_else(|_| "unset".to_owned(), |value| value.to_string())
         }
         let pairs = [
             ("seed", shown(&self.seed), shown(&wanted.seed)),
@@ -414,18 +380,6 @@ mod tests {
             OptimizerConfig { weight_decay: 0.05, ..OptimizerConfig::of(crate::OptimizerKind::Adamw) };
         assert_eq!(config.optimizer, expected);
         assert_eq!(TrainConfig::of(Recipe::Quick), TrainConfig::default());
-    }
-
-    #[test]
-    fn weights_of_classes_follow_from_their_pictures() {
-        assert!(ClassWeights::Equal.of(&[1, 3]).is_empty());
-        // sklearn.utils.class_weight.compute_class_weight("balanced")
-        let balanced = ClassWeights::Balanced.of(&[10, 30]);
-        assert!((balanced[0] - 2.0).abs() < 1e-12 && (balanced[1] - 2.0 / 3.0).abs() < 1e-12);
-        let root = ClassWeights::Root.of(&[16, 4]);
-        assert!(
-            (root[1] / root[0] - 2.0).abs() < 1e-12 && (16.0 * root[0] + 4.0 * root[1] - 20.0).abs() < 1e-12
-        );
     }
 
     #[test]

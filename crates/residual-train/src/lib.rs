@@ -38,6 +38,7 @@
 mod average;
 mod calibration;
 mod checkpoint;
+mod class_weights;
 mod config;
 mod error;
 mod evaluate;
@@ -69,7 +70,8 @@ mod whitening;
 pub use average::Averaging;
 pub use calibration::{Bin, Calibration};
 pub use checkpoint::{Checkpoint, Position, Training};
-pub use config::{ClassWeights, TrainConfig};
+pub use class_weights::ClassWeights;
+pub use config::TrainConfig;
 pub use error::TrainError;
 pub use evaluate::{Evaluation, Mistake, evaluate, layer_by_layer, loader};
 pub use folder::RunFolder;

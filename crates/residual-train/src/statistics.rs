@@ -161,7 +161,11 @@ mod tests {
         let before = statistics();
         let batch = Generator::new(3).normal_tensor::<f64>([8, 2, 6, 6], 1.5);
         let failed = TrainError::Span { text: "a picture that is gone".into() };
-        assert!(measure(&net, [Ok(batch), Err(failed)].into_iter()).is_err());
+        assert!(measure(&net, [Ok(batch.clone()), Err(failed)].into_iter()).is_err());
         assert_eq!(statistics(), before);
+        // What is only measured is not trained on.
+        measure(&net, [Ok(batch)].into_iter()).unwrap();
+        assert_ne!(statistics(), before);
+        assert_eq!(net.0.num_batches_tracked.value().to_vec(), [0.0]);
     }
 }

@@ -50,12 +50,6 @@ const REACH: usize = 5;
 const MEMORY: f64 = 0.98;
 
 impl<T: Float> Trainer<T, Model<T>, Pictures, TrainConfig> {
-    /// Leaves the schedule aside, and averages of weights, which depend on how far a run is.
-    fn begin_trial(&mut self, rate: f64) {
-        self.fixed_rate = Some(rate / self.fit.optimizer.learning_rate);
-        self.state.average = None;
-    }
-
     /// Makes a few steps and validates a few batches, to see whether it can be done and how long it takes.
     ///
     /// # Errors
@@ -99,8 +93,9 @@ impl<T: Float> Trainer<T, Model<T>, Pictures, TrainConfig> {
     /// [`TrainError::Diverged`], and what reading pictures reports.
     pub fn overfit(&mut self, steps: u64, mut watch: impl FnMut(u64, f64, f64) -> bool) -> Result<()> {
         let Some(batch) = self.train_epoch(0)?.next().transpose()? else { return Ok(()) };
-        self.begin_trial(self.fit.optimizer.learning_rate);
+        self.fixed_rate = Some(1.0);
         self.fit.mix = Mix::default(); // or the batch would be another one in each step
+        self.state.average = None; // which may depend on how far a run is
         for step in 1..=steps {
             self.state.training.tally = Tally::default();
             self.step(copy(&batch), None)?;
@@ -121,11 +116,12 @@ impl<T: Float> Trainer<T, Model<T>, Pictures, TrainConfig> {
         let (mut rates, mut losses) = (Vec::new(), Vec::new());
         let (mut mean, mut smallest) = (0.0, f64::INFINITY);
         let (mut epoch, mut step) = (0, 0u64);
+        self.state.average = None; // which may depend on how far a run is
         'trial: loop {
             for batch in self.train_epoch(epoch)? {
                 let part = step as f64 / (TRIAL_STEPS - 1) as f64;
                 let rate = TRIAL_RATES[0] * (TRIAL_RATES[1] / TRIAL_RATES[0]).powf(part);
-                self.begin_trial(rate);
+                self.fixed_rate = Some(rate / self.fit.optimizer.learning_rate);
                 self.state.training.tally = Tally::default();
                 match self.step(batch?, None) {
                     Err(TrainError::Diverged { .. }) => break 'trial,

@@ -118,6 +118,18 @@ fn a_batch_can_be_learnt_by_heart_and_steps_are_timed() {
 }
 
 #[test]
+fn samples_are_mixed_within_their_batch_however_it_is_divided() {
+    let loss = |mixup: f64| {
+        let mix = residual_train::Mix { mixup, ..Default::default() };
+        let config = TrainConfig { mix, micro_batch: Some(1), length: Span::Iterations(2), ..config() };
+        let mut trainer = trainer(config);
+        trainer.fit(None, &mut (), &false.into()).unwrap();
+        trainer.checkpoint().training.history[0].train_loss
+    };
+    assert_ne!(loss(1.0), loss(0.0));
+}
+
+#[test]
 fn events_are_written_for_steps_and_epochs() {
     let place = tempfile::tempdir().unwrap();
     let mut events = TensorBoard::create(place.path()).unwrap();

@@ -173,7 +173,8 @@ pub(crate) struct Args {
     /// Open the data, make a few steps, tell how long the run would take, and write nothing.
     #[arg(long, help_heading = TRYING, conflicts_with_all = ["overfit_batch", "lr_find"])]
     dry_run: bool,
-    /// Train on one batch for so many steps (200 if no number is given), to see whether the network can fit it, and write nothing.
+    /// Train on one batch for so many steps (200 if no number is given), to see whether the network can fit it, and
+    /// write nothing.
     #[arg(long, value_name = "STEPS", num_args = 0..=1, default_missing_value = "200",
         help_heading = TRYING, conflicts_with = "lr_find")]
     overfit_batch: Option<u64>,
